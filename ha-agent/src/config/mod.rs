@@ -1,0 +1,181 @@
+//! The configuration: raw TOML (`raw`) → validated (`Config`, here). DESIGN section 3.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::model::RouterId;
+
+/// A validated configuration: every path absolute, every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Whether verdicts decide or are only logged.
+    pub mode: Mode,
+    /// For the sockets and the lock; created 0750.
+    pub runtime_dir: PathBuf,
+    /// For the outbox; created 0700.
+    pub state_dir: PathBuf,
+    /// Who may report, and how.
+    pub intake: Intake,
+    /// Where Neutron keeps its files.
+    pub neutron: Neutron,
+    /// Routers given by hand.
+    pub routers: Vec<Router>,
+    /// The core's durations.
+    pub corroboration: Corroboration,
+    /// How confirmed states reach the L3 agent.
+    pub delivery: Delivery,
+    /// Where events go, in order.
+    pub sinks: Vec<Sink>,
+    /// The status API.
+    pub admin: Admin,
+}
+
+/// See [`Config::mode`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Only confirmed states are passed on.
+    #[default]
+    Enforce,
+    /// Every valid report is passed on; verdicts are only logged.
+    Observe,
+}
+
+/// `[intake]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intake {
+    /// The state-change socket.
+    pub socket: PathBuf,
+    /// Its mode.
+    pub socket_mode: u32,
+    /// Its group's gid; none: the agent's own.
+    pub socket_gid: Option<u32>,
+    /// Uids that may report, beside the agent's own.
+    pub allow_uids: Vec<u32>,
+    /// The bearer token that requests must carry, read from `token_file`.
+    pub token: Option<String>,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// `listen(2)` backlog.
+    pub backlog: i32,
+    /// Time for a whole request head.
+    pub header_timeout: Duration,
+    /// Per uid; burst twice that.
+    pub max_requests_per_second: u32,
+    /// keepalived notify FIFOs to read.
+    pub notify_fifos: Vec<PathBuf>,
+}
+
+/// `[neutron]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neutron {
+    /// Neutron's `state_path`.
+    pub state_path: PathBuf,
+    /// Where it writes the routers' keepalived.conf.
+    pub ha_confs_path: PathBuf,
+    /// Release number; 16 or less speaks `master`.
+    pub release: u32,
+}
+
+/// `[[router]]`, or a router found otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// Its id.
+    pub id: RouterId,
+    /// Where it lives.
+    pub netns: Netns,
+    /// HA interface, where adverts are seen.
+    pub interface: String,
+    /// Primary VIP.
+    pub vip: IpAddr,
+    /// Its prefix length.
+    pub prefix: u8,
+    /// Interface that holds the VIP (with `use_vmac` not the HA interface).
+    pub vip_interface: String,
+    /// Virtual router identifier, 1 to 255.
+    pub vrid: u8,
+    /// Advert interval until an advert tells better.
+    pub advert_interval: Duration,
+    /// Name in notify FIFO lines.
+    pub fifo_instance: Option<String>,
+}
+
+/// A network namespace by path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Netns {
+    /// The agent's own.
+    Own,
+    /// A file such as `/run/netns/qrouter-…`.
+    Path(PathBuf),
+}
+
+impl std::fmt::Display for Netns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Own => f.write_str("self"),
+            Self::Path(path) => match path.strip_prefix("/run/netns") {
+                Ok(name) => write!(f, "{}", name.display()),
+                Err(_) => write!(f, "{}", path.display()),
+            },
+        }
+    }
+}
+
+/// `[corroboration]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Corroboration {
+    /// Agreement must hold this long before primary is confirmed.
+    pub settle: Duration,
+    /// How long a seen change may stay unreported; none: one advert interval.
+    pub report_grace: Option<Duration>,
+    /// Whether an unreported change is passed on at all.
+    pub heal_unreported: bool,
+}
+
+/// `[delivery]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// The language of the receiver.
+    pub protocol: Protocol,
+    /// Its socket.
+    pub socket: PathBuf,
+    /// At most one batch per interval after the first change.
+    pub batch_interval: Duration,
+    /// Distance between contrary states of one router (protocol `neutron`).
+    pub l3_agent_hold: Duration,
+    /// Requests at once.
+    pub max_in_flight: usize,
+    /// Longest pause between attempts.
+    pub retry_max: Duration,
+}
+
+/// `delivery.protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// One request per router to the L3 agent's state-change socket.
+    Neutron,
+    /// `POST /v1/ha-states` per batch.
+    Json,
+}
+
+/// `events.sinks`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// Standard output.
+    Stdout,
+    /// journald's native protocol.
+    Journald,
+    /// Appended to a file; reopened on SIGHUP.
+    File(PathBuf),
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// The status socket, 0660.
+    pub socket: PathBuf,
+    /// Optional TCP address for /metrics, /livez, /readyz.
+    pub listen: Option<std::net::SocketAddr>,
+}

@@ -1,0 +1,161 @@
+//! What goes into the core and what comes out of it. Nothing else crosses its border.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::evidence::Evidence;
+use super::model::{
+    Advert, AnomalyKind, Basis, Channel, InvalidFrame, Link, Reporter, RouterId, State, Vip,
+};
+use super::time::Mono;
+
+/// One observation about one router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Someone authorised claims a state.
+    Report {
+        /// The claim.
+        state: State,
+        /// Who made it.
+        reporter: Reporter,
+    },
+    /// The primary VIP's presence, at the start and at each change.
+    Vip(Vip),
+    /// The HA interface, at the start and at each change.
+    Link(Link),
+    /// The classifier reported something new about a speaker.
+    Advert(Advert),
+    /// All speakers of this router as the kernel side remembers them at `as_of`: the answer to
+    /// [`Output::ReadWire`]. What is not in it has not been heard.
+    WireRead {
+        /// Every known speaker, both sides.
+        speakers: Vec<Advert>,
+        /// When the maps were read.
+        as_of: Mono,
+    },
+    /// A frame for our VRID that no honest speaker sends.
+    InvalidFrame(InvalidFrame),
+    /// A channel has no vote from now on, or has it again.
+    Channel {
+        /// Which one.
+        channel: Channel,
+        /// Whether it votes.
+        up: bool,
+    },
+    /// Deliver the confirmed state again where it differs from `seen_by_server`.
+    Check {
+        /// What the neutron-server believes.
+        seen_by_server: State,
+    },
+}
+
+/// What the core decided.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A state is confirmed.
+    Confirmed(Transition),
+    /// A claim is refused; the confirmed state stays.
+    Rejected {
+        /// What was claimed.
+        claim: State,
+        /// Who claimed it.
+        reporter: Reporter,
+        /// Why it is refused.
+        reason: RejectReason,
+        /// What was seen instead.
+        evidence: Evidence,
+    },
+    /// A change was overtaken before it was confirmed; not passed on.
+    Superseded {
+        /// The state that did not last.
+        state: State,
+        /// What overtook it.
+        by: State,
+        /// How long it had held.
+        held: Duration,
+    },
+    /// A disagreement is named.
+    AnomalyRaised {
+        /// Which one.
+        kind: AnomalyKind,
+        /// In words, for a person; no raw input.
+        detail: String,
+        /// What was seen.
+        evidence: Evidence,
+    },
+    /// It is over.
+    AnomalyCleared {
+        /// Which one.
+        kind: AnomalyKind,
+        /// How long it lasted.
+        lasted: Duration,
+    },
+    /// Hand this state to the L3 agent (in `observe` mode: the report; in `enforce` mode: the
+    /// confirmed state).
+    Deliver {
+        /// The state.
+        state: State,
+        /// The one delivered before, if any.
+        previous: Option<State>,
+        /// On whose word.
+        basis: Basis,
+    },
+    /// Read the router's speakers from the maps and answer with [`Input::WireRead`].
+    ReadWire,
+}
+
+/// A confirmed transition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    /// The new state.
+    pub state: State,
+    /// The state before; none when this is the first one.
+    pub previous: Option<State>,
+    /// Channels that bear it out.
+    pub basis: Basis,
+    /// From the first sign of the change to the verdict.
+    pub latency: Duration,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+/// Why a claim is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// No other channel bears the claim out.
+    Contradicted,
+    /// Some channel did, another one kept contradicting it.
+    PartlyContradicted,
+    /// A better competitor advertises on the wire.
+    BetterCompetitor,
+}
+
+impl RejectReason {
+    /// The word used in events and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Contradicted => "contradicted",
+            Self::PartlyContradicted => "partly_contradicted",
+            Self::BetterCompetitor => "better_competitor",
+        }
+    }
+}
+
+/// What the core knows of a router, for `status` and `explain`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The router.
+    pub router: RouterId,
+    /// The last claim that was taken.
+    pub claimed: Option<State>,
+    /// The role that V and W show now, if they show one.
+    pub seen: Option<State>,
+    /// The confirmed state and since when.
+    pub confirmed: Option<(State, Mono, Basis)>,
+    /// Present anomalies and since when.
+    pub anomalies: Vec<(AnomalyKind, Mono)>,
+    /// All evidence.
+    pub evidence: Evidence,
+}

@@ -1,0 +1,313 @@
+//! The words of the field: routers, states, what each channel can say.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::time::Mono;
+
+/// A Neutron router's UUID, or the one that the configuration gives a plain keepalived instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RouterId(pub Uuid);
+
+impl fmt::Display for RouterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for RouterId {
+    type Err = uuid::Error;
+    /// Takes the hyphenated form only, in either case: what Neutron and keepalived users write.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != 36 {
+            // `Uuid` takes four forms; parsing a bad one yields the error that says what is wrong.
+            return Err(Uuid::parse_str("-").expect_err("not a UUID"));
+        }
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+/// A router's role as VRRP and Neutron name it (Neutron 17 and later: `primary`; before: `master`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Holds the VIP and sends adverts.
+    Primary,
+    /// Holds no VIP and sends no adverts.
+    Backup,
+    /// Cannot take part: its interface is down or gone.
+    Fault,
+    /// Not known.
+    Unknown,
+}
+
+impl State {
+    /// The lower-case word, as in events and in Neutron from release 17 on.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Backup => "backup",
+            Self::Fault => "fault",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The state that a reporter's word names; `master` is the word of releases up to 16. Exact case.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "primary" | "master" => Self::Primary,
+            "backup" => Self::Backup,
+            "fault" => Self::Fault,
+            "unknown" => Self::Unknown,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The three independent sources of knowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    /// What keepalived's side says.
+    Report,
+    /// The kernel's address table, by rtnetlink.
+    Vip,
+    /// Adverts that the classifier sees.
+    Wire,
+}
+
+/// The channels that bear a state out: written `report+vip+wire`, in this order; `none` when empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Basis {
+    /// Someone reported it.
+    pub report: bool,
+    /// The address table agrees.
+    pub vip: bool,
+    /// The wire agrees.
+    pub wire: bool,
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<&str> = [
+            (self.report, "report"),
+            (self.vip, "vip"),
+            (self.wire, "wire"),
+        ]
+        .into_iter()
+        .filter_map(|(on, word)| on.then_some(word))
+        .collect();
+        f.pad(&if words.is_empty() {
+            "none".to_owned()
+        } else {
+            words.join("+")
+        })
+    }
+}
+
+impl FromStr for Basis {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut basis = Self::default();
+        for word in text.split('+') {
+            match word {
+                "report" => basis.report = true,
+                "vip" => basis.vip = true,
+                "wire" => basis.wire = true,
+                "none" => {}
+                _ => return Err(()),
+            }
+        }
+        Ok(basis)
+    }
+}
+
+impl Serialize for Basis {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Basis {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .map_err(|()| serde::de::Error::custom("not a basis"))
+    }
+}
+
+/// Whether the primary VIP is in the address table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Vip {
+    /// It is set.
+    Present,
+    /// It is not set, or its interface is gone.
+    Absent,
+    /// Not read yet, or the channel is down.
+    #[default]
+    Unknown,
+}
+
+/// The HA interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Link {
+    /// Up, with carrier.
+    Up,
+    /// Administratively down, or without carrier.
+    Down,
+    /// Does not exist.
+    Gone,
+    /// Not read yet.
+    #[default]
+    Unknown,
+}
+
+/// Who made a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "via")]
+pub enum Reporter {
+    /// Over the state-change socket: `SO_PEERCRED` of the peer. The pid may have been reused.
+    Socket {
+        /// Peer's user id.
+        uid: u32,
+        /// Peer's process id.
+        pid: i32,
+    },
+    /// A line of keepalived's notify FIFO.
+    Fifo,
+}
+
+/// A speaker's last valid advert and its current run, as the kernel side remembers it.
+///
+/// Equal in meaning to `ha_agent_common::Speaker`, in the core's own terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advert {
+    /// Sent by this host (egress), or received (ingress).
+    pub side: Side,
+    /// Source address.
+    pub source: IpAddr,
+    /// 0 leaving, 255 address owner.
+    pub priority: u8,
+    /// Priority of the advert before this one; 0 when there was none.
+    pub last_priority: u8,
+    /// The interval the advert carries.
+    pub interval: Duration,
+    /// VRRP version, 2 or 3.
+    pub version: u8,
+    /// VRRPv2 authentication type.
+    pub auth_type: u8,
+    /// Hash over the advertised addresses.
+    pub vips_hash: u64,
+    /// How many addresses it lists.
+    pub vip_count: u8,
+    /// First advert of the current run (no gap over 1.5 intervals, no priority 0 in between).
+    pub run_since: Mono,
+    /// This advert.
+    pub at: Mono,
+    /// Adverts in the run, this one included.
+    pub run_adverts: u64,
+}
+
+/// Which way a frame went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Left this host.
+    Local,
+    /// Arrived.
+    Foreign,
+}
+
+/// A frame for our VRID that the classifier judged invalid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidFrame {
+    /// Which way it went.
+    pub side: Side,
+    /// Source address it claims.
+    pub source: IpAddr,
+    /// What is wrong with it.
+    pub reason: InvalidReason,
+    /// Priority it claims.
+    pub priority: u8,
+    /// Its TTL or hop limit.
+    pub ttl: u8,
+    /// When it was seen.
+    pub at: Mono,
+}
+
+/// Why a frame is invalid: the kernel side's `INVALID_…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InvalidReason {
+    /// TTL or hop limit is not 255.
+    Ttl,
+    /// Neither checksum form matches.
+    Checksum,
+    /// Length does not fit the address count.
+    Length,
+    /// Not an advertisement.
+    Type,
+    /// Neither version 2 nor 3.
+    Version,
+    /// Authentication type unknown or not fitting its header.
+    Auth,
+    /// Arrived with the address that this host sends from.
+    OwnSource,
+    /// Priority 0 from an address that never was master.
+    StrangerResigned,
+}
+
+/// The disagreements that are named (DESIGN section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnomalyKind {
+    /// This node and another one advertise at the same time.
+    SplitBrain,
+    /// The VIP is held but no adverts leave.
+    SilentPrimary,
+    /// As before, and another node is master.
+    OrphanVip,
+    /// Adverts leave but the VIP is not set.
+    MissingVip,
+    /// A frame that keepalived would reject, or that no honest speaker sends.
+    ForgedAdvert,
+    /// Someone else uses our VRID with other addresses, version or authentication.
+    ForeignMaster,
+    /// The other master's adverts carry another interval.
+    AdvertIntervalMismatch,
+    /// Nobody advertises and nobody here holds the VIP.
+    NoPrimary,
+    /// The role changes too often.
+    Flapping,
+}
+
+impl AnomalyKind {
+    /// The word used in events, metrics and output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SplitBrain => "split_brain",
+            Self::SilentPrimary => "silent_primary",
+            Self::OrphanVip => "orphan_vip",
+            Self::MissingVip => "missing_vip",
+            Self::ForgedAdvert => "forged_advert",
+            Self::ForeignMaster => "foreign_master",
+            Self::AdvertIntervalMismatch => "advert_interval_mismatch",
+            Self::NoPrimary => "no_primary",
+            Self::Flapping => "flapping",
+        }
+    }
+}

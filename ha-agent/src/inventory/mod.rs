@@ -1,0 +1,5 @@
+//! Which routers this node has, and how they are found.
+
+mod directory;
+
+pub use directory::Directory;
