@@ -5,9 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
-use super::model::{
-    Advert, AnomalyKind, Basis, Channel, InvalidFrame, Link, Reporter, RouterId, State, Vip,
-};
+use super::model::{Advert, AnomalyKind, Basis, Channel, InvalidFrame, Link, Reporter, RouterId, State, Vip};
 use super::time::Mono;
 
 /// One observation about one router.

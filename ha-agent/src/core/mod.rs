@@ -3,8 +3,26 @@
 //! Pure: it takes `(input, now)` and gives outputs and its next deadline. No I/O, no clock, no
 //! async, no randomness, and nothing imported from its neighbours. The same inputs give the same
 //! outputs, always.
+//!
+//! - [`model`], [`evidence`], [`io`], [`time`]: the vocabulary, and all that crosses the border.
+//! - [`speakers`]: what the wire said. [`seen`]: the table from address table and wire to a role.
+//! - [`machine`]: one router's verdicts. [`anomalies`]: the disagreements. [`policy`]: durations.
+//! - [`node`]: all routers and their deadlines.
 
+pub mod anomalies;
 pub mod evidence;
 pub mod io;
+pub mod machine;
 pub mod model;
+pub mod node;
+pub mod policy;
+pub mod seen;
+pub mod speakers;
 pub mod time;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod scenario_tests;
+#[cfg(test)]
+mod simulation;

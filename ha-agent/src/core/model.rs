@@ -101,19 +101,11 @@ pub struct Basis {
 
 impl fmt::Display for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<&str> = [
-            (self.report, "report"),
-            (self.vip, "vip"),
-            (self.wire, "wire"),
-        ]
-        .into_iter()
-        .filter_map(|(on, word)| on.then_some(word))
-        .collect();
-        f.pad(&if words.is_empty() {
-            "none".to_owned()
-        } else {
-            words.join("+")
-        })
+        let words: Vec<&str> = [(self.report, "report"), (self.vip, "vip"), (self.wire, "wire")]
+            .into_iter()
+            .filter_map(|(on, word)| on.then_some(word))
+            .collect();
+        f.pad(&if words.is_empty() { "none".to_owned() } else { words.join("+") })
     }
 }
 
@@ -143,8 +135,7 @@ impl Serialize for Basis {
 impl<'de> Deserialize<'de> for Basis {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse()
-            .map_err(|()| serde::de::Error::custom("not a basis"))
+        text.parse().map_err(|()| serde::de::Error::custom("not a basis"))
     }
 }
 

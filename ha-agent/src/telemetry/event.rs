@@ -254,9 +254,7 @@ impl Event {
             Self::TransitionRejected { .. } => Severity::Warning,
             Self::TransitionSuperseded { .. } => Severity::Notice,
             Self::AnomalyRaised { kind, .. } => match kind {
-                AnomalyKind::SplitBrain | AnomalyKind::OrphanVip | AnomalyKind::SilentPrimary => {
-                    Severity::Error
-                }
+                AnomalyKind::SplitBrain | AnomalyKind::OrphanVip | AnomalyKind::SilentPrimary => Severity::Error,
                 _ => Severity::Warning,
             },
             Self::AnomalyCleared { .. } => Severity::Notice,

@@ -1,0 +1,243 @@
+//! The disagreements: when each is named, and when it is over.
+//!
+//! A new kind is a variant of [`AnomalyKind`], a row in [`conditions`], a sentence in `detail`, and
+//! a sentence in `cli/explain`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::evidence::Tx;
+use super::model::{AnomalyKind, InvalidFrame, Link, Vip};
+use super::policy::{FLAP_CLEAR, FLAP_RAISE, FLAP_WINDOW, FORGED_QUIET, Policy, master_down_max, silence};
+use super::seen::{Seen, Votes};
+use super::speakers::Speakers;
+use super::time::Mono;
+
+/// What the conditions look at.
+pub struct Context<'a> {
+    /// Settings.
+    pub policy: &'a Policy,
+    /// Channels that vote.
+    pub votes: Votes,
+    /// Address table.
+    pub vip: Vip,
+    /// HA interface.
+    pub link: Link,
+    /// W-tx.
+    pub tx: Tx,
+    /// The seen role.
+    pub seen: Seen,
+    /// The wire.
+    pub speakers: &'a Speakers,
+    /// Advert interval in force.
+    pub interval: Duration,
+    /// Now.
+    pub now: Mono,
+}
+
+/// What changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It holds.
+    Raised {
+        /// Which.
+        kind: AnomalyKind,
+        /// In words.
+        detail: String,
+    },
+    /// It is over.
+    Cleared {
+        /// Which.
+        kind: AnomalyKind,
+        /// For how long it was there.
+        lasted: Duration,
+    },
+}
+
+/// One condition, as it stands now.
+struct Condition {
+    kind: AnomalyKind,
+    /// Whether it holds.
+    holds: bool,
+    /// How long it must hold before it is named.
+    hold: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    kind: AnomalyKind,
+    since: Mono,
+    raised: bool,
+}
+
+/// The anomalies of one router.
+#[derive(Debug, Default)]
+pub struct Anomalies {
+    standing: Vec<Standing>,
+    last_forged: Option<InvalidFrame>,
+    changes: VecDeque<Mono>,
+    listening_since: Mono,
+}
+
+impl Anomalies {
+    /// An invalid or dishonest frame came.
+    pub fn forged(&mut self, frame: InvalidFrame, now: Mono) {
+        self.last_forged = Some(InvalidFrame { at: now, ..frame });
+    }
+
+    /// The role changed, or tried to.
+    pub fn changed(&mut self, now: Mono) {
+        self.changes.push_back(now);
+        while self.changes.len() > FLAP_RAISE {
+            self.changes.pop_front();
+        }
+    }
+
+    /// The wire is observed from now on.
+    pub fn listen_from(&mut self, now: Mono) {
+        self.listening_since = now;
+    }
+
+    /// Since when the wire is observed.
+    pub fn listening_since(&self) -> Mono {
+        self.listening_since
+    }
+
+    /// Named ones.
+    pub fn present(&self) -> impl Iterator<Item = (AnomalyKind, Mono)> + '_ {
+        self.standing.iter().filter(|standing| standing.raised).map(|standing| (standing.kind, standing.since))
+    }
+
+    /// Compares every condition with what stands; `wake` is told when to look again.
+    pub fn evaluate(&mut self, context: &Context<'_>, wake: &mut dyn FnMut(Mono)) -> Vec<Change> {
+        while self.changes.front().is_some_and(|at| context.now.since(*at) >= FLAP_WINDOW) {
+            self.changes.pop_front();
+        }
+        let mut changes = Vec::new();
+        for condition in self.conditions(context, wake) {
+            let known = self.standing.iter().position(|standing| standing.kind == condition.kind);
+            match (condition.holds, known) {
+                (true, None) => {
+                    self.standing.push(Standing { kind: condition.kind, since: context.now, raised: false })
+                }
+                (false, Some(index)) => {
+                    let standing = self.standing.swap_remove(index);
+                    if standing.raised {
+                        let lasted = context.now.since(standing.since);
+                        changes.push(Change::Cleared { kind: standing.kind, lasted });
+                    }
+                }
+                _ => {}
+            }
+            let Some(standing) = self.standing.iter_mut().find(|standing| standing.kind == condition.kind) else {
+                continue;
+            };
+            let due = standing.since + condition.hold;
+            if !standing.raised && context.now >= due {
+                standing.raised = true;
+                let detail = detail(condition.kind, context, self.last_forged.as_ref());
+                changes.push(Change::Raised { kind: condition.kind, detail });
+            } else if !standing.raised {
+                wake(due);
+            }
+        }
+        changes
+    }
+
+    /// The table of conditions.
+    fn conditions(&self, c: &Context<'_>, wake: &mut dyn FnMut(Mono)) -> [Condition; 9] {
+        use AnomalyKind as Kind;
+        let both = c.votes.vip && c.votes.wire;
+        let held_silently = both && c.vip == Vip::Present && c.tx == Tx::Silent;
+        let established = c.speakers.foreign_established();
+        let settle = c.policy.settle;
+        let stranger = c.votes.wire && c.speakers.foreign().any(|f| c.speakers.live(f) && !c.speakers.kin(f));
+        let forged_until = self.last_forged.as_ref().map(|frame| frame.at + FORGED_QUIET);
+        if let Some(until) = forged_until.filter(|until| *until > c.now) {
+            wake(until);
+        }
+        if let Some(first) = self.changes.front() {
+            wake(*first + FLAP_WINDOW);
+        }
+        let flapping_now = self.standing.iter().any(|s| s.kind == Kind::Flapping && s.raised);
+        let flap_count = if flapping_now { FLAP_CLEAR } else { FLAP_RAISE };
+        let row = |kind, holds, hold| Condition { kind, holds, hold };
+        [
+            row(Kind::SplitBrain, c.votes.wire && c.speakers.contender().is_some(), Duration::ZERO),
+            row(Kind::SilentPrimary, held_silently && !established, settle),
+            row(Kind::OrphanVip, held_silently && established, settle),
+            row(Kind::MissingVip, c.seen == Seen::MissingVip, settle),
+            row(Kind::ForgedAdvert, forged_until.is_some_and(|until| c.now < until), Duration::ZERO),
+            row(Kind::ForeignMaster, stranger, settle),
+            row(Kind::AdvertIntervalMismatch, c.votes.wire && mismatch(c).is_some(), settle),
+            row(Kind::NoPrimary, nobody(c, self.listening_since, wake), Duration::ZERO),
+            row(Kind::Flapping, self.changes.len() >= flap_count, Duration::ZERO),
+        ]
+    }
+}
+
+/// A live master whose interval differs from ours. VRRPv3 backups adopt the master's interval
+/// (RFC 9568 section 6.4.2), so there it matters only between two masters.
+fn mismatch(c: &Context<'_>) -> Option<(Duration, Duration)> {
+    let ours = c.speakers.local().map_or(c.policy.advert_interval, |local| local.interval);
+    let foreign =
+        c.speakers.competitors().find(|f| f.interval != ours && (f.version == 2 || c.tx == Tx::Transmitting))?;
+    Some((ours, foreign.interval))
+}
+
+/// Nobody here holds the VIP or advertises, and nobody else was heard for 1.5 intervals (if ever
+/// anybody was; else for the longest time that an election may take).
+fn nobody(c: &Context<'_>, listening_since: Mono, wake: &mut dyn FnMut(Mono)) -> bool {
+    let quiet_here = c.votes.wire
+        && c.vip == Vip::Absent
+        && c.link == Link::Up
+        && matches!(c.tx, Tx::Silent | Tx::Resigned | Tx::Yielded);
+    if !quiet_here || c.speakers.competitors().next().is_some() {
+        return false;
+    }
+    let due = match c.speakers.last_heard() {
+        Some(heard) => heard + silence(c.interval),
+        None => listening_since + master_down_max(c.interval),
+    };
+    if c.now < due {
+        wake(due);
+    }
+    c.now >= due
+}
+
+/// What a person reads.
+fn detail(kind: AnomalyKind, c: &Context<'_>, forged: Option<&InvalidFrame>) -> String {
+    let foreign = c.speakers.best_competitor();
+    match kind {
+        AnomalyKind::SplitBrain => foreign.map_or_else(String::new, |f| {
+            format!("this node and {} (priority {}) both advertise as master", f.source, f.priority)
+        }),
+        AnomalyKind::SilentPrimary => {
+            "the VIP is set but no adverts leave: keepalived is frozen, dead, or its output is filtered".to_owned()
+        }
+        AnomalyKind::OrphanVip => foreign.map_or_else(
+            || "the VIP is set here although another node is master".to_owned(),
+            |f| format!("the VIP is set here although {} (priority {}) is master", f.source, f.priority),
+        ),
+        AnomalyKind::MissingVip => "adverts leave but the VIP is not set".to_owned(),
+        AnomalyKind::ForgedAdvert => forged.map_or_else(String::new, |frame| {
+            let reason = serde_json::to_value(frame.reason).ok();
+            let reason = reason.as_ref().and_then(|value| value.as_str()).unwrap_or("invalid").to_owned();
+            format!(
+                "an advert from {} is not genuine: {reason} (priority {}, TTL {})",
+                frame.source, frame.priority, frame.ttl
+            )
+        }),
+        AnomalyKind::ForeignMaster => {
+            let stranger = c.speakers.foreign().find(|f| c.speakers.live(f) && !c.speakers.kin(f));
+            stranger.map_or_else(String::new, |f| {
+                format!("{} advertises on this VRID with other addresses, version or authentication", f.source)
+            })
+        }
+        AnomalyKind::AdvertIntervalMismatch => mismatch(c).map_or_else(String::new, |(ours, theirs)| {
+            format!("adverts come every {} ms, but ours go every {} ms", theirs.as_millis(), ours.as_millis())
+        }),
+        AnomalyKind::NoPrimary => "nobody advertises and the VIP is not set here".to_owned(),
+        AnomalyKind::Flapping => format!("{FLAP_RAISE} role changes within {} s", FLAP_WINDOW.as_secs()),
+    }
+}

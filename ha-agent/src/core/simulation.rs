@@ -1,0 +1,193 @@
+//! A router on virtual time: a machine, the kernel side's memory of speakers, and what came out.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::io::{Input, Output as O, RejectReason, Transition};
+use super::machine::Machine;
+use super::model::{Advert, AnomalyKind as Kind, Basis, Channel, Link, Reporter, RouterId, Side, State, Vip};
+use super::policy::Policy;
+use super::time::Mono;
+
+pub(super) const MS: Duration = Duration::from_millis(1);
+pub(super) const ADV: Duration = Duration::from_secs(1);
+pub(super) const US: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 192, 1));
+pub(super) const THEM: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 192, 2));
+pub(super) const START: Mono = Mono(1_000_000_000_000);
+
+/// A machine, a clock, the kernel side's memory of speakers, and what came out.
+pub(super) struct Bench {
+    pub(super) machine: Machine,
+    pub(super) now: Mono,
+    pub(super) speakers: Vec<Advert>,
+    pub(super) out: Vec<(Duration, O)>,
+}
+
+impl Bench {
+    pub(super) fn new(restored: Option<State>) -> Self {
+        Self::with(restored, |_| {})
+    }
+
+    pub(super) fn with(restored: Option<State>, change: impl FnOnce(&mut Policy)) -> Self {
+        let mut policy = Policy {
+            observe: false,
+            settle: MS * 250,
+            report_grace: None,
+            heal_unreported: true,
+            advert_interval: ADV,
+            reporter_expected: false,
+        };
+        change(&mut policy);
+        let now = START;
+        let restored = restored.map(|state| (state, Basis::default()));
+        let id = RouterId(uuid::Uuid::from_u128(1));
+        let machine = Machine::new(id, policy, restored, now);
+        Self { machine, now, speakers: Vec::new(), out: Vec::new() }
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        let mut out = Vec::new();
+        self.machine.input(input, self.now, &mut out);
+        self.take(out);
+    }
+
+    /// Answers readings at once, as the driver does.
+    pub(super) fn take(&mut self, out: Vec<O>) {
+        for output in out {
+            if output == O::ReadWire {
+                let input = Input::WireRead { speakers: self.speakers.clone(), as_of: self.now };
+                self.input(input);
+            } else {
+                self.out.push((self.now.since(START), output));
+            }
+        }
+    }
+
+    pub(super) fn until(&mut self, at: Duration) {
+        let end = START + at;
+        while let Some(due) = self.machine.deadline().filter(|due| *due <= end) {
+            self.now = due;
+            let mut out = Vec::new();
+            self.machine.expire(self.now, &mut out);
+            self.take(out);
+        }
+        self.now = end;
+    }
+
+    /// A frame, remembered and reported as the classifier does: only what is new is reported.
+    pub(super) fn advert(&mut self, side: Side, priority: u8) {
+        let source = if side == Side::Local { US } else { THEM };
+        self.advert_from(side, source, priority, ADV, 7);
+    }
+
+    pub(super) fn advert_from(&mut self, side: Side, source: IpAddr, priority: u8, interval: Duration, vips_hash: u64) {
+        let known = self.speakers.iter().position(|a| a.side == side && a.source == source);
+        let before = known.map(|index| self.speakers[index].clone());
+        let goes_on = before.as_ref().is_some_and(|b| b.priority > 0 && self.now.since(b.at) < ADV + ADV / 2);
+        let advert = Advert {
+            side,
+            source,
+            priority,
+            last_priority: before.as_ref().map_or(0, |b| b.priority),
+            interval,
+            version: 2,
+            auth_type: 0,
+            vips_hash,
+            vip_count: 1,
+            run_since: before.as_ref().filter(|_| goes_on).map_or(self.now, |b| b.run_since),
+            at: self.now,
+            run_adverts: before.as_ref().filter(|_| goes_on).map_or(1, |b| b.run_adverts + 1),
+        };
+        match known {
+            Some(index) => self.speakers[index] = advert.clone(),
+            None => self.speakers.push(advert.clone()),
+        }
+        if !goes_on || before.is_none_or(|b| b.priority != priority) {
+            self.input(Input::Advert(advert));
+        }
+    }
+
+    /// Adverts every interval from now to `end`, in step with timers.
+    pub(super) fn advertise(&mut self, sides: &[Side], priority: u8, end: Duration) {
+        let mut at = self.now.since(START);
+        while at <= end {
+            self.until(at);
+            for side in sides {
+                self.advert(*side, priority);
+            }
+            at += ADV;
+        }
+        self.until(end);
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.now.since(START)
+    }
+
+    pub(super) fn report(&mut self, state: State) {
+        self.input(Input::Report { state, reporter: Reporter::Fifo });
+    }
+
+    /// A backup that hears a master until `end`.
+    pub(super) fn settled_backup(end: Duration) -> Self {
+        let mut bench = Self::new(None);
+        bench.start(Vip::Absent);
+        bench.advertise(&[Side::Foreign], 50, end);
+        assert_eq!(bench.delivered(), [State::Backup], "{:?}", bench.out);
+        bench
+    }
+
+    /// A primary that advertises until `end`.
+    pub(super) fn settled_primary(end: Duration) -> Self {
+        let mut bench = Self::new(None);
+        bench.start(Vip::Present);
+        bench.advertise(&[Side::Local], 50, end);
+        assert_eq!(bench.delivered(), [State::Primary], "{:?}", bench.out);
+        bench
+    }
+
+    pub(super) fn start(&mut self, vip: Vip) {
+        self.input(Input::Channel { channel: Channel::Wire, up: true });
+        self.input(Input::Link(Link::Up));
+        self.input(Input::Vip(vip));
+    }
+
+    pub(super) fn delivered(&self) -> Vec<State> {
+        self.out
+            .iter()
+            .filter_map(|(_, o)| if let O::Deliver { state, .. } = o { Some(*state) } else { None })
+            .collect()
+    }
+
+    pub(super) fn raised(&self) -> Vec<Kind> {
+        let raised = |o: &O| {
+            if let O::AnomalyRaised { kind, .. } = o { Some(*kind) } else { None }
+        };
+        self.out.iter().filter_map(|(_, o)| raised(o)).collect()
+    }
+
+    pub(super) fn cleared(&self) -> Vec<Kind> {
+        let cleared = |o: &O| {
+            if let O::AnomalyCleared { kind, .. } = o { Some(*kind) } else { None }
+        };
+        self.out.iter().filter_map(|(_, o)| cleared(o)).collect()
+    }
+
+    pub(super) fn rejected(&self) -> Vec<(State, RejectReason)> {
+        let rejected = |o: &O| {
+            if let O::Rejected { claim, reason, .. } = o { Some((*claim, *reason)) } else { None }
+        };
+        self.out.iter().filter_map(|(_, o)| rejected(o)).collect()
+    }
+
+    pub(super) fn superseded(&self) -> usize {
+        self.out.iter().filter(|(_, o)| matches!(o, O::Superseded { .. })).count()
+    }
+
+    pub(super) fn last_confirmed(&self) -> (Duration, &Transition) {
+        let confirmed = |(at, o): &'_ (Duration, O)| matches!(o, O::Confirmed(_)).then_some(*at);
+        let at = self.out.iter().rev().find_map(confirmed).expect("something was confirmed");
+        let transition = self.out.iter().rev().find_map(|(_, o)| if let O::Confirmed(t) = o { Some(t) } else { None });
+        (at, transition.expect("something was confirmed"))
+    }
+}

@@ -1,0 +1,227 @@
+//! What the wire said: our own adverts (W-tx) and those of others (W-rx).
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::evidence::{ForeignEvidence, Tx, TxEvidence};
+use super::model::{Advert, Side};
+use super::policy::{JOIN, silence};
+use super::time::Mono;
+
+/// Foreign speakers kept per router; a new one replaces the one unheard for longest.
+const MAX_FOREIGN: usize = 16;
+
+/// The speakers of one router's VRID.
+///
+/// The kernel side reports only what is new; a speaker that goes on as before just has its record
+/// refreshed there. So nobody may be called silent later than [`Speakers::as_of`], the moment of the
+/// last reading.
+#[derive(Clone, Debug)]
+pub struct Speakers {
+    local: Option<Advert>,
+    foreign: Vec<Advert>,
+    since: Mono,
+    as_of: Mono,
+    /// Our adverts up to here count no more: the interface went down.
+    cut: Mono,
+}
+
+impl Speakers {
+    /// Nothing heard, listening from `since`.
+    pub fn new(since: Mono) -> Self {
+        Self { local: None, foreign: Vec::new(), since, as_of: since, cut: Mono(0) }
+    }
+
+    /// Takes in one speaker's record; an older one than known changes nothing.
+    pub fn hear(&mut self, advert: Advert) {
+        match advert.side {
+            Side::Local => {
+                if self.local.as_ref().is_none_or(|known| known.at <= advert.at) {
+                    self.local = Some(advert);
+                }
+            }
+            Side::Foreign => {
+                if let Some(known) = self.foreign.iter_mut().find(|known| known.source == advert.source) {
+                    if known.at <= advert.at {
+                        *known = advert;
+                    }
+                } else if self.foreign.len() < MAX_FOREIGN {
+                    self.foreign.push(advert);
+                } else if let Some(stalest) = self.foreign.iter_mut().min_by_key(|known| known.at)
+                    && stalest.at <= advert.at
+                {
+                    *stalest = advert;
+                }
+            }
+        }
+    }
+
+    /// Takes in a reading of all speakers.
+    pub fn read(&mut self, speakers: Vec<Advert>, as_of: Mono) {
+        for advert in speakers {
+            self.hear(advert);
+        }
+        self.as_of = self.as_of.max(as_of);
+    }
+
+    /// The interface went down: what was sent until now says nothing about later.
+    pub fn cut(&mut self, now: Mono) {
+        self.cut = now;
+    }
+
+    /// The moment up to which silence can be told.
+    pub fn as_of(&self) -> Mono {
+        self.as_of
+    }
+
+    /// Our last advert.
+    pub fn local(&self) -> Option<&Advert> {
+        self.local.as_ref()
+    }
+
+    /// Every foreign speaker remembered.
+    pub fn foreign(&self) -> impl Iterator<Item = &Advert> {
+        self.foreign.iter()
+    }
+
+    /// The interval in force: ours if we ever sent, else a foreign master's, else `configured`.
+    pub fn interval(&self, configured: Duration) -> Duration {
+        let heard = self.local.as_ref().or_else(|| self.foreign.iter().max_by_key(|advert| advert.at));
+        heard.map_or(configured, |advert| advert.interval).max(Duration::from_millis(10))
+    }
+
+    /// Whether a speaker advertises as master: not resigned, and not silent as of the last reading.
+    pub fn live(&self, advert: &Advert) -> bool {
+        let cut = advert.side == Side::Local && advert.at <= self.cut;
+        !cut && advert.priority > 0 && self.as_of.since(advert.at) < silence(advert.interval)
+    }
+
+    /// W-tx.
+    pub fn tx(&self, configured: Duration) -> Tx {
+        let Some(local) = &self.local else {
+            let listened = self.as_of.since(self.since);
+            return if listened >= silence(self.interval(configured)) { Tx::Silent } else { Tx::Unknown };
+        };
+        if local.at <= self.cut || self.as_of.since(local.at) >= silence(local.interval) {
+            Tx::Silent
+        } else if local.priority == 0 {
+            Tx::Resigned
+        } else if self.foreign.iter().any(|f| f.at > local.at && self.live(f) && better(f, local)) {
+            Tx::Yielded
+        } else {
+            Tx::Transmitting
+        }
+    }
+
+    /// Foreign masters that advertise now and that our keepalived would listen to.
+    pub fn competitors(&self) -> impl Iterator<Item = &Advert> {
+        self.foreign.iter().filter(|advert| self.live(advert) && self.kin(advert))
+    }
+
+    /// The best of them: W-rx.
+    pub fn best_competitor(&self) -> Option<&Advert> {
+        self.competitors().max_by(|a, b| rank(a, b))
+    }
+
+    /// A competitor that is better than we are.
+    pub fn better_competitor(&self) -> Option<&Advert> {
+        let local = self.local.as_ref()?;
+        self.best_competitor().filter(|foreign| better(foreign, local))
+    }
+
+    /// Whether a foreign master has been live for more than one of its intervals.
+    pub fn foreign_established(&self) -> bool {
+        self.competitors().any(|f| self.as_of.since(f.run_since) > f.interval)
+    }
+
+    /// Whether an advert is of our own virtual router: same version, authentication and addresses.
+    /// keepalived rejects the others. Without an advert of our own nothing can be compared.
+    pub fn kin(&self, advert: &Advert) -> bool {
+        self.local.as_ref().is_none_or(|local| {
+            (local.version, local.auth_type, local.vip_count, local.vips_hash)
+                == (advert.version, advert.auth_type, advert.vip_count, advert.vips_hash)
+        })
+    }
+
+    /// A competitor that advertises while we do, interleaved with us for longer than [`JOIN`]: not
+    /// the short overlap of a preemption.
+    pub fn contender(&self) -> Option<&Advert> {
+        let local = self.local.as_ref().filter(|local| self.live(local))?;
+        self.competitors().find(|foreign| {
+            let begin = local.run_since.max(foreign.run_since);
+            local.at.min(foreign.at).since(begin) > JOIN
+        })
+    }
+
+    /// The last sign of any speaker, resignations included.
+    pub fn last_heard(&self) -> Option<Mono> {
+        self.local.iter().chain(&self.foreign).map(|advert| advert.at).max()
+    }
+
+    /// When the wire must be read next, so that no silence goes unnoticed.
+    pub fn next_reading(&self, configured: Duration) -> Option<Mono> {
+        let mut due = None;
+        let mut wake = |at: Mono| due = Some(due.map_or(at, |known: Mono| known.min(at)));
+        for advert in self.local.iter().chain(&self.foreign).filter(|advert| self.live(advert)) {
+            wake(advert.at + silence(advert.interval));
+        }
+        match &self.local {
+            None if self.tx(configured) == Tx::Unknown => wake(self.since + silence(self.interval(configured))),
+            Some(local) if local.priority == 0 && self.tx(configured) == Tx::Resigned => {
+                wake(local.at + silence(local.interval));
+            }
+            Some(local) if self.live(local) && self.competitors().next().is_some() => {
+                // Two masters: look once an interval whether they really go on side by side.
+                wake(self.as_of + local.interval);
+            }
+            _ => {}
+        }
+        // A foreign master becomes established by going on.
+        for foreign in self.competitors() {
+            let at = foreign.run_since + foreign.interval + Duration::from_millis(1);
+            if at > self.as_of {
+                wake(at);
+            }
+        }
+        due
+    }
+
+    /// Our adverts, for people.
+    pub fn tx_evidence(&self, configured: Duration, now: Mono) -> TxEvidence {
+        TxEvidence {
+            state: self.tx(configured),
+            priority: self.local.as_ref().map(|local| local.priority),
+            age_ms: self.local.as_ref().map(|local| millis(now.since(local.at))),
+        }
+    }
+
+    /// The best live foreign master, or else the best stranger on our VRID, for people.
+    pub fn foreign_evidence(&self, now: Mono) -> Option<ForeignEvidence> {
+        let live = self.foreign.iter().filter(|advert| self.live(advert));
+        self.best_competitor().or_else(|| live.max_by(|a, b| rank(a, b))).map(|foreign| ForeignEvidence {
+            address: foreign.source,
+            priority: foreign.priority,
+            interval_ms: millis(foreign.interval),
+            age_ms: millis(now.since(foreign.at)),
+        })
+    }
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// RFC 9568 section 6.4.3: higher priority wins, then the higher primary address.
+fn rank(a: &Advert, b: &Advert) -> Ordering {
+    a.priority.cmp(&b.priority).then_with(|| match (a.source, b.source) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.cmp(&b),
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.cmp(&b),
+        _ => Ordering::Equal,
+    })
+}
+
+fn better(a: &Advert, b: &Advert) -> bool {
+    rank(a, b) == Ordering::Greater
+}
