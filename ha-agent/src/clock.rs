@@ -16,3 +16,8 @@ pub fn now() -> Mono {
 pub fn wall() -> String {
     format!("{:.6}", jiff::Timestamp::now())
 }
+
+/// The wall clock in microseconds since 1970.
+pub fn wall_micros() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}

@@ -329,11 +329,6 @@ impl Machine {
                     next.at_least(due, now);
                     return;
                 }
-                Some(Hindrance::Reading) => {
-                    self.ask_reading(now, out);
-                    next.at_least(now + READ_RETRY, now);
-                    return;
-                }
                 Some(Hindrance::Competitor) => {}
             }
         }
@@ -388,10 +383,6 @@ impl Machine {
         match self.hindrance(role, now) {
             None => self.confirm(role, false, now, out),
             Some(Hindrance::Until(due)) => next.at_least(due, now),
-            Some(Hindrance::Reading) => {
-                self.ask_reading(now, out);
-                next.at_least(now + READ_RETRY, now);
-            }
             // Its next advert, or its silence, is a deadline of the wire.
             Some(Hindrance::Competitor) => {}
         }
@@ -406,13 +397,8 @@ impl Machine {
         if now < settled {
             return Some(Hindrance::Until(settled));
         }
-        if !self.votes.wire {
-            return None;
-        }
-        if self.speakers.as_of() < settled {
-            return Some(Hindrance::Reading);
-        }
-        self.speakers.better_competitor().map(|_| Hindrance::Competitor)
+        let competitor = self.speakers.better_competitor().filter(|_| self.votes.wire);
+        competitor.map(|_| Hindrance::Competitor)
     }
 
     fn confirm(&mut self, state: State, claimed: bool, now: Mono, out: &mut Vec<Output>) {
@@ -479,8 +465,6 @@ impl Machine {
 enum Hindrance {
     /// It must hold until then.
     Until(Mono),
-    /// The wire must be read first.
-    Reading,
     /// Someone better advertises.
     Competitor,
 }

@@ -25,4 +25,6 @@ mod properties;
 #[cfg(test)]
 mod scenario_tests;
 #[cfg(test)]
+mod seen_tests;
+#[cfg(test)]
 mod simulation;

@@ -62,7 +62,7 @@ fn play(ops: &[Op], restored: Option<State>, expected: bool) -> Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn primary_needs_vip_and_wire_while_both_vote(ops in prop::collection::vec(op(), 1..120), restored in prop::option::of(state()), expected: bool) {
