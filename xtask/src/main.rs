@@ -1,2 +1,45 @@
-//! x
-fn main() {}
+//! The project's own commands: `cargo xtask …`, one file or folder per command.
+
+mod demo;
+mod privilege;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "What this project can do with itself",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set up what is missing, build, and show the main job live (about a minute, as root)
+    Demo(demo::Arguments),
+    /// Set up what is missing and run every check that CI runs
+    Test(test::Arguments),
+    /// Install what is missing, say what, and do nothing else
+    Setup(setup::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Setup(arguments) => setup::run(&arguments),
+    };
+    done.unwrap_or_else(|error| {
+        workspace::say_error(&format!("cargo xtask: {error:#}"));
+        ExitCode::FAILURE
+    })
+}

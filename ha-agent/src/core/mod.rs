@@ -9,6 +9,8 @@
 //! - [`machine`]: one router's verdicts. [`anomalies`]: the disagreements. [`policy`]: durations.
 //! - [`node`]: all routers and their deadlines.
 
+#![deny(clippy::disallowed_methods, reason = "the core is given the time")]
+
 pub mod anomalies;
 pub mod evidence;
 pub mod io;

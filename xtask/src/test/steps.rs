@@ -1,0 +1,213 @@
+//! The checks, in the order in which they are run: cheap ones first.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use super::counts::Results;
+use super::runner::{Done, Log, Outcome};
+use crate::privilege::Privilege;
+use crate::setup::{Group, cargo_bin};
+use crate::workspace::{cargo, root};
+
+/// Tests at once where each has its own namespaces and mostly waits.
+const SCENARIOS_AT_ONCE: &str = "4";
+/// Tests at once in the privileged unit tests.
+const PRIVILEGED_AT_ONCE: &str = "2";
+
+/// A check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// cargo fmt --check
+    Fmt,
+    /// Clippy with warnings denied, every target of the workspace
+    Clippy,
+    /// The documentation builds without a warning
+    Doc,
+    /// cargo-deny: licences, sources, bans; advisories where their database is there
+    Deny,
+    /// Unit, property and documentation tests
+    Unit,
+    /// Unit tests that need root
+    Privileged,
+    /// End to end: real namespaces, a real keepalived, the real agent
+    E2e,
+}
+
+impl Step {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Doc => "doc",
+            Self::Deny => "deny",
+            Self::Unit => "unit",
+            Self::Privileged => "privileged",
+            Self::E2e => "e2e",
+        }
+    }
+
+    pub(crate) fn needs_root(self) -> bool {
+        matches!(self, Self::Privileged | Self::E2e)
+    }
+
+    /// What has to be set up for it.
+    pub(crate) fn groups(self, privilege: Privilege) -> &'static [Group] {
+        match self {
+            Self::Fmt | Self::Clippy | Self::Deny => &[Group::Lints],
+            Self::Doc | Self::Unit => &[],
+            Self::Privileged | Self::E2e if !privilege.is_root() => &[],
+            Self::Privileged | Self::E2e => &[Group::Tests],
+        }
+    }
+}
+
+/// What the steps are run with.
+pub(crate) struct Context {
+    pub(crate) privilege: Privilege,
+    /// Only tests whose names contain it.
+    pub(crate) filter: Option<String>,
+}
+
+impl Context {
+    /// Runs one step.
+    ///
+    /// # Errors
+    /// When it could not even be started; a check that fails is [`Outcome::Failed`].
+    pub(crate) fn run(&self, step: Step) -> Result<Done> {
+        let log = Log::start(step.name())?;
+        match step {
+            Step::Fmt => check(log, &mut self.cargo(&["fmt", "--all", "--check"])),
+            Step::Clippy => check(
+                log,
+                &mut self.cargo(&[
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--locked",
+                    "--",
+                    "-D",
+                    "warnings",
+                ]),
+            ),
+            Step::Doc => check(
+                log,
+                self.cargo(&["doc", "--workspace", "--no-deps", "--locked"])
+                    .env("RUSTDOCFLAGS", "-D warnings"),
+            ),
+            Step::Deny => self.deny(log),
+            Step::Unit => tests(log, &mut self.unit()),
+            Step::Privileged => {
+                self.with_root(log, &["-p", "ha-agent", "--lib"], PRIVILEGED_AT_ONCE)
+            }
+            Step::E2e => {
+                let mut log = log;
+                if self.privilege.is_root()
+                    && !log
+                        .run(&mut self.cargo(&["build", "--locked", "-p", "ha-agent"]))?
+                        .success()
+                {
+                    return Ok(log.end(Outcome::Failed, None, None));
+                }
+                self.with_root(
+                    log,
+                    &["-p", "ha-agent-tests", "--test", "scenarios"],
+                    SCENARIOS_AT_ONCE,
+                )
+            }
+        }
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(cargo());
+        command
+            .current_dir(root())
+            .args(arguments)
+            .env("CARGO_TERM_COLOR", "never");
+        command
+    }
+
+    fn unit(&self) -> Command {
+        let mut command = self.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+        if let Some(filter) = &self.filter {
+            command.args(["--", filter]);
+        }
+        command
+    }
+
+    /// cargo-deny; without the advisory database, which only the network has, the rest of it.
+    fn deny(&self, mut log: Log) -> Result<Done> {
+        let advisories = advisory_database().is_some();
+        let mut command = self.cargo(&["deny", "--locked", "check"]);
+        if advisories {
+            command.arg("--disable-fetch").arg("advisories");
+        }
+        let status = log.run(command.args(["bans", "licenses", "sources"]))?;
+        let remark = "advisories skipped: no advisory database here";
+        let remark = (!advisories).then(|| remark.to_owned());
+        Ok(log.end(outcome(status.success()), None, remark))
+    }
+
+    /// Tests marked `#[ignore = "needs root"]`; without root they are counted and skipped.
+    fn with_root(&self, mut log: Log, select: &[&str], at_once: &str) -> Result<Done> {
+        let mut command = self.cargo(&["test", "--locked", "--no-fail-fast"]);
+        if let Ok([_, ..]) = self.privilege.prefix("") {
+            // The build stays ours; only the test binaries run as root.
+            command.args(["--config", "target.'cfg(all())'.runner=['sudo','-n','-E']"]);
+        }
+        command.args(select).args(["--", "--ignored"]);
+        if let Some(filter) = &self.filter {
+            command.arg(filter);
+        }
+        if !self.privilege.is_root() {
+            let status = log.run(command.arg("--list"))?;
+            let listed = log
+                .text()
+                .lines()
+                .filter(|line| line.ends_with(": test"))
+                .count();
+            let results = Results {
+                ignored: listed,
+                ..Results::default()
+            };
+            let outcome = if status.success() {
+                Outcome::Skipped
+            } else {
+                Outcome::Failed
+            };
+            return Ok(log.end(outcome, Some(results), Some("need root".to_owned())));
+        }
+        command.args(["--test-threads", at_once]);
+        tests(log, &mut command)
+    }
+}
+
+/// A command whose success is the check.
+fn check(mut log: Log, command: &mut Command) -> Result<Done> {
+    let status = log.run(command)?;
+    Ok(log.end(outcome(status.success()), None, None))
+}
+
+/// A command that runs test binaries.
+fn tests(mut log: Log, command: &mut Command) -> Result<Done> {
+    let status = log.run(command)?;
+    let results = Results::parse(&log.text());
+    Ok(log.end(outcome(status.success()), Some(results), None))
+}
+
+fn outcome(success: bool) -> Outcome {
+    if success {
+        Outcome::Passed
+    } else {
+        Outcome::Failed
+    }
+}
+
+/// Where cargo-deny keeps advisories, if it has fetched any.
+fn advisory_database() -> Option<PathBuf> {
+    let folder = cargo_bin().parent()?.join("advisory-dbs");
+    let mut entries = std::fs::read_dir(&folder).ok()?;
+    entries.next().map(|_| folder.clone())
+}
