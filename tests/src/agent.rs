@@ -1,0 +1,311 @@
+//! The agent under test: its configuration, its process, its commands.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::keepalived::Keepalived;
+use crate::lab::{Lab, Site};
+use crate::process::Process;
+use crate::timeline::Timeline;
+
+/// Longest wait for an agent to be ready, or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One node's agent: where its files are, and its process while it runs.
+#[derive(Debug)]
+pub struct Agent {
+    lab: Lab,
+    folder: PathBuf,
+    /// Words before the agent's own, such as those that take a capability away.
+    wrapper: Vec<String>,
+    process: Option<Process>,
+    /// Its events, over all its runs.
+    pub events: Timeline,
+}
+
+/// What differs from the usual configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Lines for the top of the file, such as `mode = "observe"`.
+    pub top: String,
+    /// Sections to append; no section twice in TOML.
+    pub sections: String,
+    /// Lines for `[corroboration]`.
+    pub corroboration: String,
+    /// Lines for `[delivery]`.
+    pub delivery: String,
+    /// Where the outbox is, if not in the node's folder.
+    pub state_dir: Option<PathBuf>,
+    /// Whether the routers stand in the file; else only `ha_confs` names them.
+    pub without_routers: bool,
+}
+
+impl Agent {
+    /// Writes a node's configuration; nothing is started.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure(lab: &Lab, node: &str, sites: &[&Site], settings: &Settings) -> Result<Self> {
+        let folder = lab.node_folder(node)?;
+        let agent = Self {
+            lab: lab.clone(),
+            wrapper: Vec::new(),
+            process: None,
+            events: Timeline::follow(&folder.join("events.jsonl")),
+            folder,
+        };
+        agent.write_configuration(sites, settings)?;
+        Ok(agent)
+    }
+
+    /// Writes its configuration anew.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_configuration(&self, sites: &[&Site], settings: &Settings) -> Result<()> {
+        let state_dir = settings
+            .state_dir
+            .clone()
+            .unwrap_or_else(|| self.folder.join("state"));
+        let mut text = format!("{}\n", settings.top);
+        writeln!(text, "runtime_dir = {:?}", self.folder.join("run"))?;
+        writeln!(text, "state_dir = {state_dir:?}")?;
+        writeln!(text, "[intake]\nnotify_fifos = [{:?}]", self.fifo())?;
+        writeln!(text, "[neutron]\nstate_path = {:?}", self.neutron())?;
+        writeln!(
+            text,
+            "[events]\nsinks = [\"file:{}\"]",
+            self.folder.join("events.jsonl").display()
+        )?;
+        writeln!(text, "[corroboration]\n{}", settings.corroboration)?;
+        writeln!(
+            text,
+            "[delivery]\nsocket = {:?}\n{}",
+            self.l3_socket(),
+            settings.delivery
+        )?;
+        writeln!(text, "{}", settings.sections)?;
+        for site in sites.iter().filter(|_| !settings.without_routers) {
+            writeln!(text, "[[router]]\nid = \"{}\"", site.router.id)?;
+            writeln!(
+                text,
+                "netns = {:?}\ninterface = {:?}",
+                site.netns_path(),
+                site.interface
+            )?;
+            writeln!(
+                text,
+                "vip = \"{}\"\nvrid = {}",
+                site.router.vip(),
+                site.router.vrid
+            )?;
+            writeln!(text, "advert_interval = \"1s\"")?;
+            writeln!(text, "fifo_instance = {:?}", Keepalived::instance(site))?;
+        }
+        std::fs::create_dir_all(self.neutron())?;
+        let path = self.configuration();
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Lets the agent be started through another program.
+    pub fn wrap(&mut self, words: &[&str]) {
+        self.wrapper = words.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// When it does not, with all it said.
+    pub fn start(&mut self) -> Result<()> {
+        self.spawn()?;
+        let started = self
+            .events
+            .expect(PATIENCE, &json!({"event": "agent.started"}));
+        if let Err(error) = started {
+            bail!(
+                "the agent does not start: {error:#}\nit said:\n{}",
+                self.log()
+            );
+        }
+        Ok(())
+    }
+
+    /// Starts it and does not wait; only later events count.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
+        self.events.mark()?;
+        let mut words = self.wrapper.clone();
+        words.push(binary()?.display().to_string());
+        let (program, arguments) = words.split_first().context("a program")?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .args(["run", "--config"])
+            .arg(self.configuration());
+        self.process = Some(Process::start(
+            &mut command,
+            &self.folder.join("agent.log"),
+            self.lab.guardian(),
+        )?);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running()?.kill()?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// SIGTERM, its end awaited; gives its exit code.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn stop(&mut self) -> Result<Option<i32>> {
+        let process = self.running()?;
+        process.signal(Signal::TERM)?;
+        let status = process.wait(PATIENCE)?;
+        self.process = None;
+        Ok(status.code())
+    }
+
+    /// Waits for an end that is not asked for; gives the exit code.
+    ///
+    /// # Errors
+    /// When it goes on.
+    pub fn ends(&mut self) -> Result<Option<i32>> {
+        let status = self.running()?.wait(PATIENCE)?;
+        self.process = None;
+        Ok(status.code())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.running()?.signal(signal)
+    }
+
+    /// Whether it runs.
+    pub fn runs(&mut self) -> bool {
+        self.process
+            .as_mut()
+            .is_some_and(|process| process.ended().is_none())
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn id(&mut self) -> Result<u32> {
+        Ok(self.running()?.id())
+    }
+
+    fn running(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context("the agent does not run")
+    }
+
+    /// One of its subcommands, with `-o json`.
+    ///
+    /// # Errors
+    /// When it fails or prints no JSON.
+    pub fn ask(&self, command: &[&str]) -> Result<Value> {
+        let text = self.command(&[command, &["-o", "json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("the answer of {command:?}: {text}"))
+    }
+
+    /// One of its subcommands; what it printed.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn command(&self, words: &[&str]) -> Result<String> {
+        let config = self.configuration();
+        let config = config.to_str().context("a path that is UTF-8")?;
+        let binary = binary()?;
+        let binary = binary.to_str().context("a path that is UTF-8")?;
+        crate::command::run(binary, &[words, &["--config", config]].concat())
+    }
+
+    /// A router's row of `status`.
+    ///
+    /// # Errors
+    /// When the agent does not answer or does not know the router.
+    pub fn status(&self, site: &Site) -> Result<Value> {
+        let node = self.ask(&["status"])?;
+        let id = site.router.id.to_string();
+        let rows = node["routers"].as_array().context("routers in status")?;
+        rows.iter()
+            .find(|row| row["router_id"] == id.as_str())
+            .cloned()
+            .with_context(|| format!("router {id} in {node}"))
+    }
+
+    /// Its configuration file.
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.join("ha-agent.toml")
+    }
+
+    /// The FIFO that it reads.
+    pub fn fifo(&self) -> PathBuf {
+        self.folder.join("notify.fifo")
+    }
+
+    /// Its state-change socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("run/keepalived-state-change")
+    }
+
+    /// Where the L3 agent listens.
+    pub fn l3_socket(&self) -> PathBuf {
+        self.neutron().join("keepalived-state-change")
+    }
+
+    /// Neutron's `state_path` on this node.
+    pub fn neutron(&self) -> PathBuf {
+        self.folder.join("neutron")
+    }
+
+    /// Where this node's files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its diagnostics so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("agent.log")).unwrap_or_default()
+    }
+}
+
+/// The agent's program: `HA_AGENT_BIN`, else the one built beside this program.
+///
+/// # Errors
+/// When it is not built.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("HA_AGENT_BIN") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe().context("the path of this program")?;
+    let folder = own.parent().context("a folder")?;
+    let folder = if folder.ends_with("deps") {
+        folder.parent().context("a folder")?
+    } else {
+        folder
+    };
+    let path = folder.join("ha-agent");
+    if !path.is_file() {
+        bail!("{} is not there: cargo build -p ha-agent", path.display());
+    }
+    Ok(path)
+}

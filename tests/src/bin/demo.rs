@@ -1,0 +1,2 @@
+//! The demonstration (`cargo xtask demo`).
+fn main() {}

@@ -1,0 +1,248 @@
+//! A real keepalived, configured as Neutron configures it.
+
+use std::fmt::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::lab::Site;
+use crate::process::Process;
+
+/// How one instance is configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// 50 on every node, as Neutron writes it.
+    pub priority: u8,
+    /// Neutron sets it: a better backup does not take over from a living master.
+    pub nopreempt: bool,
+    /// Seconds between adverts; Neutron's default is 2.
+    pub advert_int: u8,
+    /// The FIFO that state changes are written to.
+    pub fifo: Option<PathBuf>,
+    /// The socket that a notify script reports to with curl, as Neutron's monitor does.
+    pub socket: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            priority: 50,
+            nopreempt: true,
+            advert_int: 1,
+            fifo: None,
+            socket: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Time until a backup takes over from a master that fell silent (VRRPv2): three adverts and
+    /// the skew.
+    pub fn master_down(&self) -> Duration {
+        Duration::from_secs(3 * u64::from(self.advert_int)) + self.skew()
+    }
+
+    /// Time until a backup takes over from a master that resigned.
+    pub fn skew(&self) -> Duration {
+        Duration::from_secs(1) * (256 - u32::from(self.priority)) / 256
+    }
+}
+
+/// A running keepalived: a parent that supervises and a child that speaks VRRP.
+#[derive(Debug)]
+pub struct Keepalived {
+    process: Process,
+    child_pid_file: PathBuf,
+    conf: PathBuf,
+    site: Site,
+}
+
+impl Keepalived {
+    /// The instance's name in FIFO lines.
+    pub fn instance(site: &Site) -> String {
+        format!("VR_{}", site.router.vrid)
+    }
+
+    /// Starts one in the site's namespace.
+    ///
+    /// # Errors
+    /// When its files cannot be written or it cannot be started.
+    pub fn start(site: &Site, settings: &Settings) -> Result<Self> {
+        let folder = site
+            .lab()
+            .node_folder(&site.node)?
+            .join(format!("vr{}", site.router.vrid));
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("creating {}", folder.display()))?;
+        let conf = folder.join("keepalived.conf");
+        write_conf(&conf, site, settings)?;
+        let child_pid_file = folder.join("keepalived.vrrp.pid");
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &site.netns, "keepalived"])
+            // In the foreground, VRRP only, all it says to standard error.
+            .args([
+                "--dont-fork",
+                "--vrrp",
+                "--log-console",
+                "--no-syslog",
+                "--log-detail",
+            ])
+            .arg("--use-file")
+            .arg(&conf)
+            .arg("--pid")
+            .arg(folder.join("keepalived.pid"))
+            .arg("--vrrp_pid")
+            .arg(&child_pid_file);
+        let log = folder.join("keepalived.log");
+        let process = Process::start(&mut command, &log, site.lab().guardian())?;
+        Ok(Self {
+            process,
+            child_pid_file,
+            conf,
+            site: site.clone(),
+        })
+    }
+
+    /// Where it lives.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Ends it in order: it resigns and removes its addresses.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.signal(Signal::TERM)?;
+        self.process.wait(Duration::from_secs(5)).map(drop)
+    }
+
+    /// SIGKILL to both of its processes: the addresses stay.
+    ///
+    /// # Errors
+    /// When they do not end.
+    pub fn kill(&mut self) -> Result<()> {
+        let child = self.child()?;
+        // The parent first, so that it cannot start another child; then the child before it can
+        // act on its parent's death.
+        self.process.signal(Signal::STOP)?;
+        kill_process(child, Signal::STOP).context("stopping keepalived's child")?;
+        self.process.signal(Signal::KILL)?;
+        kill_process(child, Signal::KILL).context("killing keepalived's child")?;
+        self.process.kill()
+    }
+
+    /// SIGSTOP to both: it says nothing and keeps its addresses.
+    ///
+    /// # Errors
+    /// When one is gone.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.signal(Signal::STOP)?;
+        kill_process(self.child()?, Signal::STOP).context("freezing keepalived's child")
+    }
+
+    /// SIGCONT to both.
+    ///
+    /// # Errors
+    /// When one is gone.
+    pub fn thaw(&self) -> Result<()> {
+        kill_process(self.child()?, Signal::CONT).context("thawing keepalived's child")?;
+        self.process.signal(Signal::CONT)
+    }
+
+    /// Writes its configuration anew and lets it read it.
+    ///
+    /// # Errors
+    /// When it cannot be written, or keepalived is gone.
+    pub fn reload(&self, settings: &Settings) -> Result<()> {
+        write_conf(&self.conf, &self.site, settings)?;
+        self.process.signal(Signal::HUP)
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    fn child(&self) -> Result<Pid> {
+        let text = std::fs::read_to_string(&self.child_pid_file)
+            .with_context(|| format!("reading {}", self.child_pid_file.display()))?;
+        text.trim()
+            .parse()
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("keepalived's child's pid")
+    }
+}
+
+/// A FIFO that is there before keepalived is, so that a reload keeps it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_fifo(path: &Path) -> Result<()> {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+        .with_context(|| format!("making the FIFO {}", path.display()))
+}
+
+/// The configuration in the words and the order of Neutron's template.
+fn write_conf(path: &Path, site: &Site, settings: &Settings) -> Result<()> {
+    let (vrid, interface) = (site.router.vrid, &site.interface);
+    let mut conf = String::from("global_defs {\n    notification_email_from neutron@example.org\n");
+    conf.push_str("    script_user root\n    enable_script_security\n");
+    if let Some(fifo) = &settings.fifo {
+        writeln!(conf, "    vrrp_notify_fifo {}", fifo.display())?;
+    }
+    conf.push_str("}\n");
+    writeln!(conf, "vrrp_instance {} {{", Keepalived::instance(site))?;
+    writeln!(conf, "    state BACKUP\n    interface {interface}")?;
+    writeln!(
+        conf,
+        "    virtual_router_id {vrid}\n    priority {}",
+        settings.priority
+    )?;
+    conf.push_str("    garp_master_delay 60\n");
+    if settings.nopreempt {
+        conf.push_str("    nopreempt\n");
+    }
+    writeln!(conf, "    advert_int {}", settings.advert_int)?;
+    writeln!(conf, "    track_interface {{\n        {interface}\n    }}")?;
+    writeln!(
+        conf,
+        "    virtual_ipaddress {{\n        {} dev {interface}\n    }}",
+        site.router.vip()
+    )?;
+    writeln!(
+        conf,
+        "    virtual_ipaddress_excluded {{\n        10.{vrid}.0.1/24 dev {interface} no_track\n    }}"
+    )?;
+    if let Some(socket) = &settings.socket {
+        let script = path.with_file_name("report.sh");
+        write_script(&script, site, socket)?;
+        let script = script.display();
+        writeln!(conf, "    notify_master \"{script} primary\"")?;
+        writeln!(conf, "    notify_backup \"{script} backup\"")?;
+        writeln!(conf, "    notify_fault \"{script} fault\"")?;
+    }
+    conf.push_str("}\n");
+    std::fs::write(path, conf).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Reports its first argument with the request that Neutron 29's monitor makes.
+fn write_script(path: &Path, site: &Site, socket: &Path) -> Result<()> {
+    let script = format!(
+        "#!/bin/sh\nexec curl -s -o /dev/null -X POST -H 'X-Neutron-Router-Id: {}' \
+         -H \"X-Neutron-State: $1\" -H 'Connection: close' --connect-timeout 5 \
+         --unix-socket {} http://127.0.0.1/\n",
+        site.router.id,
+        socket.display()
+    );
+    std::fs::write(path, script)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,243 @@
+//! The usual scene: two nodes, one router, a keepalived, an agent and an L3 agent on each.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::agent::{self, Agent};
+use crate::keepalived::{self, Keepalived, make_fifo};
+use crate::l3_agent::L3Agent;
+use crate::lab::{Lab, Router, Site};
+use crate::wait;
+
+/// How keepalived's changes are reported to the agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reporter {
+    /// Through keepalived's notify FIFO.
+    #[default]
+    Fifo,
+    /// By a notify script with curl, as Neutron's monitor does.
+    Script,
+    /// Not at all.
+    Nobody,
+}
+
+/// What differs from the usual scene.
+#[derive(Clone, Debug, Default)]
+pub struct Scene {
+    /// How changes are reported.
+    pub reporter: Reporter,
+    /// keepalived on both nodes.
+    pub keepalived: keepalived::Settings,
+    /// The agent on both nodes.
+    pub agent: agent::Settings,
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    /// The router's place.
+    pub site: Site,
+    /// What keepalived is started with.
+    pub settings: keepalived::Settings,
+    /// keepalived, once it is started.
+    pub keepalived: Option<Keepalived>,
+    /// The agent.
+    pub agent: Agent,
+    /// The L3 agent.
+    pub l3: L3Agent,
+}
+
+/// Two nodes.
+#[derive(Debug)]
+pub struct Pair {
+    /// The one that keepalived is started on first: it becomes primary.
+    pub a: Node,
+    /// The other one.
+    pub b: Node,
+    /// The router.
+    pub router: Router,
+    /// Where all that is.
+    pub lab: Lab,
+}
+
+/// A little more than the machine may need to get to something that is due now.
+pub const SLACK: Duration = Duration::from_secs(4);
+
+impl Scene {
+    /// Two nodes with nothing running but the L3 agents.
+    ///
+    /// # Errors
+    /// When the lab cannot be built.
+    pub fn build(self, name: &str) -> Result<Pair> {
+        let lab = Lab::new(name)?;
+        let router = Router::new(11);
+        Ok(Pair {
+            a: self.node(&lab, "a", &router)?,
+            b: self.node(&lab, "b", &router)?,
+            router,
+            lab,
+        })
+    }
+
+    /// Two nodes with everything running: `a` is primary, `b` is backup, both confirmed and heard
+    /// by their L3 agents, each as its first state.
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub fn start(self, name: &str) -> Result<Pair> {
+        let mut pair = self.build(name)?;
+        pair.elect()?;
+        for node in [&mut pair.a, &mut pair.b] {
+            node.agent.start()?;
+        }
+        pair.a.confirmed(SLACK, "primary")?;
+        pair.b.confirmed(SLACK, "backup")?;
+        pair.a.heard(SLACK, &["primary"])?;
+        pair.b.heard(SLACK, &["backup"])?;
+        pair.mark()?;
+        Ok(pair)
+    }
+
+    /// One node of the scene with nothing running but the L3 agent.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn node(&self, lab: &Lab, name: &str, router: &Router) -> Result<Node> {
+        self.node_at(lab.site(name, router)?)
+    }
+
+    /// As [`Scene::node`], at a site that is there or only planned.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn node_at(&self, site: Site) -> Result<Node> {
+        let agent = Agent::configure(site.lab(), &site.node, &[&site], &self.agent)?;
+        make_fifo(&agent.fifo())?;
+        let mut settings = self.keepalived.clone();
+        match self.reporter {
+            Reporter::Fifo => settings.fifo = Some(agent.fifo()),
+            Reporter::Script => settings.socket = Some(agent.socket()),
+            Reporter::Nobody => {}
+        }
+        let l3 = L3Agent::start(&agent.l3_socket())?;
+        Ok(Node {
+            site,
+            settings,
+            keepalived: None,
+            agent,
+            l3,
+        })
+    }
+}
+
+impl Pair {
+    /// Starts keepalived on both nodes; `a` has the VIP when this returns.
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub fn elect(&mut self) -> Result<()> {
+        self.a.start_keepalived()?;
+        self.a.vip(self.a.settings.master_down() + SLACK, true)?;
+        self.b.start_keepalived()
+    }
+
+    /// From now on only later events count.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn mark(&mut self) -> Result<()> {
+        self.a.agent.events.mark()?;
+        self.b.agent.events.mark()
+    }
+}
+
+impl Node {
+    /// Starts keepalived here.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_keepalived(&mut self) -> Result<()> {
+        self.keepalived = Some(Keepalived::start(&self.site, &self.settings)?);
+        Ok(())
+    }
+
+    /// The keepalived here.
+    ///
+    /// # Errors
+    /// When it was not started.
+    pub fn keepalived(&mut self) -> Result<&mut Keepalived> {
+        self.keepalived
+            .as_mut()
+            .context("keepalived was not started")
+    }
+
+    /// Waits until the primary VIP is set, or is not.
+    ///
+    /// # Errors
+    /// When it is not so in time.
+    pub fn vip(&self, within: Duration, present: bool) -> Result<()> {
+        let what = format!("the VIP on {} present: {present}", self.site.node);
+        wait::until(within, &what, || {
+            (self.site.holds_vip() == present).then_some(())
+        })
+    }
+
+    /// Waits for the confirmation of a state after the mark.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub fn confirmed(&mut self, within: Duration, state: &str) -> Result<Value> {
+        self.event(within, "transition.confirmed", json!({"state": state}))
+    }
+
+    /// Waits for an anomaly to be raised after the mark.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub fn raised(&mut self, within: Duration, kind: &str) -> Result<Value> {
+        self.event(within, "anomaly.raised", json!({"kind": kind}))
+    }
+
+    /// Waits for an anomaly to be cleared after the mark.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub fn cleared(&mut self, within: Duration, kind: &str) -> Result<Value> {
+        self.event(within, "anomaly.cleared", json!({"kind": kind}))
+    }
+
+    /// Waits for an event about this router after the mark.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub fn event(&mut self, within: Duration, name: &str, mut fields: Value) -> Result<Value> {
+        fields["event"] = name.into();
+        fields["router_id"] = self.site.router.id.to_string().into();
+        self.agent
+            .events
+            .expect(within, &fields)
+            .with_context(|| format!("node {}", self.site.node))
+    }
+
+    /// Waits until the L3 agent has heard exactly these states of the router.
+    ///
+    /// # Errors
+    /// When it has not in time, or heard another one: with what the agent wrote.
+    pub fn heard(&mut self, within: Duration, states: &[&str]) -> Result<()> {
+        let heard = self.l3.expect(within, self.site.router.id, states);
+        heard.with_context(|| {
+            let _ = self.agent.events.read();
+            format!("node {}\n{}", self.site.node, self.agent.events.story())
+        })
+    }
+
+    /// Claims a state of the router on the agent's socket; gives the HTTP status.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn claim(&self, state: &str) -> Result<u16> {
+        crate::report::claim(&self.agent.socket(), self.site.router.id, state)
+    }
+}

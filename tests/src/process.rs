@@ -1,0 +1,125 @@
+//! A long-running process in a group of its own.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::guardian::{Guardian, Trace};
+use crate::wait;
+
+/// Killed with its whole group when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// Where its standard output and error go.
+    log: PathBuf,
+    guardian: Arc<Guardian>,
+    over: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts a command with its output appended to `log`.
+    ///
+    /// # Errors
+    /// When the program or the log cannot be opened.
+    pub fn start(command: &mut Command, log: &Path, guardian: &Arc<Guardian>) -> Result<Self> {
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("opening {}", log.display()))?;
+        let child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .spawn()
+            .with_context(|| format!("starting {command:?}"))?;
+        guardian.note(Trace::Group(child.id()));
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+            guardian: Arc::clone(guardian),
+            over: None,
+        })
+    }
+
+    /// Its process id, which is its group's too.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it printed so far.
+    pub fn output(&self) -> String {
+        std::fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Sends a signal to the process alone.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid()?, signal).with_context(|| format!("sending {signal:?}"))
+    }
+
+    /// Sends a signal to every process of its group.
+    ///
+    /// # Errors
+    /// When all are gone.
+    pub fn signal_group(&self, signal: Signal) -> Result<()> {
+        kill_process_group(self.pid()?, signal).with_context(|| format!("sending {signal:?}"))
+    }
+
+    /// Whether it has ended, and how.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.over.is_none() {
+            self.over = self.child.try_wait().ok().flatten();
+            if self.over.is_some() {
+                self.guardian.note(Trace::Reaped(self.child.id()));
+            }
+        }
+        self.over
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it has not ended in time.
+    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus> {
+        let what = format!("process {} ends", self.id());
+        wait::until(within, &what, || self.ended())
+    }
+
+    /// SIGKILL to the whole group, and its end awaited.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        if self.ended().is_none() {
+            self.signal_group(Signal::KILL)?;
+            self.wait(Duration::from_secs(5))?;
+        }
+        Ok(())
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("a process id")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
