@@ -64,6 +64,8 @@ fn a_graceful_stop_is_quick_and_the_fifo_tells() -> Result<()> {
         ..Settings::default()
     };
     let mut first = Keepalived::start(&a, &settings)?;
+    // Opens once keepalived has it open too; ends when keepalived is gone.
+    let mut told = File::open(&fifo)?;
     wait::until(settings.master_down() + SLACK, "the VIP on a", || {
         a.holds_vip().then_some(())
     })?;
