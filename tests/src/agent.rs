@@ -69,42 +69,20 @@ impl Agent {
     /// # Errors
     /// When it cannot be written.
     pub fn write_configuration(&self, sites: &[&Site], settings: &Settings) -> Result<()> {
-        let state_dir = settings
-            .state_dir
-            .clone()
-            .unwrap_or_else(|| self.folder.join("state"));
+        let state_dir = settings.state_dir.clone().unwrap_or_else(|| self.folder.join("state"));
         let mut text = format!("{}\n", settings.top);
         writeln!(text, "runtime_dir = {:?}", self.folder.join("run"))?;
         writeln!(text, "state_dir = {state_dir:?}")?;
         writeln!(text, "[intake]\nnotify_fifos = [{:?}]", self.fifo())?;
         writeln!(text, "[neutron]\nstate_path = {:?}", self.neutron())?;
-        writeln!(
-            text,
-            "[events]\nsinks = [\"file:{}\"]",
-            self.folder.join("events.jsonl").display()
-        )?;
+        writeln!(text, "[events]\nsinks = [\"file:{}\"]", self.folder.join("events.jsonl").display())?;
         writeln!(text, "[corroboration]\n{}", settings.corroboration)?;
-        writeln!(
-            text,
-            "[delivery]\nsocket = {:?}\n{}",
-            self.l3_socket(),
-            settings.delivery
-        )?;
+        writeln!(text, "[delivery]\nsocket = {:?}\n{}", self.l3_socket(), settings.delivery)?;
         writeln!(text, "{}", settings.sections)?;
         for site in sites.iter().filter(|_| !settings.without_routers) {
             writeln!(text, "[[router]]\nid = \"{}\"", site.router.id)?;
-            writeln!(
-                text,
-                "netns = {:?}\ninterface = {:?}",
-                site.netns_path(),
-                site.interface
-            )?;
-            writeln!(
-                text,
-                "vip = \"{}\"\nvrid = {}",
-                site.router.vip(),
-                site.router.vrid
-            )?;
+            writeln!(text, "netns = {:?}\ninterface = {:?}", site.netns_path(), site.interface)?;
+            writeln!(text, "vip = \"{}\"\nvrid = {}", site.router.vip(), site.router.vrid)?;
             writeln!(text, "advert_interval = \"1s\"")?;
             writeln!(text, "fifo_instance = {:?}", Keepalived::instance(site))?;
         }
@@ -124,14 +102,9 @@ impl Agent {
     /// When it does not, with all it said.
     pub fn start(&mut self) -> Result<()> {
         self.spawn()?;
-        let started = self
-            .events
-            .expect(PATIENCE, &json!({"event": "agent.started"}));
+        let started = self.events.expect(PATIENCE, &json!({"event": "agent.started"}));
         if let Err(error) = started {
-            bail!(
-                "the agent does not start: {error:#}\nit said:\n{}",
-                self.log()
-            );
+            bail!("the agent does not start: {error:#}\nit said:\n{}", self.log());
         }
         Ok(())
     }
@@ -146,15 +119,8 @@ impl Agent {
         words.push(binary()?.display().to_string());
         let (program, arguments) = words.split_first().context("a program")?;
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .args(["run", "--config"])
-            .arg(self.configuration());
-        self.process = Some(Process::start(
-            &mut command,
-            &self.folder.join("agent.log"),
-            self.lab.guardian(),
-        )?);
+        command.args(arguments).args(["run", "--config"]).arg(self.configuration());
+        self.process = Some(Process::start(&mut command, &self.folder.join("agent.log"), self.lab.guardian())?);
         Ok(())
     }
 
@@ -200,9 +166,7 @@ impl Agent {
 
     /// Whether it runs.
     pub fn runs(&mut self) -> bool {
-        self.process
-            .as_mut()
-            .is_some_and(|process| process.ended().is_none())
+        self.process.as_mut().is_some_and(|process| process.ended().is_none())
     }
 
     /// Its process id.
@@ -298,11 +262,7 @@ pub fn binary() -> Result<PathBuf> {
     }
     let own = std::env::current_exe().context("the path of this program")?;
     let folder = own.parent().context("a folder")?;
-    let folder = if folder.ends_with("deps") {
-        folder.parent().context("a folder")?
-    } else {
-        folder
-    };
+    let folder = if folder.ends_with("deps") { folder.parent().context("a folder")? } else { folder };
     let path = folder.join("ha-agent");
     if !path.is_file() {
         bail!("{} is not there: cargo build -p ha-agent", path.display());

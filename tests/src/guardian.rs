@@ -70,9 +70,7 @@ impl Guardian {
             .spawn()
             .context("starting sh, which cleans up in the end")?;
         let pipe = child.stdin.take().context("the pipe to sh")?;
-        Ok(Self {
-            process: Mutex::new(Some((pipe, child))),
-        })
+        Ok(Self { process: Mutex::new(Some((pipe, child))) })
     }
 
     /// Notes something that was made, or is about to be.
@@ -92,11 +90,7 @@ impl Guardian {
 
     /// Removes all that was noted, and returns when that is done. Later calls do nothing.
     pub fn clean_up(&self) {
-        let taken = self
-            .process
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let taken = self.process.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((pipe, mut child)) = taken {
             drop(pipe);
             let _ = child.wait();

@@ -29,13 +29,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            priority: 50,
-            nopreempt: true,
-            advert_int: 1,
-            fifo: None,
-            socket: None,
-        }
+        Self { priority: 50, nopreempt: true, advert_int: 1, fifo: None, socket: None }
     }
 }
 
@@ -72,12 +66,8 @@ impl Keepalived {
     /// # Errors
     /// When its files cannot be written or it cannot be started.
     pub fn start(site: &Site, settings: &Settings) -> Result<Self> {
-        let folder = site
-            .lab()
-            .node_folder(&site.node)?
-            .join(format!("vr{}", site.router.vrid));
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("creating {}", folder.display()))?;
+        let folder = site.lab().node_folder(&site.node)?.join(format!("vr{}", site.router.vrid));
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         let conf = folder.join("keepalived.conf");
         write_conf(&conf, site, settings)?;
         let child_pid_file = folder.join("keepalived.vrrp.pid");
@@ -85,13 +75,7 @@ impl Keepalived {
         command
             .args(["netns", "exec", &site.netns, "keepalived"])
             // In the foreground, VRRP only, all it says to standard error.
-            .args([
-                "--dont-fork",
-                "--vrrp",
-                "--log-console",
-                "--no-syslog",
-                "--log-detail",
-            ])
+            .args(["--dont-fork", "--vrrp", "--log-console", "--no-syslog", "--log-detail"])
             .arg("--use-file")
             .arg(&conf)
             .arg("--pid")
@@ -100,12 +84,7 @@ impl Keepalived {
             .arg(&child_pid_file);
         let log = folder.join("keepalived.log");
         let process = Process::start(&mut command, &log, site.lab().guardian())?;
-        Ok(Self {
-            process,
-            child_pid_file,
-            conf,
-            site: site.clone(),
-        })
+        Ok(Self { process, child_pid_file, conf, site: site.clone() })
     }
 
     /// Where it lives.
@@ -172,11 +151,7 @@ impl Keepalived {
     fn child(&self) -> Result<Pid> {
         let text = std::fs::read_to_string(&self.child_pid_file)
             .with_context(|| format!("reading {}", self.child_pid_file.display()))?;
-        text.trim()
-            .parse()
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("keepalived's child's pid")
+        text.trim().parse().ok().and_then(Pid::from_raw).context("keepalived's child's pid")
     }
 }
 
@@ -201,26 +176,15 @@ fn write_conf(path: &Path, site: &Site, settings: &Settings) -> Result<()> {
     conf.push_str("}\n");
     writeln!(conf, "vrrp_instance {} {{", Keepalived::instance(site))?;
     writeln!(conf, "    state BACKUP\n    interface {interface}")?;
-    writeln!(
-        conf,
-        "    virtual_router_id {vrid}\n    priority {}",
-        settings.priority
-    )?;
+    writeln!(conf, "    virtual_router_id {vrid}\n    priority {}", settings.priority)?;
     conf.push_str("    garp_master_delay 60\n");
     if settings.nopreempt {
         conf.push_str("    nopreempt\n");
     }
     writeln!(conf, "    advert_int {}", settings.advert_int)?;
     writeln!(conf, "    track_interface {{\n        {interface}\n    }}")?;
-    writeln!(
-        conf,
-        "    virtual_ipaddress {{\n        {} dev {interface}\n    }}",
-        site.router.vip()
-    )?;
-    writeln!(
-        conf,
-        "    virtual_ipaddress_excluded {{\n        10.{vrid}.0.1/24 dev {interface} no_track\n    }}"
-    )?;
+    writeln!(conf, "    virtual_ipaddress {{\n        {} dev {interface}\n    }}", site.router.vip())?;
+    writeln!(conf, "    virtual_ipaddress_excluded {{\n        10.{vrid}.0.1/24 dev {interface} no_track\n    }}")?;
     if let Some(socket) = &settings.socket {
         let script = path.with_file_name("report.sh");
         write_script(&script, site, socket)?;

@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -99,11 +97,7 @@ impl L3Agent {
 
     /// One that is not there yet.
     pub fn absent(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            shared: Arc::default(),
-            server: None,
-        }
+        Self { path: path.to_owned(), shared: Arc::default(), server: None }
     }
 
     /// Its socket.
@@ -118,8 +112,7 @@ impl L3Agent {
     pub fn listen(&mut self) -> Result<()> {
         self.stop();
         let _ = std::fs::remove_file(&self.path);
-        let listener = listener(&self.path)
-            .with_context(|| format!("listening on {}", self.path.display()))?;
+        let listener = listener(&self.path).with_context(|| format!("listening on {}", self.path.display()))?;
         let (stop, stopped) = UnixStream::pair().context("a pair of sockets")?;
         let shared = Arc::clone(&self.shared);
         let thread = thread::spawn(move || serve(&listener, &stopped, &shared));
@@ -168,17 +161,10 @@ impl L3Agent {
                 return Ok(());
             }
             let left = within.saturating_sub(started.elapsed());
-            if left.is_zero()
-                || !expected.starts_with(&now.iter().map(String::as_str).collect::<Vec<_>>())
-            {
+            if left.is_zero() || !expected.starts_with(&now.iter().map(String::as_str).collect::<Vec<_>>()) {
                 bail!("the L3 agent heard {now:?}, expected {expected:?} within {within:?}");
             }
-            ear = self
-                .shared
-                .more
-                .wait_timeout(ear, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            ear = self.shared.more.wait_timeout(ear, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -201,21 +187,12 @@ impl Shared {
 
 fn states(heard: &[Heard], router: Uuid) -> Vec<String> {
     let router = router.to_string();
-    heard
-        .iter()
-        .filter(|heard| heard.router == router)
-        .map(|heard| heard.state.clone())
-        .collect()
+    heard.iter().filter(|heard| heard.router == router).map(|heard| heard.state.clone()).collect()
 }
 
 /// The standard library's listener has another backlog.
 fn listener(path: &Path) -> Result<UnixListener> {
-    let socket = socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     listen(&socket, BACKLOG)?;
     Ok(UnixListener::from(socket))
@@ -225,10 +202,7 @@ fn listener(path: &Path) -> Result<UnixListener> {
 fn serve(listener: &UnixListener, stopped: &UnixStream, shared: &Arc<Shared>) {
     let mut connections = Vec::new();
     loop {
-        let mut ready = [
-            PollFd::new(listener, PollFlags::IN),
-            PollFd::new(stopped, PollFlags::IN),
-        ];
+        let mut ready = [PollFd::new(listener, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
         if poll(&mut ready, None).is_err() {
             continue;
         }
@@ -254,10 +228,7 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, shared: &Arc<Shared>) {
 
 fn handle(mut stream: UnixStream, stopped: &UnixStream, shared: &Shared) -> Result<()> {
     let mut buffer = [0; REQUEST];
-    let mut ready = [
-        PollFd::new(&stream, PollFlags::IN),
-        PollFd::new(stopped, PollFlags::IN),
-    ];
+    let mut ready = [PollFd::new(&stream, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
     poll(&mut ready, None)?;
     if !ready[1].revents().is_empty() {
         return Ok(());
@@ -271,10 +242,7 @@ fn handle(mut stream: UnixStream, stopped: &UnixStream, shared: &Shared) -> Resu
         Mode::Nonsense => Ok(stream.write_all(b"\x00\xff once upon a time\n\n")?),
         Mode::Hanging => {
             // Until the client gives up or the server is stopped.
-            let mut ready = [
-                PollFd::new(&stream, PollFlags::RDHUP),
-                PollFd::new(stopped, PollFlags::IN),
-            ];
+            let mut ready = [PollFd::new(&stream, PollFlags::RDHUP), PollFd::new(stopped, PollFlags::IN)];
             poll(&mut ready, None)?;
             Ok(())
         }
@@ -283,9 +251,7 @@ fn handle(mut stream: UnixStream, stopped: &UnixStream, shared: &Shared) -> Resu
 
 /// A head that is not complete in the one read is an exception in Neutron: no answer, nothing kept.
 fn answer(stream: &mut UnixStream, request: &str, shared: &Shared) -> Result<()> {
-    let (head, body) = request
-        .split_once("\r\n\r\n")
-        .context("an incomplete request")?;
+    let (head, body) = request.split_once("\r\n\r\n").context("an incomplete request")?;
     if head.starts_with("POST /v1/ha-states ") {
         return answer_json(stream, head, body, shared);
     }
@@ -297,9 +263,7 @@ fn answer(stream: &mut UnixStream, request: &str, shared: &Shared) -> Result<()>
 
 /// The `json` protocol: one batch, acknowledged as a whole.
 fn answer_json(stream: &mut UnixStream, head: &str, body: &str, shared: &Shared) -> Result<()> {
-    let length: usize = header(head, "content-length")
-        .context("a content-length")?
-        .parse()?;
+    let length: usize = header(head, "content-length").context("a content-length")?.parse()?;
     let mut body = body.as_bytes().to_vec();
     let mut rest = vec![0; length.saturating_sub(body.len())];
     stream.read_exact(&mut rest)?;

@@ -40,10 +40,7 @@ pub struct Router {
 impl Router {
     /// A router with a fresh id.
     pub fn new(vrid: u8) -> Self {
-        Self {
-            id: Uuid::new_v4(),
-            vrid,
-        }
+        Self { id: Uuid::new_v4(), vrid }
     }
 
     /// The primary VIP, as Neutron chooses it.
@@ -82,30 +79,12 @@ impl Lab {
         let guardian = Guardian::start()?;
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?.keep();
         guardian.note(Trace::Folder(text(&folder)?));
-        let lab = Self {
-            inner: Arc::new(Inner {
-                prefix,
-                folder,
-                seats: AtomicU32::new(0),
-                guardian: Arc::new(guardian),
-            }),
-        };
+        let lab =
+            Self { inner: Arc::new(Inner { prefix, folder, seats: AtomicU32::new(0), guardian: Arc::new(guardian) }) };
         let fabric = lab.fabric();
         lab.add_netns(&fabric)?;
-        let bridge = [
-            "type",
-            "bridge",
-            "stp_state",
-            "0",
-            "mcast_snooping",
-            "0",
-            "forward_delay",
-            "0",
-        ];
-        ip_in(
-            &fabric,
-            &[&["link", "add", "fabric"], bridge.as_slice()].concat(),
-        )?;
+        let bridge = ["type", "bridge", "stp_state", "0", "mcast_snooping", "0", "forward_delay", "0"];
+        ip_in(&fabric, &[&["link", "add", "fabric"], bridge.as_slice()].concat())?;
         ip_in(&fabric, &["link", "set", "fabric", "up"])?;
         Ok(lab)
     }
@@ -121,8 +100,7 @@ impl Lab {
     /// When it cannot be made.
     pub fn node_folder(&self, node: &str) -> Result<PathBuf> {
         let folder = self.inner.folder.join(node);
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("creating {}", folder.display()))?;
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         Ok(folder)
     }
 
@@ -133,10 +111,7 @@ impl Lab {
 
     /// What must not be there any more once the lab is gone.
     pub fn traces(&self) -> Traces {
-        Traces {
-            prefix: self.inner.prefix.clone(),
-            folder: self.inner.folder.clone(),
-        }
+        Traces { prefix: self.inner.prefix.clone(), folder: self.inner.folder.clone() }
     }
 
     /// A router's place on `node`, in a namespace named after the lab, up and with its address.
@@ -225,26 +200,9 @@ impl Site {
         let fabric = self.lab.fabric();
         // At most 15 characters.
         let port = self.interface.replacen("ha-", "p-", 1);
-        ip_in(
-            &self.netns,
-            &[
-                "link",
-                "add",
-                &self.interface,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                &port,
-                "netns",
-                &fabric,
-            ],
-        )?;
+        ip_in(&self.netns, &["link", "add", &self.interface, "type", "veth", "peer", "name", &port, "netns", &fabric])?;
         ip_in(&fabric, &["link", "set", &port, "master", "fabric", "up"])?;
-        ip_in(
-            &self.netns,
-            &["addr", "add", &self.address, "dev", &self.interface],
-        )?;
+        ip_in(&self.netns, &["addr", "add", &self.address, "dev", &self.interface])?;
         self.set_link("up")
     }
 
@@ -269,11 +227,7 @@ impl Site {
     /// # Errors
     /// When `ip` refuses.
     pub fn add_vip(&self) -> Result<()> {
-        ip_in(
-            &self.netns,
-            &["addr", "add", &self.router.vip(), "dev", &self.interface],
-        )
-        .map(drop)
+        ip_in(&self.netns, &["addr", "add", &self.router.vip(), "dev", &self.interface]).map(drop)
     }
 
     /// Deletes the primary VIP by hand.
@@ -281,20 +235,13 @@ impl Site {
     /// # Errors
     /// When `ip` refuses.
     pub fn delete_vip(&self) -> Result<()> {
-        ip_in(
-            &self.netns,
-            &["addr", "del", &self.router.vip(), "dev", &self.interface],
-        )
-        .map(drop)
+        ip_in(&self.netns, &["addr", "del", &self.router.vip(), "dev", &self.interface]).map(drop)
     }
 
     /// Whether the primary VIP is set.
     pub fn holds_vip(&self) -> bool {
-        ip_in(
-            &self.netns,
-            &["-o", "-4", "addr", "show", "to", &self.router.vip()],
-        )
-        .is_ok_and(|text| !text.trim().is_empty())
+        ip_in(&self.netns, &["-o", "-4", "addr", "show", "to", &self.router.vip()])
+            .is_ok_and(|text| !text.trim().is_empty())
     }
 
     /// Drops every VRRP frame that arrives (`input`) or leaves (`output`), above the classifier.
@@ -339,9 +286,7 @@ impl Traces {
             left.push(format!("folder {}", self.folder.display()));
         }
         left.extend(
-            entries("/run/netns")
-                .filter(|name| name.starts_with(&self.prefix))
-                .map(|name| format!("namespace {name}")),
+            entries("/run/netns").filter(|name| name.starts_with(&self.prefix)).map(|name| format!("namespace {name}")),
         );
         for pid in entries("/proc").filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
             let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else {

@@ -73,12 +73,7 @@ impl Scene {
     pub fn build(self, name: &str) -> Result<Pair> {
         let lab = Lab::new(name)?;
         let router = Router::new(11);
-        Ok(Pair {
-            a: self.node(&lab, "a", &router)?,
-            b: self.node(&lab, "b", &router)?,
-            router,
-            lab,
-        })
+        Ok(Pair { a: self.node(&lab, "a", &router)?, b: self.node(&lab, "b", &router)?, router, lab })
     }
 
     /// Two nodes with everything running: `a` is primary, `b` is backup, both confirmed and heard
@@ -122,13 +117,7 @@ impl Scene {
             Reporter::Nobody => {}
         }
         let l3 = L3Agent::start(&agent.l3_socket())?;
-        Ok(Node {
-            site,
-            settings,
-            keepalived: None,
-            agent,
-            l3,
-        })
+        Ok(Node { site, settings, keepalived: None, agent, l3 })
     }
 }
 
@@ -168,9 +157,7 @@ impl Node {
     /// # Errors
     /// When it was not started.
     pub fn keepalived(&mut self) -> Result<&mut Keepalived> {
-        self.keepalived
-            .as_mut()
-            .context("keepalived was not started")
+        self.keepalived.as_mut().context("keepalived was not started")
     }
 
     /// Waits until the primary VIP is set, or is not.
@@ -179,9 +166,7 @@ impl Node {
     /// When it is not so in time.
     pub fn vip(&self, within: Duration, present: bool) -> Result<()> {
         let what = format!("the VIP on {} present: {present}", self.site.node);
-        wait::until(within, &what, || {
-            (self.site.holds_vip() == present).then_some(())
-        })
+        wait::until(within, &what, || (self.site.holds_vip() == present).then_some(()))
     }
 
     /// Waits for the confirmation of a state after the mark.
@@ -215,10 +200,7 @@ impl Node {
     pub fn event(&mut self, within: Duration, name: &str, mut fields: Value) -> Result<Value> {
         fields["event"] = name.into();
         fields["router_id"] = self.site.router.id.to_string().into();
-        self.agent
-            .events
-            .expect(within, &fields)
-            .with_context(|| format!("node {}", self.site.node))
+        self.agent.events.expect(within, &fields).with_context(|| format!("node {}", self.site.node))
     }
 
     /// Waits until the L3 agent has heard exactly these states of the router.

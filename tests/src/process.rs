@@ -42,12 +42,7 @@ impl Process {
             .spawn()
             .with_context(|| format!("starting {command:?}"))?;
         guardian.note(Trace::Group(child.id()));
-        Ok(Self {
-            child,
-            log: log.to_owned(),
-            guardian: Arc::clone(guardian),
-            over: None,
-        })
+        Ok(Self { child, log: log.to_owned(), guardian: Arc::clone(guardian), over: None })
     }
 
     /// Its process id, which is its group's too.
@@ -57,9 +52,7 @@ impl Process {
 
     /// What it printed so far.
     pub fn output(&self) -> String {
-        std::fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// Sends a signal to the process alone.
@@ -111,10 +104,7 @@ impl Process {
     }
 
     fn pid(&self) -> Result<Pid> {
-        i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("a process id")
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")
     }
 }
 

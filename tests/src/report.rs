@@ -32,14 +32,11 @@ pub fn claim(socket: &Path, router: Uuid, state: &str) -> Result<u16> {
 /// # Errors
 /// When nobody listens, or the other side neither answers nor closes.
 pub fn send(socket: &Path, request: &[u8]) -> Result<String> {
-    let mut stream = UnixStream::connect(socket)
-        .with_context(|| format!("connecting to {}", socket.display()))?;
+    let mut stream = UnixStream::connect(socket).with_context(|| format!("connecting to {}", socket.display()))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request)?;
     let mut answer = Vec::new();
-    stream
-        .read_to_end(&mut answer)
-        .context("reading the answer")?;
+    stream.read_to_end(&mut answer).context("reading the answer")?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

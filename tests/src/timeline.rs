@@ -24,13 +24,7 @@ pub struct Timeline {
 impl Timeline {
     /// The events written to `path`, which need not exist yet.
     pub fn follow(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            file: None,
-            partial: Vec::new(),
-            events: Vec::new(),
-            mark: 0,
-        }
+        Self { path: path.to_owned(), file: None, partial: Vec::new(), events: Vec::new(), mark: 0 }
     }
 
     /// From now on only what happens from now on counts.
@@ -110,8 +104,7 @@ impl Timeline {
             };
         }
         if let Some(file) = self.file.as_mut() {
-            file.read_to_end(&mut self.partial)
-                .with_context(|| format!("reading {}", self.path.display()))?;
+            file.read_to_end(&mut self.partial).with_context(|| format!("reading {}", self.path.display()))?;
         }
         while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
@@ -129,9 +122,9 @@ impl Timeline {
 /// Whether `event` has everything that `wanted` has.
 pub fn fits(event: &Value, wanted: &Value) -> bool {
     match (event, wanted) {
-        (Value::Object(event), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(key, value)| event.get(key).is_some_and(|found| fits(found, value))),
+        (Value::Object(event), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| event.get(key).is_some_and(|found| fits(found, value)))
+        }
         _ => event == wanted,
     }
 }

@@ -45,22 +45,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("cargo build failed ({status}): its words are above");
     }
 
-    let folder = target().join(if arguments.release {
-        "release"
-    } else {
-        "debug"
-    });
+    let folder = target().join(if arguments.release { "release" } else { "debug" });
     let mut demo = privilege.command("env", "the demonstration")?;
     if let Some(value) = std::env::var_os("NO_COLOR") {
         let mut setting = std::ffi::OsString::from("NO_COLOR=");
         setting.push(value);
         demo.arg(setting);
     }
-    let status = demo
-        .arg(folder.join("ha-agent-demo"))
-        .status()
-        .context("starting the demonstration")?;
-    Ok(ExitCode::from(
-        u8::try_from(status.code().unwrap_or(1)).unwrap_or(1),
-    ))
+    let status = demo.arg(folder.join("ha-agent-demo")).status().context("starting the demonstration")?;
+    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
 }

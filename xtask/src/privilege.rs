@@ -44,9 +44,7 @@ impl Privilege {
         match self {
             Self::Root => Ok(&[]),
             Self::Sudo => Ok(&["sudo", "-n"]),
-            Self::None => bail!(
-                "{what_for} needs root: run it as root, or let sudo run commands without a password"
-            ),
+            Self::None => bail!("{what_for} needs root: run it as root, or let sudo run commands without a password"),
         }
     }
 

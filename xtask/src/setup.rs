@@ -55,11 +55,8 @@ const fn package(name: &'static str, proof: &'static str) -> Package {
     Package { name, proof }
 }
 
-const AGENT_DEMO: &[Package] = &[
-    package("keepalived", "keepalived"),
-    package("iproute2", "ip"),
-    package("nftables", "nft"),
-];
+const AGENT_DEMO: &[Package] =
+    &[package("keepalived", "keepalived"), package("iproute2", "ip"), package("nftables", "nft")];
 const TESTS: &[Package] = &[
     package("keepalived", "keepalived"),
     package("iproute2", "ip"),
@@ -71,10 +68,7 @@ const EBPF: &[Package] = &[
     package("rustc-web", "/usr/bin/rustc"),
     package("cargo-web", "/usr/bin/cargo"),
     package("rust-web-clippy", "/usr/bin/clippy-driver"),
-    package(
-        "libstd-rust-web-dev-bpf",
-        "/usr/lib/rustlib/bpfel-unknown-none",
-    ),
+    package("libstd-rust-web-dev-bpf", "/usr/lib/rustlib/bpfel-unknown-none"),
     package("llvm-22", "/usr/lib/llvm-22/bin/llvm-strip"),
     package("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config"),
 ];
@@ -91,10 +85,7 @@ const BPF_LINKER: Tool = Tool {
     version: "0.13.0",
     ask: &["bpf-linker", "--version"],
     install: &["--no-default-features", "--features", "llvm-22"],
-    environment: &[
-        ("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22"),
-        ("LIBRARY_PATH", "/usr/lib/llvm-22/lib"),
-    ],
+    environment: &[("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22"), ("LIBRARY_PATH", "/usr/lib/llvm-22/lib")],
     takes: "about a minute",
 };
 
@@ -161,12 +152,7 @@ fn install_packages(groups: &[Group]) -> Result<()> {
     }
     let purposes: Vec<&str> = groups
         .iter()
-        .filter(|group| {
-            group
-                .packages()
-                .iter()
-                .any(|package| missing.contains(package.name))
-        })
+        .filter(|group| group.packages().iter().any(|package| missing.contains(package.name)))
         .map(|group| group.purpose())
         .collect();
     let mut names: Vec<&str> = missing.into_iter().collect();
@@ -180,10 +166,7 @@ fn install_packages(groups: &[Group]) -> Result<()> {
             names.join(" ")
         );
     }
-    say(&format!(
-        "setup: {what} (Debian packages, for: {})",
-        purposes.join(", ")
-    ));
+    say(&format!("setup: {what} (Debian packages, for: {})", purposes.join(", ")));
     if names.contains(&"keepalived") {
         say("setup: the keepalived package's service is not started");
     }
@@ -195,10 +178,7 @@ fn install_packages(groups: &[Group]) -> Result<()> {
         .status()
         .context("starting sh")?;
     if !status.success() {
-        bail!(
-            "apt-get could not install {} ({status}): its words are above",
-            names.join(" ")
-        );
+        bail!("apt-get could not install {} ({status}): its words are above", names.join(" "));
     }
     Ok(())
 }
@@ -221,10 +201,7 @@ apt-get install -qq -y --no-install-recommends "$@"
 fn missing_packages(groups: &[Group]) -> Result<HashSet<&'static str>> {
     let packages = groups.iter().flat_map(|group| group.packages());
     if !on_path("dpkg-query") {
-        return Ok(packages
-            .filter(|package| !proven(package.proof))
-            .map(|package| package.name)
-            .collect());
+        return Ok(packages.filter(|package| !proven(package.proof)).map(|package| package.name).collect());
     }
     let names: HashSet<&'static str> = packages.map(|package| package.name).collect();
     // Exits 1 when it does not know a name: what it prints decides.
@@ -235,22 +212,12 @@ fn missing_packages(groups: &[Group]) -> Result<HashSet<&'static str>> {
         .output()
         .context("asking dpkg-query")?;
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-    let installed: HashSet<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_suffix(" installed"))
-        .collect();
-    Ok(names
-        .into_iter()
-        .filter(|name| !installed.contains(name))
-        .collect())
+    let installed: HashSet<&str> = text.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    Ok(names.into_iter().filter(|name| !installed.contains(name)).collect())
 }
 
 fn proven(proof: &str) -> bool {
-    if proof.starts_with('/') {
-        Path::new(proof).exists()
-    } else {
-        on_path(proof)
-    }
+    if proof.starts_with('/') { Path::new(proof).exists() } else { on_path(proof) }
 }
 
 /// rustfmt and clippy, which rustup's minimal profile leaves out.
@@ -270,20 +237,11 @@ fn install_components() -> Result<()> {
             missing.join(" ")
         );
     }
-    say(&format!(
-        "setup: adding {} to the Rust toolchain (for: lints)",
-        missing.join(" ")
-    ));
-    let status = Command::new("rustup")
-        .args(["component", "add"])
-        .args(&missing)
-        .status()
-        .context("starting rustup")?;
+    say(&format!("setup: adding {} to the Rust toolchain (for: lints)", missing.join(" ")));
+    let status =
+        Command::new("rustup").args(["component", "add"]).args(&missing).status().context("starting rustup")?;
     if !status.success() {
-        bail!(
-            "rustup could not add {} ({status}): its words are above",
-            missing.join(" ")
-        );
+        bail!("rustup could not add {} ({status}): its words are above", missing.join(" "));
     }
     Ok(())
 }
@@ -292,29 +250,15 @@ fn install_tool(tool: &Tool) -> Result<()> {
     if answers(tool.ask, tool.version) {
         return Ok(());
     }
-    say(&format!(
-        "setup: building {} {} with cargo install ({})",
-        tool.name, tool.version, tool.takes
-    ));
+    say(&format!("setup: building {} {} with cargo install ({})", tool.name, tool.version, tool.takes));
     let status = Command::new(cargo())
-        .args([
-            "install",
-            "--quiet",
-            "--force",
-            tool.name,
-            "--version",
-            tool.version,
-        ])
+        .args(["install", "--quiet", "--force", tool.name, "--version", tool.version])
         .args(tool.install)
         .envs(tool.environment.iter().copied())
         .status()
         .context("starting cargo install")?;
     if !status.success() {
-        bail!(
-            "cargo install {} {} failed ({status}): its words are above",
-            tool.name,
-            tool.version
-        );
+        bail!("cargo install {} {} failed ({status}): its words are above", tool.name, tool.version);
     }
     Ok(())
 }
@@ -325,19 +269,13 @@ fn answers(command: &[&str], version: &str) -> bool {
         return false;
     };
     let installed = cargo_bin().join(program);
-    let program = if installed.is_file() {
-        installed.as_path()
-    } else {
-        Path::new(program)
-    };
+    let program = if installed.is_file() { installed.as_path() } else { Path::new(program) };
     Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
-        .is_ok_and(|answer| {
-            answer.status.success() && String::from_utf8_lossy(&answer.stdout).contains(version)
-        })
+        .is_ok_and(|answer| answer.status.success() && String::from_utf8_lossy(&answer.stdout).contains(version))
 }
 
 /// Where `cargo install` puts programs.
@@ -346,6 +284,5 @@ pub(crate) fn cargo_bin() -> PathBuf {
         .or_else(|| std::env::var_os("CARGO_HOME"))
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    home.unwrap_or_else(|| PathBuf::from("/root/.cargo"))
-        .join("bin")
+    home.unwrap_or_else(|| PathBuf::from("/root/.cargo")).join("bin")
 }

@@ -20,9 +20,7 @@ fn ask(path: &Path, request: &str) -> String {
 }
 
 fn notification(router: Uuid, state: &str) -> String {
-    format!(
-        "GET / HTTP/1.1\r\nhost: localhost\r\nx-neutron-router-id: {router}\r\nx-neutron-state: {state}\r\n\r\n"
-    )
+    format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-neutron-router-id: {router}\r\nx-neutron-state: {state}\r\n\r\n")
 }
 
 #[test]
@@ -34,10 +32,7 @@ fn answers_as_neutron_27_does() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\n"), "{answer:?}");
     assert!(!answer.contains('\r'), "bare line feeds: {answer:?}");
     assert!(!answer.contains("\n\n"), "no blank line: {answer:?}");
-    assert!(
-        answer.ends_with("Content-Location': http://127.0.0.1/"),
-        "{answer:?}"
-    );
+    assert!(answer.ends_with("Content-Location': http://127.0.0.1/"), "{answer:?}");
     agent.expect(SOON, router, &["primary"]).expect("heard");
 }
 
@@ -52,9 +47,7 @@ fn keeps_the_order_over_a_restart() {
     assert!(UnixStream::connect(agent.path()).is_err(), "nobody answers");
     agent.listen().expect("listening again");
     ask(agent.path(), &notification(router, "primary"));
-    agent
-        .expect(SOON, router, &["backup", "primary"])
-        .expect("heard");
+    agent.expect(SOON, router, &["backup", "primary"]).expect("heard");
 }
 
 #[test]
@@ -84,9 +77,7 @@ fn stops_while_a_client_hangs() {
     let mut agent = L3Agent::start(&folder.path().join("socket")).expect("listening");
     agent.set_mode(Mode::Hanging);
     let mut stream = UnixStream::connect(agent.path()).expect("connected");
-    stream
-        .write_all(notification(Uuid::new_v4(), "primary").as_bytes())
-        .expect("written");
+    stream.write_all(notification(Uuid::new_v4(), "primary").as_bytes()).expect("written");
     agent.stop();
     assert!(agent.heard().is_empty());
 }
@@ -99,13 +90,8 @@ fn takes_a_json_batch() {
     let body = format!(
         r#"{{"schema":1,"host":"h","batch":1,"states":[{{"router_id":"{router}","state":"backup","sequence":7}}]}}"#
     );
-    let answer = ask(
-        agent.path(),
-        &format!(
-            "POST /v1/ha-states HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ),
-    );
+    let answer =
+        ask(agent.path(), &format!("POST /v1/ha-states HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
     assert!(answer.starts_with("HTTP/1.1 204 "), "{answer:?}");
     assert_eq!(agent.heard()[0].sequence, Some(7));
     agent.expect(SOON, router, &["backup"]).expect("heard");

@@ -14,10 +14,7 @@ impl Results {
     /// Adds up every `test result:` line of an output.
     pub(crate) fn parse(output: &str) -> Self {
         let mut sum = Self::default();
-        for line in output
-            .lines()
-            .filter_map(|line| line.strip_prefix("test result:"))
-        {
+        for line in output.lines().filter_map(|line| line.strip_prefix("test result:")) {
             // ` ok. 3 passed; 0 failed; 1 ignored; …`
             let after = line.split_once(". ").map_or(line, |(_, counts)| counts);
             for part in after.split(';') {
@@ -72,19 +69,12 @@ impl Counts {
 
     /// Tests that exist and were not run.
     pub(crate) fn skipped(&self) -> usize {
-        self.ignored
-            .saturating_sub(self.run_with_root)
-            .max(self.unrun)
+        self.ignored.saturating_sub(self.run_with_root).max(self.unrun)
     }
 
     /// `N passed, M failed, K skipped`.
     pub(crate) fn line(&self) -> String {
-        format!(
-            "{} passed, {} failed, {} skipped",
-            self.passed,
-            self.failed,
-            self.skipped()
-        )
+        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped())
     }
 }
 

@@ -45,13 +45,7 @@ impl Arguments {
         Step::value_variants()
             .iter()
             .copied()
-            .filter(|step| {
-                if self.only.is_empty() {
-                    !self.skip.contains(step)
-                } else {
-                    self.only.contains(step)
-                }
-            })
+            .filter(|step| if self.only.is_empty() { !self.skip.contains(step) } else { self.only.contains(step) })
             .collect()
     }
 }
@@ -81,41 +75,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         setup::ensure(&groups)?;
     }
 
-    let context = steps::Context {
-        privilege,
-        filter: arguments.filter.clone(),
-    };
+    let context = steps::Context { privilege, filter: arguments.filter.clone() };
     let mut counts = Counts::default();
     let mut rows = Vec::new();
     for step in steps {
         let done = context.run(step)?;
         counts.add(step.needs_root(), &done);
-        rows.push(Row {
-            step,
-            note: done.note(),
-            outcome: done.outcome,
-            took: done.took,
-        });
+        rows.push(Row { step, note: done.note(), outcome: done.outcome, took: done.took });
     }
 
     say("");
     print_table(&rows);
     say("");
     say(&counts.line());
-    Ok(if counts.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print_table(rows: &[Row]) {
-    let width = rows
-        .iter()
-        .map(|row| row.step.name().len())
-        .max()
-        .unwrap_or(0)
-        .max(4);
+    let width = rows.iter().map(|row| row.step.name().len()).max().unwrap_or(0).max(4);
     say(&format!("{:width$}  result      time  ", "step"));
     for row in rows {
         say(format!(

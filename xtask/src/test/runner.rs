@@ -81,12 +81,7 @@ impl Log {
         let path = folder.join(format!("{name}.log"));
         std::fs::create_dir_all(&folder)
             .and_then(|()| File::create(&path))
-            .map(|file| Self {
-                name,
-                path: path.clone(),
-                file,
-                started: Instant::now(),
-            })
+            .map(|file| Self { name, path: path.clone(), file, started: Instant::now() })
             .with_context(|| format!("creating {}", path.display()))
     }
 
@@ -108,18 +103,11 @@ impl Log {
 
     /// All that was printed so far.
     pub(crate) fn text(&self) -> String {
-        std::fs::read(&self.path)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        std::fs::read(&self.path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// Ends the step: its line on the terminal, and the tail of its output if it failed.
-    pub(crate) fn end(
-        self,
-        outcome: Outcome,
-        results: Option<Results>,
-        remark: Option<String>,
-    ) -> Done {
+    pub(crate) fn end(self, outcome: Outcome, results: Option<Results>, remark: Option<String>) -> Done {
         let took = self.started.elapsed();
         if outcome == Outcome::Failed {
             self.show_tail();
@@ -129,19 +117,8 @@ impl Log {
             Outcome::Failed => "✘",
             Outcome::Skipped => "–",
         };
-        let done = Done {
-            outcome,
-            took,
-            results,
-            remark,
-        };
-        say(format!(
-            "{mark} {}  {:.1} s  {}",
-            self.name,
-            took.as_secs_f64(),
-            done.note()
-        )
-        .trim_end());
+        let done = Done { outcome, took, results, remark };
+        say(format!("{mark} {}  {:.1} s  {}", self.name, took.as_secs_f64(), done.note()).trim_end());
         done
     }
 
@@ -149,11 +126,7 @@ impl Log {
         let text = self.text();
         let lines: Vec<&str> = text.lines().collect();
         let from = lines.len().saturating_sub(TAIL_LINES);
-        say(&format!(
-            "── {}: the last {} lines",
-            self.name,
-            lines.len() - from
-        ));
+        say(&format!("── {}: the last {} lines", self.name, lines.len() - from));
         for line in &lines[from..] {
             say(&format!("│ {line}"));
         }

@@ -82,50 +82,30 @@ impl Context {
             Step::Fmt => check(log, &mut self.cargo(&["fmt", "--all", "--check"])),
             Step::Clippy => check(
                 log,
-                &mut self.cargo(&[
-                    "clippy",
-                    "--workspace",
-                    "--all-targets",
-                    "--locked",
-                    "--",
-                    "-D",
-                    "warnings",
-                ]),
+                &mut self.cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
             ),
             Step::Doc => check(
                 log,
-                self.cargo(&["doc", "--workspace", "--no-deps", "--locked"])
-                    .env("RUSTDOCFLAGS", "-D warnings"),
+                self.cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),
             ),
             Step::Deny => self.deny(log),
             Step::Unit => tests(log, &mut self.unit()),
-            Step::Privileged => {
-                self.with_root(log, &["-p", "ha-agent", "--lib"], PRIVILEGED_AT_ONCE)
-            }
+            Step::Privileged => self.with_root(log, &["-p", "ha-agent", "--lib"], PRIVILEGED_AT_ONCE),
             Step::E2e => {
                 let mut log = log;
                 if self.privilege.is_root()
-                    && !log
-                        .run(&mut self.cargo(&["build", "--locked", "-p", "ha-agent"]))?
-                        .success()
+                    && !log.run(&mut self.cargo(&["build", "--locked", "-p", "ha-agent"]))?.success()
                 {
                     return Ok(log.end(Outcome::Failed, None, None));
                 }
-                self.with_root(
-                    log,
-                    &["-p", "ha-agent-tests", "--test", "scenarios"],
-                    SCENARIOS_AT_ONCE,
-                )
+                self.with_root(log, &["-p", "ha-agent-tests", "--test", "scenarios"], SCENARIOS_AT_ONCE)
             }
         }
     }
 
     fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(cargo());
-        command
-            .current_dir(root())
-            .args(arguments)
-            .env("CARGO_TERM_COLOR", "never");
+        command.current_dir(root()).args(arguments).env("CARGO_TERM_COLOR", "never");
         command
     }
 
@@ -163,20 +143,9 @@ impl Context {
         }
         if !self.privilege.is_root() {
             let status = log.run(command.arg("--list"))?;
-            let listed = log
-                .text()
-                .lines()
-                .filter(|line| line.ends_with(": test"))
-                .count();
-            let results = Results {
-                ignored: listed,
-                ..Results::default()
-            };
-            let outcome = if status.success() {
-                Outcome::Skipped
-            } else {
-                Outcome::Failed
-            };
+            let listed = log.text().lines().filter(|line| line.ends_with(": test")).count();
+            let results = Results { ignored: listed, ..Results::default() };
+            let outcome = if status.success() { Outcome::Skipped } else { Outcome::Failed };
             return Ok(log.end(outcome, Some(results), Some("need root".to_owned())));
         }
         command.args(["--test-threads", at_once]);
@@ -198,11 +167,7 @@ fn tests(mut log: Log, command: &mut Command) -> Result<Done> {
 }
 
 fn outcome(success: bool) -> Outcome {
-    if success {
-        Outcome::Passed
-    } else {
-        Outcome::Failed
-    }
+    if success { Outcome::Passed } else { Outcome::Failed }
 }
 
 /// Where cargo-deny keeps advisories, if it has fetched any.

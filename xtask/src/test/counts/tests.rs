@@ -13,29 +13,13 @@ test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 7 filtered out; 
 ";
 
 fn done(outcome: Outcome, passed: usize, failed: usize, ignored: usize) -> Done {
-    Done {
-        outcome,
-        took: Duration::ZERO,
-        results: Some(Results {
-            passed,
-            failed,
-            ignored,
-        }),
-        remark: None,
-    }
+    Done { outcome, took: Duration::ZERO, results: Some(Results { passed, failed, ignored }), remark: None }
 }
 
 #[test]
 fn every_result_line_counts() {
     let sum = Results::parse(OUTPUT);
-    assert_eq!(
-        sum,
-        Results {
-            passed: 4,
-            failed: 1,
-            ignored: 1
-        }
-    );
+    assert_eq!(sum, Results { passed: 4, failed: 1, ignored: 1 });
 }
 
 #[test]
