@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Agent {
     lab: Lab,
     folder: PathBuf,
-    /// Words before the agent's own, such as those that take a capability away.
+    /// Words before the agent's own.
     wrapper: Vec<String>,
     process: Option<Process>,
     /// Its events, over all its runs.
@@ -42,8 +42,10 @@ pub struct Settings {
     pub delivery: String,
     /// Where the outbox is, if not in the node's folder.
     pub state_dir: Option<PathBuf>,
-    /// Whether the routers stand in the file; else only `ha_confs` names them.
+    /// Leaves the routers out: only `ha_confs` names them.
     pub without_routers: bool,
+    /// Leaves the notify FIFO out: the agent expects no reporter.
+    pub without_fifo: bool,
 }
 
 impl Agent {
@@ -73,7 +75,9 @@ impl Agent {
         let mut text = format!("{}\n", settings.top);
         writeln!(text, "runtime_dir = {:?}", self.folder.join("run"))?;
         writeln!(text, "state_dir = {state_dir:?}")?;
-        writeln!(text, "[intake]\nnotify_fifos = [{:?}]", self.fifo())?;
+        if !settings.without_fifo {
+            writeln!(text, "[intake]\nnotify_fifos = [{:?}]", self.fifo())?;
+        }
         writeln!(text, "[neutron]\nstate_path = {:?}", self.neutron())?;
         writeln!(text, "[events]\nsinks = [\"file:{}\"]", self.folder.join("events.jsonl").display())?;
         writeln!(text, "[corroboration]\n{}", settings.corroboration)?;
@@ -84,16 +88,23 @@ impl Agent {
             writeln!(text, "netns = {:?}\ninterface = {:?}", site.netns_path(), site.interface)?;
             writeln!(text, "vip = \"{}\"\nvrid = {}", site.router.vip(), site.router.vrid)?;
             writeln!(text, "advert_interval = \"1s\"")?;
-            writeln!(text, "fifo_instance = {:?}", Keepalived::instance(site))?;
+            if !settings.without_fifo {
+                writeln!(text, "fifo_instance = {:?}", Keepalived::instance(site))?;
+            }
         }
         std::fs::create_dir_all(self.neutron())?;
         let path = self.configuration();
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Lets the agent be started through another program.
-    pub fn wrap(&mut self, words: &[&str]) {
-        self.wrapper = words.iter().map(|&word| word.to_owned()).collect();
+    /// Lets the agent be started where bpf(2) is refused.
+    ///
+    /// # Errors
+    /// When the program that does that is not built.
+    pub fn without_bpf(&mut self) -> Result<()> {
+        let wrapper = built("without-bpf", "ha-agent-tests")?;
+        self.wrapper = vec![wrapper.display().to_string()];
+        Ok(())
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -257,15 +268,16 @@ impl Agent {
 /// # Errors
 /// When it is not built.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("HA_AGENT_BIN") {
-        return Ok(path.into());
-    }
+    std::env::var_os("HA_AGENT_BIN").map_or_else(|| built("ha-agent", "ha-agent"), |path| Ok(path.into()))
+}
+
+/// A program of the workspace, built beside this one.
+fn built(name: &str, package: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("the path of this program")?;
-    let folder = own.parent().context("a folder")?;
-    let folder = if folder.ends_with("deps") { folder.parent().context("a folder")? } else { folder };
-    let path = folder.join("ha-agent");
+    let folder = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("a folder")?;
+    let path = folder.join(name);
     if !path.is_file() {
-        bail!("{} is not there: cargo build -p ha-agent", path.display());
+        bail!("{} is not there: cargo build -p {package}", path.display());
     }
     Ok(path)
 }

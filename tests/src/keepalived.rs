@@ -87,6 +87,11 @@ impl Keepalived {
         Ok(Self { process, child_pid_file, conf, site: site.clone() })
     }
 
+    /// Its configuration file.
+    pub fn configuration(&self) -> &Path {
+        &self.conf
+    }
+
     /// Where it lives.
     pub fn site(&self) -> &Site {
         &self.site

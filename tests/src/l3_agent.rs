@@ -168,6 +168,32 @@ impl L3Agent {
         }
     }
 
+    /// The shortest time between two states of a router that differ.
+    pub fn closest(&self, router: Uuid) -> Option<Duration> {
+        let router = router.to_string();
+        let heard: Vec<Heard> = self.heard().into_iter().filter(|heard| heard.router == router).collect();
+        heard
+            .windows(2)
+            .filter(|pair| pair[0].state != pair[1].state)
+            .map(|pair| pair[1].at.duration_since(pair[0].at))
+            .min()
+    }
+
+    /// Waits until a router's states, repeats dropped, are exactly these: delivery is at least once,
+    /// and a receiver that comes back is told again.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub fn expect_changes(&self, within: Duration, router: Uuid, expected: &[&str]) -> Result<()> {
+        let changes = || {
+            let mut states = self.states(router);
+            states.dedup();
+            states
+        };
+        crate::wait::until(within, "the changes", || (changes() == expected).then_some(()))
+            .map_err(|_| anyhow::anyhow!("the L3 agent heard {:?}, expected {expected:?}", self.states(router)))
+    }
+
     fn ear(&self) -> MutexGuard<'_, Ear> {
         self.shared.ear()
     }

@@ -198,12 +198,22 @@ impl Site {
     /// When `ip` refuses.
     pub fn plug(&self) -> Result<()> {
         let fabric = self.lab.fabric();
-        // At most 15 characters.
-        let port = self.interface.replacen("ha-", "p-", 1);
+        let port = self.port();
         ip_in(&self.netns, &["link", "add", &self.interface, "type", "veth", "peer", "name", &port, "netns", &fabric])?;
         ip_in(&fabric, &["link", "set", &port, "master", "fabric", "up"])?;
         ip_in(&self.netns, &["addr", "add", &self.address, "dev", &self.interface])?;
         self.set_link("up")
+    }
+
+    /// Whether the HA interface exists, seen from the bridge's side: it goes with its namespace,
+    /// and that goes only when nobody holds it any more.
+    pub fn is_plugged(&self) -> bool {
+        ip_in(&self.lab.fabric(), &["link", "show", &self.port()]).is_ok()
+    }
+
+    /// The bridge's end of the HA interface; at most 15 characters.
+    fn port(&self) -> String {
+        self.interface.replacen("ha-", "p-", 1)
     }
 
     /// Deletes the HA interface.

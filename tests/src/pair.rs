@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::agent::{self, Agent};
@@ -64,6 +64,10 @@ pub struct Pair {
 
 /// A little more than the machine may need to get to something that is due now.
 pub const SLACK: Duration = Duration::from_secs(4);
+/// `l3_agent_hold`: contrary states of a router keep this distance.
+const HOLD: Duration = Duration::from_secs(2);
+/// What the way from the agent to us may differ by.
+const JITTER: Duration = Duration::from_millis(100);
 
 impl Scene {
     /// Two nodes with nothing running but the L3 agents.
@@ -71,7 +75,14 @@ impl Scene {
     /// # Errors
     /// When the lab cannot be built.
     pub fn build(self, name: &str) -> Result<Pair> {
-        let lab = Lab::new(name)?;
+        self.build_in(Lab::new(name)?)
+    }
+
+    /// As [`Scene::build`], in a lab that is there.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn build_in(self, lab: Lab) -> Result<Pair> {
         let router = Router::new(11);
         Ok(Pair { a: self.node(&lab, "a", &router)?, b: self.node(&lab, "b", &router)?, router, lab })
     }
@@ -84,14 +95,7 @@ impl Scene {
     pub fn start(self, name: &str) -> Result<Pair> {
         let mut pair = self.build(name)?;
         pair.elect()?;
-        for node in [&mut pair.a, &mut pair.b] {
-            node.agent.start()?;
-        }
-        pair.a.confirmed(SLACK, "primary")?;
-        pair.b.confirmed(SLACK, "backup")?;
-        pair.a.heard(SLACK, &["primary"])?;
-        pair.b.heard(SLACK, &["backup"])?;
-        pair.mark()?;
+        pair.watch()?;
         Ok(pair)
     }
 
@@ -108,8 +112,12 @@ impl Scene {
     /// # Errors
     /// When it cannot be built.
     pub fn node_at(&self, site: Site) -> Result<Node> {
-        let agent = Agent::configure(site.lab(), &site.node, &[&site], &self.agent)?;
-        make_fifo(&agent.fifo())?;
+        let without_fifo = self.agent.without_fifo || self.reporter != Reporter::Fifo;
+        let agent = agent::Settings { without_fifo, ..self.agent.clone() };
+        let agent = Agent::configure(site.lab(), &site.node, &[&site], &agent)?;
+        if !without_fifo {
+            make_fifo(&agent.fifo())?;
+        }
         let mut settings = self.keepalived.clone();
         match self.reporter {
             Reporter::Fifo => settings.fifo = Some(agent.fifo()),
@@ -130,6 +138,39 @@ impl Pair {
         self.a.start_keepalived()?;
         self.a.vip(self.a.settings.master_down() + SLACK, true)?;
         self.b.start_keepalived()
+    }
+
+    /// Starts both agents: `a` is confirmed primary, `b` backup, and each L3 agent hears just that.
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub fn watch(&mut self) -> Result<()> {
+        for node in [&mut self.a, &mut self.b] {
+            node.agent.start()?;
+        }
+        self.a.confirmed(SLACK, "primary")?;
+        self.b.confirmed(SLACK, "backup")?;
+        self.a.heard(SLACK, &["primary"])?;
+        self.b.heard(SLACK, &["backup"])?;
+        self.mark()
+    }
+
+    /// The end of a test: each L3 agent has heard exactly these states, contrary ones far enough
+    /// apart, and both agents still run.
+    ///
+    /// # Errors
+    /// When that is not so.
+    pub fn heard(&mut self, a: &[&str], b: &[&str]) -> Result<()> {
+        for (node, states) in [(&mut self.a, a), (&mut self.b, b)] {
+            node.heard(HOLD + SLACK, states)?;
+            if let Some(apart) = node.l3.closest(node.site.router.id).filter(|apart| *apart < HOLD - JITTER) {
+                bail!("node {}: contrary states {apart:?} apart", node.site.node);
+            }
+            if !node.agent.runs() {
+                bail!("node {}: the agent ended:\n{}", node.site.node, node.agent.log());
+            }
+        }
+        Ok(())
     }
 
     /// From now on only later events count.
@@ -191,6 +232,16 @@ impl Node {
     /// When there is none in time.
     pub fn cleared(&mut self, within: Duration, kind: &str) -> Result<Value> {
         self.event(within, "anomaly.cleared", json!({"kind": kind}))
+    }
+
+    /// Fails if there is an event about this router after the mark that has these fields.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn never(&mut self, name: &str, mut fields: Value) -> Result<()> {
+        fields["event"] = name.into();
+        fields["router_id"] = self.site.router.id.to_string().into();
+        self.agent.events.deny(&fields).with_context(|| format!("node {}", self.site.node))
     }
 
     /// Waits for an event about this router after the mark.

@@ -1,5 +1,30 @@
 //! End to end. Every test has a lab of its own, so they can run beside each other; all need root.
 //!
 //! `cargo xtask test --only e2e` builds the agent and runs them.
+//!
+//! Adverts go every second and all priorities are 50, so a backup waits 3.8 s for a master that fell
+//! silent and 0.8 s for one that resigned. `a` is elected first.
 
+mod delivery;
+mod disputes;
+mod failover;
 mod harness;
+mod intake;
+mod lacks;
+mod places;
+mod reports;
+mod restarts;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// `corroboration.settle`'s default.
+const SETTLE: Duration = Duration::from_millis(250);
+/// The advert interval of the scenes.
+const ADVERT: Duration = Duration::from_secs(1);
+
+/// A confirmation's latency.
+fn latency(confirmed: &Value) -> Duration {
+    Duration::from_secs_f64(confirmed["latency_ms"].as_f64().expect("latency_ms is a number") / 1000.0)
+}

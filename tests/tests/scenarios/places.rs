@@ -1,0 +1,122 @@
+//! Namespaces and interfaces that come, go and come back.
+
+use anyhow::Result;
+use ha_agent_tests::lab::{Lab, Router};
+use ha_agent_tests::pair::{Node, SLACK, Scene};
+use ha_agent_tests::wait;
+use serde_json::json;
+
+use crate::{ADVERT, SETTLE};
+
+/// A node alone: it is primary after its time.
+fn becomes_primary(node: &mut Node) -> Result<()> {
+    node.start_keepalived()?;
+    node.vip(node.settings.master_down() + SLACK, true)?;
+    let primary = node.confirmed(SLACK, "primary")?;
+    assert_eq!(primary["basis"], "report+vip+wire");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_namespace_that_is_not_there_yet() -> Result<()> {
+    let lab = Lab::new("later")?;
+    let site = lab.site_planned("a", &Router::new(12));
+    let mut node = Scene::default().node_at(site)?;
+    node.agent.start()?;
+    let status = node.agent.status(&node.site)?;
+    assert_eq!(status["confirmed"], json!(null));
+    assert!(status["degraded"].as_array().is_some_and(|why| !why.is_empty()), "it says what it waits for: {status}");
+
+    node.site.add_netns()?;
+    node.site.plug()?;
+    becomes_primary(&mut node)?;
+    let status = node.agent.status(&node.site)?;
+    assert_eq!(status["degraded"], json!([]));
+    node.l3
+        .expect_changes(SLACK, node.site.router.id, &["backup", "primary"])
+        .or_else(|_| node.l3.expect_changes(SLACK, node.site.router.id, &["fault", "backup", "primary"]))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_namespace_that_is_deleted_is_let_go_and_found_again() -> Result<()> {
+    let lab = Lab::new("deleted")?;
+    let mut node = Scene::default().node(&lab, "a", &Router::new(13))?;
+    node.start_keepalived()?;
+    node.vip(node.settings.master_down() + SLACK, true)?;
+    node.agent.start()?;
+    node.confirmed(ADVERT * 2 + SLACK, "primary")?;
+
+    node.keepalived()?.kill()?;
+    node.keepalived = None;
+    node.site.delete_netns()?;
+    // Its interface goes only when nobody, the agent included, holds the namespace any more.
+    wait::until(SLACK, "the namespace is let go", || (!node.site.is_plugged()).then_some(()))?;
+    assert!(node.agent.runs());
+
+    node.agent.events.mark()?;
+    node.site.add_netns()?;
+    node.site.plug()?;
+    node.start_keepalived()?;
+    node.vip(node.settings.master_down() + SLACK, true)?;
+    wait::until(ADVERT + SETTLE + SLACK, "it is watched again", || {
+        let status = node.agent.status(&node.site).ok()?;
+        let whole = status["degraded"] == json!([]) && status["wire"] == "transmitting";
+        (whole && status["confirmed"] == "primary").then_some(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_device_that_is_recreated_is_picked_up() -> Result<()> {
+    let lab = Lab::new("device")?;
+    let mut node = Scene::default().node(&lab, "a", &Router::new(14))?;
+    node.start_keepalived()?;
+    node.vip(node.settings.master_down() + SLACK, true)?;
+    node.agent.start()?;
+    node.confirmed(ADVERT * 2 + SLACK, "primary")?;
+
+    node.agent.events.mark()?;
+    node.site.unplug()?;
+    let fault = node.confirmed(SLACK, "fault")?;
+    assert_eq!(fault["evidence"]["link"], "gone");
+    node.keepalived()?.stop()?;
+
+    // Under the same name with another index.
+    node.agent.events.mark()?;
+    node.site.plug()?;
+    becomes_primary(&mut node)?;
+    assert_eq!(node.agent.status(&node.site)?["wire"], "transmitting");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_router_that_neutron_writes_is_found_and_forgotten() -> Result<()> {
+    let lab = Lab::new("neutron")?;
+    let router = Router::new(15);
+    let site = lab.site_in(&format!("qrouter-{}", router.id), "a", &router)?;
+    let mut scene = Scene { reporter: ha_agent_tests::pair::Reporter::Script, ..Scene::default() };
+    scene.agent.without_routers = true;
+    let mut node = scene.node_at(site)?;
+    node.agent.start()?;
+
+    // As the L3 agent does it: the folder, the file, then keepalived.
+    let folder = node.agent.neutron().join("ha_confs").join(router.id.to_string());
+    std::fs::create_dir_all(&folder)?;
+    node.start_keepalived()?;
+    let conf = node.keepalived()?.configuration().to_owned();
+    std::fs::copy(conf, folder.join("keepalived.conf"))?;
+    let watched = node.event(SLACK, "router.watched", json!({"source": "ha_confs", "vrid": 15}))?;
+    assert_eq!(watched["interface"], node.site.interface.as_str());
+    assert_eq!(watched["vip"], router.vip().as_str());
+    node.vip(node.settings.master_down() + SLACK, true)?;
+    node.confirmed(SLACK, "primary")?;
+    node.l3.expect_changes(SLACK, router.id, &["backup", "primary"])?;
+
+    std::fs::remove_dir_all(&folder)?;
+    node.event(SLACK, "router.forgotten", json!({}))?;
+    assert!(node.agent.status(&node.site).is_err(), "it is no longer listed");
+    Ok(())
+}
