@@ -16,5 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod inventory;
+pub mod netlink;
+pub mod netns;
 pub mod status;
 pub mod telemetry;

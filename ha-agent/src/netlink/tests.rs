@@ -1,0 +1,627 @@
+//! With real namespaces: all need root.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// Namespaces of one test; removed with it, also when it fails.
+struct Lab {
+    prefix: String,
+    names: Vec<String>,
+}
+
+impl Lab {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            prefix: format!("ha-nl-{}-{n}", std::process::id()),
+            names: Vec::new(),
+        }
+    }
+
+    /// The full name of a namespace of this test, to be removed at the end.
+    fn name(&mut self, short: &str) -> String {
+        let name = format!("{}-{short}", self.prefix);
+        if !self.names.contains(&name) {
+            self.names.push(name.clone());
+        }
+        name
+    }
+
+    fn add(&mut self, short: &str) -> String {
+        let name = self.name(short);
+        ip(&format!("netns add {name}"));
+        name
+    }
+
+    /// A namespace with a veth `ha-0`, whose other end `peer` is in a second namespace; both up.
+    fn pair(&mut self, short: &str) -> (String, String) {
+        let (a, b) = (self.add(short), self.add(&format!("{short}-peer")));
+        ip(&format!(
+            "-n {a} link add ha-0 type veth peer name peer netns {b}"
+        ));
+        ip(&format!("-n {b} link set peer up"));
+        ip(&format!("-n {a} link set ha-0 up"));
+        (a, b)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = Command::new("ip")
+                .args(["netns", "del", name])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+fn ip(arguments: &str) {
+    let status = Command::new("ip")
+        .args(arguments.split_whitespace())
+        .status()
+        .expect("iproute2 is installed");
+    assert!(status.success(), "ip {arguments}");
+}
+
+/// Many commands of one process.
+fn ip_batch(netns: Option<&str>, lines: &str) {
+    let mut command = Command::new("ip");
+    if let Some(netns) = netns {
+        command.args(["-n", netns]);
+    }
+    let mut child = command
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("iproute2 is installed");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(lines.as_bytes()).expect("it reads");
+    drop(input);
+    assert!(child.wait().expect("it ends").success(), "{lines}");
+}
+
+struct Agent {
+    netlink: Netlink,
+    events: mpsc::Receiver<NetlinkEvent>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Agent {
+    fn start() -> Self {
+        Self::tuned(socket::RECEIVE_BUFFER, 1024)
+    }
+
+    fn tuned(receive_buffer: usize, channel: usize) -> Self {
+        let (sender, events) = mpsc::channel(channel);
+        let stop = CancellationToken::new();
+        let tuning = Tuning { receive_buffer };
+        let (netlink, task) =
+            Netlink::start_tuned(sender, &mut Registry::default(), stop.clone(), tuning)
+                .expect("root may open the sockets");
+        Self {
+            netlink,
+            events,
+            stop,
+            task,
+        }
+    }
+
+    async fn next(&mut self) -> NetlinkEvent {
+        tokio::time::timeout(Duration::from_secs(20), self.events.recv())
+            .await
+            .expect("an event was expected")
+            .expect("the task runs")
+    }
+
+    /// The next event, without its time.
+    async fn told(&mut self) -> Told {
+        Told::from(self.next().await)
+    }
+
+    async fn expect(&mut self, expected: impl IntoIterator<Item = Told>) {
+        for told in expected {
+            assert_eq!(self.told().await, told);
+        }
+    }
+
+    /// Watches and takes the first state.
+    async fn watched(&mut self, watch: Watch) -> (Vip, Link, Option<u32>) {
+        self.netlink.watch(watch).await.expect("valid");
+        assert_eq!(self.told().await, Told::Found);
+        let Told::Link(link, ifindex) = self.told().await else {
+            panic!("the link comes first");
+        };
+        let Told::Vip(vip) = self.told().await else {
+            panic!("then the VIP");
+        };
+        (vip, link, ifindex)
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(5), self.task)
+            .await
+            .expect("it stops")
+            .expect("it did not panic");
+        let after = self.netlink.watch(watch(9, Netns::Own)).await;
+        assert!(matches!(after, Err(NetlinkError::Stopped)));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Vip(Vip),
+    Link(Link, Option<u32>),
+    Missing,
+    Found,
+    Degraded,
+    Restored,
+}
+
+impl From<NetlinkEvent> for Told {
+    fn from(event: NetlinkEvent) -> Self {
+        match event {
+            NetlinkEvent::Vip { vip, .. } => Self::Vip(vip),
+            NetlinkEvent::Link { link, ifindex, .. } => Self::Link(link, ifindex),
+            NetlinkEvent::NetnsMissing { .. } => Self::Missing,
+            NetlinkEvent::NetnsFound { .. } => Self::Found,
+            NetlinkEvent::Degraded { .. } => Self::Degraded,
+            NetlinkEvent::Restored => Self::Restored,
+        }
+    }
+}
+
+fn router(n: u128) -> RouterId {
+    RouterId(uuid::Uuid::from_u128(n))
+}
+
+fn named(name: &str) -> Netns {
+    Netns::Path(std::path::Path::new("/run/netns").join(name))
+}
+
+fn watch(n: u128, netns: Netns) -> Watch {
+    Watch {
+        router: router(n),
+        netns,
+        interface: "ha-0".to_owned(),
+        vip: "169.254.0.1".parse().expect("an address"),
+        prefix: 24,
+        vip_interface: "ha-0".to_owned(),
+    }
+}
+
+const VIP: &str = "169.254.0.1/24";
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_what_cannot_exist_is_refused_at_once() {
+    let agent = Agent::start();
+    let bad_name = Watch {
+        vip_interface: "sixteen-letters-".to_owned(),
+        ..watch(1, Netns::Own)
+    };
+    let refused = agent.netlink.watch(bad_name).await;
+    assert!(matches!(refused, Err(NetlinkError::InterfaceName { .. })));
+    let bad_path = watch(1, Netns::Path("qrouter-1".into()));
+    let refused = agent.netlink.watch(bad_path).await;
+    assert!(matches!(refused, Err(NetlinkError::NetnsPath { .. })));
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_a_vip_set_before_the_start_is_in_the_first_state() {
+    let mut lab = Lab::new();
+    let (a, _b) = lab.pair("a");
+    ip(&format!("-n {a} addr add {VIP} dev ha-0"));
+    let mut agent = Agent::start();
+    let (vip, link, ifindex) = agent.watched(watch(1, named(&a))).await;
+    assert_eq!((vip, link), (Vip::Present, Link::Up));
+    assert!(ifindex.is_some());
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_a_vip_is_seen_within_milliseconds() {
+    let mut lab = Lab::new();
+    let (a, _b) = lab.pair("a");
+    let mut agent = Agent::start();
+    let (vip, ..) = agent.watched(watch(1, named(&a))).await;
+    assert_eq!(vip, Vip::Absent);
+    let mut slowest = Duration::ZERO;
+    for (verb, expected) in [("add", Vip::Present), ("del", Vip::Absent)].repeat(10) {
+        let before = crate::clock::now();
+        ip(&format!("-n {a} addr {verb} {VIP} dev ha-0"));
+        let NetlinkEvent::Vip { vip, at, .. } = agent.next().await else {
+            panic!("only the VIP changes");
+        };
+        assert_eq!(vip, expected);
+        slowest = slowest.max(at.since(before));
+    }
+    // With the start of a process in it, on a busy machine.
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_another_address_or_interface_is_not_the_vip() {
+    let mut lab = Lab::new();
+    let (a, _b) = lab.pair("a");
+    let mut agent = Agent::start();
+    agent.watched(watch(1, named(&a))).await;
+    ip(&format!("-n {a} addr add 169.254.0.2/24 dev ha-0"));
+    ip(&format!("-n {a} addr add {VIP} dev lo"));
+    ip(&format!("-n {a} addr add 169.254.0.1/16 dev ha-0"));
+    agent.expect([Told::Vip(Vip::Present)]).await;
+    ip(&format!("-n {a} addr add {VIP} dev ha-0"));
+    ip(&format!("-n {a} addr del 169.254.0.1/16 dev ha-0"));
+    // Still held with the other prefix: the next thing to tell is its end.
+    ip(&format!("-n {a} addr del {VIP} dev ha-0"));
+    agent.expect([Told::Vip(Vip::Absent)]).await;
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_links_go_down_lose_carrier_and_are_recreated() {
+    let mut lab = Lab::new();
+    let (a, b) = lab.pair("a");
+    ip(&format!("-n {a} addr add {VIP} dev ha-0"));
+    let mut agent = Agent::start();
+    let (_, link, first) = agent.watched(watch(1, named(&a))).await;
+    assert_eq!(link, Link::Up);
+    ip(&format!("-n {a} link set ha-0 down"));
+    agent.expect([Told::Link(Link::Down, first)]).await;
+    ip(&format!("-n {a} link set ha-0 up"));
+    agent.expect([Told::Link(Link::Up, first)]).await;
+    ip(&format!("-n {b} link set peer down"));
+    agent.expect([Told::Link(Link::Down, first)]).await;
+    ip(&format!("-n {b} link set peer up"));
+    agent.expect([Told::Link(Link::Up, first)]).await;
+    ip(&format!("-n {a} link del ha-0"));
+    let mut gone = [agent.told().await, agent.told().await, agent.told().await];
+    if gone[0] != Told::Link(Link::Down, first) {
+        gone.rotate_left(1);
+    }
+    assert_eq!(
+        gone,
+        [
+            Told::Link(Link::Down, first),
+            Told::Vip(Vip::Absent),
+            Told::Link(Link::Gone, None)
+        ]
+    );
+    ip(&format!(
+        "-n {a} link add ha-0 type veth peer name peer netns {b}"
+    ));
+    let Told::Link(Link::Down, Some(second)) = agent.told().await else {
+        panic!("a new device is down");
+    };
+    assert_ne!(Some(second), first);
+    ip(&format!("-n {a} addr add {VIP} dev ha-0"));
+    agent.expect([Told::Vip(Vip::Present)]).await;
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_a_bridge_and_its_port() {
+    let mut lab = Lab::new();
+    let (a, _b) = lab.pair("a");
+    ip(&format!("-n {a} link add br0 type bridge"));
+    ip(&format!("-n {a} link set br0 up"));
+    let mut agent = Agent::start();
+    let on_bridge = Watch {
+        interface: "br0".to_owned(),
+        vip_interface: "br0".to_owned(),
+        ..watch(1, named(&a))
+    };
+    let (_, link, bridge) = agent.watched(on_bridge).await;
+    assert_eq!(link, Link::Down, "without a port there is no carrier");
+    ip(&format!("-n {a} link set ha-0 master br0"));
+    agent.expect([Told::Link(Link::Up, bridge)]).await;
+    let (_, link, port) = agent.watched(watch(2, named(&a))).await;
+    assert_eq!(link, Link::Up);
+    // Leaving the bridge is told as the end of a link, of the bridge's family: not of the device.
+    ip(&format!("-n {a} link set ha-0 nomaster"));
+    agent.expect([Told::Link(Link::Down, bridge)]).await;
+    ip(&format!("-n {a} link set ha-0 down"));
+    agent.expect([Told::Link(Link::Down, port)]).await;
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_with_use_vmac_the_vip_is_on_the_macvlan() {
+    let mut lab = Lab::new();
+    let (a, _b) = lab.pair("a");
+    let mut agent = Agent::start();
+    let vmac = Watch {
+        vip_interface: "vrrp.7".to_owned(),
+        ..watch(1, named(&a))
+    };
+    let (vip, link, _) = agent.watched(vmac).await;
+    assert_eq!((vip, link), (Vip::Absent, Link::Up));
+    ip(&format!(
+        "-n {a} link add vrrp.7 link ha-0 type macvlan mode private"
+    ));
+    ip(&format!("-n {a} link set vrrp.7 up"));
+    ip(&format!("-n {a} addr add {VIP} dev vrrp.7"));
+    agent.expect([Told::Vip(Vip::Present)]).await;
+    ip(&format!("-n {a} link del vrrp.7"));
+    agent.expect([Told::Vip(Vip::Absent)]).await;
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_an_ipv6_vip_and_one_that_is_a_duplicate() {
+    let mut lab = Lab::new();
+    let (a, b) = lab.pair("a");
+    let mut agent = Agent::start();
+    let v6 = Watch {
+        vip: "2001:db8::7".parse().expect("an address"),
+        prefix: 64,
+        ..watch(1, named(&a))
+    };
+    agent.watched(v6).await;
+    ip(&format!("-n {a} addr add 2001:db8::7/64 dev ha-0 nodad"));
+    agent.expect([Told::Vip(Vip::Present)]).await;
+    ip(&format!("-n {a} addr del 2001:db8::7/64 dev ha-0"));
+    agent.expect([Told::Vip(Vip::Absent)]).await;
+    ip(&format!("-n {b} addr add 2001:db8::7/64 dev peer nodad"));
+    ip(&format!("-n {a} addr add 2001:db8::7/64 dev ha-0"));
+    // Tentative; then the peer defends it.
+    agent
+        .expect([Told::Vip(Vip::Present), Told::Vip(Vip::Absent)])
+        .await;
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_a_namespace_is_waited_for_let_go_and_found_again() {
+    let mut lab = Lab::new();
+    let (a, b) = (lab.name("a"), lab.add("b"));
+    let mut agent = Agent::start();
+    agent
+        .netlink
+        .watch(watch(1, named(&a)))
+        .await
+        .expect("valid");
+    agent.expect([Told::Missing]).await;
+    for _ in 0..2 {
+        ip(&format!("netns add {a}"));
+        agent
+            .expect([
+                Told::Found,
+                Told::Link(Link::Gone, None),
+                Told::Vip(Vip::Absent),
+            ])
+            .await;
+        ip(&format!(
+            "-n {a} link add ha-0 type veth peer name peer netns {b}"
+        ));
+        let Told::Link(Link::Down, Some(_)) = agent.told().await else {
+            panic!("the device was made");
+        };
+        ip(&format!("-n {a} addr add {VIP} dev ha-0"));
+        agent.expect([Told::Vip(Vip::Present)]).await;
+        // The peer's end is seen by a second agent: only if nothing pins the namespace, it goes.
+        let mut witness = Agent::start();
+        let peer = Watch {
+            interface: "peer".to_owned(),
+            vip_interface: "peer".to_owned(),
+            ..watch(2, named(&b))
+        };
+        let (_, link, _) = witness.watched(peer).await;
+        assert_eq!(link, Link::Down);
+        ip(&format!("netns del {a}"));
+        agent.expect([Told::Missing]).await;
+        assert_eq!(
+            [agent.told().await, agent.told().await],
+            [Told::Vip(Vip::Unknown), Told::Link(Link::Unknown, None)]
+        );
+        witness.expect([Told::Link(Link::Gone, None)]).await;
+        witness.end().await;
+    }
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_the_same_name_at_once_again_is_a_new_namespace() {
+    let mut lab = Lab::new();
+    let (a, _b) = lab.pair("a");
+    ip(&format!("-n {a} addr add {VIP} dev ha-0"));
+    let mut agent = Agent::start();
+    agent.watched(watch(1, named(&a))).await;
+    ip_batch(None, &format!("netns del {a}\nnetns add {a}\n"));
+    // Whatever is told of the old one's end, the last word is about the new one.
+    let mut seen = Vec::new();
+    while seen.last() != Some(&Told::Vip(Vip::Absent)) || !seen.contains(&Told::Found) {
+        seen.push(agent.told().await);
+    }
+    assert!(seen.contains(&Told::Missing), "{seen:?}");
+    let end = &seen[seen.len() - 3..];
+    assert_eq!(
+        end,
+        [
+            Told::Found,
+            Told::Link(Link::Gone, None),
+            Told::Vip(Vip::Absent)
+        ]
+    );
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_the_own_namespace_also_by_its_path() {
+    let mut agent = Agent::start();
+    for (n, netns) in [
+        (1, Netns::Own),
+        (2, Netns::Path("/proc/self/ns/net".into())),
+    ] {
+        let lo = Watch {
+            interface: "lo".to_owned(),
+            vip: "127.0.0.1".parse().expect("an address"),
+            prefix: 8,
+            vip_interface: "lo".to_owned(),
+            ..watch(n, netns)
+        };
+        let first = agent.watched(lo).await;
+        assert_eq!(first, (Vip::Present, Link::Up, Some(1)));
+    }
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_watching_again_replacing_and_forgetting() {
+    let mut lab = Lab::new();
+    let (a, b) = lab.pair("a");
+    ip(&format!("-n {a} addr add {VIP} dev ha-0"));
+    let mut agent = Agent::start();
+    agent.watched(watch(1, named(&a))).await;
+    // The same again tells nothing; another router there is told for itself only.
+    agent
+        .netlink
+        .watch(watch(1, named(&a)))
+        .await
+        .expect("valid");
+    let (vip, ..) = agent.watched(watch(2, named(&a))).await;
+    assert_eq!(vip, Vip::Present);
+    // Moved to another namespace.
+    let moved = Watch {
+        interface: "peer".to_owned(),
+        vip_interface: "peer".to_owned(),
+        ..watch(2, named(&b))
+    };
+    let (vip, link, _) = agent.watched(moved).await;
+    assert_eq!((vip, link), (Vip::Absent, Link::Up));
+    agent.netlink.unwatch(router(1)).await;
+    let (vip, ..) = agent.watched(watch(1, named(&a))).await;
+    assert_eq!(vip, Vip::Present, "told anew");
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_two_hundred_namespaces_at_once() {
+    const COUNT: u128 = 200;
+    let mut lab = Lab::new();
+    let names: Vec<String> = (0..COUNT).map(|n| lab.name(&n.to_string())).collect();
+    let lines = |format: &dyn Fn(&str) -> String| -> String {
+        names.iter().map(|name| format(name) + "\n").collect()
+    };
+    ip_batch(None, &lines(&|name| format!("netns add {name}")));
+    let mut agent = Agent::start();
+    let loopback = |n: u128, name: &str| Watch {
+        interface: "lo".to_owned(),
+        vip_interface: "lo".to_owned(),
+        ..watch(n, named(name))
+    };
+    for (n, name) in (0..).zip(&names) {
+        agent.netlink.watch(loopback(n, name)).await.expect("valid");
+    }
+    for _ in 0..COUNT * 3 {
+        let told = agent.told().await;
+        let first = [
+            Told::Found,
+            Told::Link(Link::Down, Some(1)),
+            Told::Vip(Vip::Absent),
+        ];
+        assert!(first.contains(&told), "{told:?}");
+    }
+    for (verb, expected) in [("add", Vip::Present), ("del", Vip::Absent)] {
+        let begin = Instant::now();
+        let change = std::thread::spawn({
+            let names = names.clone();
+            move || {
+                for name in names {
+                    ip(&format!("-n {name} addr {verb} {VIP} dev lo"));
+                }
+            }
+        });
+        let mut left: std::collections::HashSet<RouterId> = (0..COUNT).map(router).collect();
+        while !left.is_empty() {
+            let NetlinkEvent::Vip { router, vip, .. } = agent.next().await else {
+                panic!("only VIPs change");
+            };
+            assert_eq!(vip, expected);
+            assert!(left.remove(&router), "told twice");
+        }
+        change.join().expect("no command failed");
+        assert!(begin.elapsed() < Duration::from_secs(60));
+    }
+    agent.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_an_overrun_ends_in_the_right_state() {
+    let mut lab = Lab::new();
+    let (a, _b) = lab.pair("a");
+    let (c, _d) = lab.pair("c");
+    // The smallest buffer, and a consumer that does not read: the kernel must drop.
+    let mut agent = Agent::tuned(1, 1);
+    agent.watched(watch(1, named(&a))).await;
+    agent.watched(watch(2, named(&c))).await;
+    let mut burst = String::new();
+    for _ in 0..300 {
+        burst += &format!("addr add {VIP} dev ha-0\naddr del {VIP} dev ha-0\n");
+    }
+    burst += &format!("addr add {VIP} dev ha-0\n");
+    ip_batch(Some(&a), &burst);
+    ip(&format!("-n {c} addr add {VIP} dev ha-0"));
+    ip(&format!("-n {c} link set ha-0 down"));
+    let mut last = std::collections::HashMap::new();
+    let (mut degraded, mut vip_events) = (0, 0);
+    loop {
+        match agent.next().await {
+            NetlinkEvent::Vip { router, vip, .. } => {
+                vip_events += 1;
+                assert_ne!(
+                    last.insert((router, true), Told::Vip(vip)),
+                    Some(Told::Vip(vip))
+                );
+            }
+            NetlinkEvent::Link {
+                router,
+                link,
+                ifindex,
+                ..
+            } => {
+                last.insert((router, false), Told::Link(link, ifindex.map(|_| 0)));
+            }
+            NetlinkEvent::Degraded { reason } => {
+                assert!(reason.contains("overrun"), "{reason}");
+                degraded += 1;
+            }
+            NetlinkEvent::Restored => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(degraded, 1);
+    assert!(vip_events < 600, "nothing was dropped: {vip_events}");
+    assert_eq!(last.get(&(router(1), true)), Some(&Told::Vip(Vip::Present)));
+    assert_eq!(last.get(&(router(2), true)), Some(&Told::Vip(Vip::Present)));
+    assert_eq!(
+        last.get(&(router(2), false)),
+        Some(&Told::Link(Link::Down, Some(0)))
+    );
+    // And it goes on.
+    ip(&format!("-n {a} addr del {VIP} dev ha-0"));
+    agent.expect([Told::Vip(Vip::Absent)]).await;
+    agent.end().await;
+}
