@@ -15,8 +15,11 @@
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod intake;
 pub mod inventory;
 pub mod netlink;
 pub mod netns;
+pub mod notify;
+pub mod paths;
 pub mod status;
 pub mod telemetry;

@@ -12,6 +12,12 @@ pub struct Events {
 }
 
 impl Events {
+    /// A handle and the end where its events arrive, at most `capacity` waiting.
+    pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Event>) {
+        let (queue, receiver) = mpsc::channel(capacity);
+        (Self { queue }, receiver)
+    }
+
     /// Queues an event for the sinks.
     pub fn emit(&self, event: Event) {
         let _ = self.queue.try_send(event);

@@ -1,0 +1,137 @@
+//! keepalived's notify FIFO: ordered, unlike its notify scripts, and without time or VRID.
+//!
+//! `line` has the grammar (pure), `reader` the file and its comings and goings.
+
+mod line;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Report;
+use super::gate::Gate;
+use crate::inventory::Directory;
+use crate::paths::PathsError;
+use crate::telemetry::Events;
+
+pub use line::{Kind, Line, LineError, MAX_LINE, claim, parse_line};
+
+use reader::Reader;
+
+/// Why a FIFO cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FifoError {
+    /// Something else has its name.
+    #[error("{} exists and is not a FIFO: remove it or configure another path", .0.display())]
+    NotAFifo(PathBuf),
+    /// Others could write into it, or the system refused.
+    #[error("the notify FIFO: {0}")]
+    Path(#[from] PathsError),
+}
+
+/// The readers of all configured FIFOs.
+#[derive(Debug)]
+pub struct Fifo {
+    readers: Vec<JoinHandle<()>>,
+    summary: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Fifo {
+    /// Creates the FIFOs that do not exist (0600) and reads them all until `stop` is cancelled or
+    /// [`Self::stop`] is called. Must be called within a tokio runtime.
+    ///
+    /// When `reports` is full a reader waits: lines wait in the pipe (64 KiB), then in keepalived.
+    ///
+    /// # Errors
+    /// When a FIFO cannot be created or opened, is something else, or others may write into it.
+    pub fn start(
+        paths: &[PathBuf],
+        directory: Arc<Directory>,
+        reports: mpsc::Sender<Report>,
+        events: Events,
+        registry: &mut Registry,
+        stop: CancellationToken,
+    ) -> Result<Self, FifoError> {
+        let stop = stop.child_token();
+        let gate = Gate::new(events.clone());
+        let metrics = Metrics::register(registry);
+        let opened = paths
+            .iter()
+            .map(|path| Ok((path.clone(), reader::open(path)?)))
+            .collect::<Result<Vec<_>, FifoError>>()?;
+        let readers = opened
+            .into_iter()
+            .map(|(path, pipe)| {
+                let reader = Reader {
+                    path,
+                    directory: directory.clone(),
+                    reports: reports.clone(),
+                    events: events.clone(),
+                    gate: gate.clone(),
+                    metrics: metrics.clone(),
+                };
+                tokio::spawn(reader.run(pipe, stop.clone()))
+            })
+            .collect();
+        Ok(Self {
+            readers,
+            summary: tokio::spawn(gate.summarise(stop.clone())),
+            stop,
+        })
+    }
+
+    /// Stops reading. The FIFOs stay, so that keepalived can go on writing; what it writes now is
+    /// read after the next start.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for task in self.readers.into_iter().chain([self.summary]) {
+            if let Err(error) = task.await {
+                tracing::warn!(%error, "notify FIFO: a task ended badly");
+            }
+        }
+    }
+}
+
+/// Counters of the FIFOs.
+#[derive(Clone, Debug)]
+struct Metrics {
+    taken: Counter,
+    ignored: Counter,
+    refused: Counter,
+    writers: Gauge,
+}
+
+impl Metrics {
+    fn register(registry: &mut Registry) -> Self {
+        let lines = Family::<[(&'static str, &'static str); 1], Counter>::default();
+        let line = |result| lines.get_or_create(&[("result", result)]).clone();
+        let metrics = Self {
+            taken: line("taken"),
+            ignored: line("ignored"),
+            refused: line("refused"),
+            writers: Gauge::default(),
+        };
+        registry.register(
+            "intake_fifo_lines",
+            "Lines read from notify FIFOs: taken as a report, ignored (no change of state), refused",
+            lines,
+        );
+        registry.register(
+            "intake_fifo_writers",
+            "Notify FIFOs that a keepalived has open",
+            metrics.writers.clone(),
+        );
+        metrics
+    }
+}

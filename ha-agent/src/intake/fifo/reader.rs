@@ -1,0 +1,243 @@
+//! One FIFO: opened, read, opened again when its writers are gone.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{self, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::line::{Cut, Kind, LineError, Lines, parse_line};
+use super::{FifoError, Metrics};
+use crate::clock;
+use crate::core::model::Reporter;
+use crate::intake::Report;
+use crate::intake::gate::Gate;
+use crate::intake::refusal::Refusal;
+use crate::inventory::Directory;
+use crate::paths::{PathsError, check_owner_and_mode, is};
+use crate::telemetry::Events;
+use crate::telemetry::event::Event;
+
+/// On a reload keepalived closes and opens the FIFO within this time.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How often a FIFO without writer, or one that cannot be opened, is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const MODE: u32 = 0o600;
+
+pub(super) struct Reader {
+    pub(super) path: PathBuf,
+    pub(super) directory: Arc<Directory>,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) events: Events,
+    pub(super) gate: Gate,
+    pub(super) metrics: Metrics,
+}
+
+/// Creates the FIFO where it does not exist and opens it to read, without waiting for a writer.
+/// For reading only, so that the end of the last writer is seen.
+pub(super) fn open(path: &Path) -> Result<Receiver, FifoError> {
+    let fd = open_fd(path)?;
+    Receiver::from_owned_fd(fd).map_err(|e| PathsError::io("watch", path, e).into())
+}
+
+fn open_fd(path: &Path) -> Result<OwnedFd, FifoError> {
+    let mode = Mode::from_raw_mode(MODE);
+    match fs::mknodat(CWD, path, FileType::Fifo, mode, 0) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(e) => return Err(PathsError::io("create", path, e).into()),
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Looked at before it is opened: opening a device can have effects.
+    let kind = |stat: &fs::Stat| {
+        if is(stat, FileType::Symlink) {
+            Err(FifoError::Path(PathsError::Symlink(path.to_owned())))
+        } else if is(stat, FileType::Fifo) {
+            Ok(())
+        } else {
+            Err(FifoError::NotAFifo(path.to_owned()))
+        }
+    };
+    kind(&fs::lstat(path).map_err(|e| PathsError::io("inspect", path, e))?)?;
+    let fd = fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+        Errno::LOOP => PathsError::Symlink(path.to_owned()),
+        e => PathsError::io("open", path, e),
+    })?;
+    let stat = fs::fstat(&fd).map_err(|e| PathsError::io("inspect", path, e))?;
+    kind(&stat)?;
+    check_owner_and_mode(path, &stat, MODE)?;
+    Ok(fd)
+}
+
+impl Reader {
+    /// Reads until `stop`.
+    pub(super) async fn run(self, pipe: Receiver, stop: CancellationToken) {
+        let mut state = Reading {
+            pipe: Some(pipe),
+            lines: Lines::default(),
+            writer: false,
+            look_at: Instant::now() + LOOK_AGAIN,
+            failing: false,
+        };
+        stop.run_until_cancelled(async {
+            loop {
+                self.step(&mut state).await;
+            }
+        })
+        .await;
+        self.lost_writer(&mut state);
+    }
+
+    async fn step(&self, state: &mut Reading) {
+        let mut buffer = [0; 4096];
+        let Some(pipe) = &state.pipe else {
+            sleep_until(state.look_at).await;
+            self.open_again(state);
+            return;
+        };
+        // With a writer there, its end shows as readable; without, nothing shows its coming but
+        // its first line, which a reload of keepalived does not write. So a look now and then.
+        let (read, looked) = tokio::select! {
+            ready = pipe.readable() => (ready.and_then(|()| pipe.try_read(&mut buffer)), false),
+            () = sleep_until(state.look_at), if !state.writer => {
+                state.look_at = Instant::now() + LOOK_AGAIN;
+                (rustix::io::read(pipe, &mut buffer).map_err(Into::into), true)
+            }
+        };
+        match read {
+            Ok(0) if looked => {}
+            Ok(0) => {
+                state.look_at = Instant::now() + DEBOUNCE;
+                self.lost_writer(state);
+                self.end_of_lines(state);
+                // The old end stays readable for ever. The new one is opened before the old one is
+                // closed, so that what another writer has put in by now stays.
+                self.open_again(state);
+            }
+            Ok(n) => {
+                self.has_writer(state);
+                for cut in state.lines.push(&buffer[..n]) {
+                    self.take(&cut).await;
+                }
+            }
+            // Would block, and no end: somebody has it open for writing.
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                if looked {
+                    self.has_writer(state);
+                }
+            }
+            Err(error) => {
+                self.end_of_lines(state);
+                self.open_failed(state, &error);
+            }
+        }
+    }
+
+    fn has_writer(&self, state: &mut Reading) {
+        if !state.writer {
+            state.writer = true;
+            self.metrics.writers.inc();
+            tracing::debug!(fifo = %self.path.display(), "notify FIFO: it has a writer");
+        }
+    }
+
+    fn lost_writer(&self, state: &mut Reading) {
+        if std::mem::take(&mut state.writer) {
+            self.metrics.writers.dec();
+            tracing::debug!(fifo = %self.path.display(), "notify FIFO: its writer closed it");
+        }
+    }
+
+    fn end_of_lines(&self, state: &mut Reading) {
+        if state.lines.abandon() {
+            self.refuse(Refusal::MalformedLine);
+        }
+    }
+
+    fn open_again(&self, state: &mut Reading) {
+        match open(&self.path) {
+            Ok(pipe) => {
+                state.pipe = Some(pipe);
+                if std::mem::take(&mut state.failing) {
+                    self.events.emit(Event::ChannelRestored {
+                        channel: "report".to_owned(),
+                        router_id: None,
+                    });
+                }
+            }
+            Err(error) => self.open_failed(state, &error),
+        }
+    }
+
+    fn open_failed(&self, state: &mut Reading, error: &dyn std::error::Error) {
+        state.pipe = None;
+        state.look_at = Instant::now() + LOOK_AGAIN;
+        self.lost_writer(state);
+        if !std::mem::replace(&mut state.failing, true) {
+            tracing::warn!(fifo = %self.path.display(), %error, "notify FIFO: cannot be read; tried again every second");
+            self.events.emit(Event::ChannelDegraded {
+                channel: "report".to_owned(),
+                reason: format!("the notify FIFO cannot be read, its reports are missing: {error}"),
+                router_id: None,
+            });
+        }
+    }
+
+    async fn take(&self, cut: &Cut) {
+        let line = match cut {
+            Cut::TooLong => return self.refuse(Refusal::LineTooLong),
+            Cut::Line(bytes) => match parse_line(bytes) {
+                Ok(line) => line,
+                Err(error) => return self.malformed(error),
+            },
+        };
+        // A group's instances have lines of their own.
+        let (Kind::Instance, Some(state)) = (line.kind, line.claim) else {
+            self.metrics.ignored.inc();
+            return;
+        };
+        let Some(router) = self.directory.by_fifo_instance(line.name) else {
+            return self.refuse(Refusal::UnknownInstance);
+        };
+        let report = Report {
+            router,
+            state,
+            reporter: Reporter::Fifo,
+            at: clock::now(),
+        };
+        if self.reports.send(report).await.is_ok() {
+            self.metrics.taken.inc();
+            self.events.emit(Event::ReportReceived {
+                router_id: router,
+                state,
+                reporter: Reporter::Fifo,
+            });
+        }
+    }
+
+    fn malformed(&self, error: LineError) {
+        tracing::debug!(fifo = %self.path.display(), %error, "notify FIFO: not a notify line");
+        self.refuse(Refusal::MalformedLine);
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        self.metrics.refused.inc();
+        self.gate.refused(refusal, None, Some(Reporter::Fifo));
+    }
+}
+
+struct Reading {
+    /// None while it cannot be opened.
+    pipe: Option<Receiver>,
+    lines: Lines,
+    /// Whether someone has it open for writing, as far as we have seen.
+    writer: bool,
+    /// When to look for a writer, or try to open it, again.
+    look_at: Instant,
+    failing: bool,
+}

@@ -1,0 +1,255 @@
+//! One connection: HTTP/1 by hyper, one decision per request.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::gate::Gate;
+use super::limits::{Limits, Share};
+use super::metrics::Metrics;
+use super::peer::Peer;
+use super::refusal::{self, Refusal};
+use super::{Report, STOP_LIMIT, request};
+use crate::clock;
+use crate::core::model::{RouterId, State};
+use crate::inventory::Directory;
+use crate::telemetry::Events;
+use crate::telemetry::event::Event;
+
+/// For a head; hyper's smallest.
+const MAX_HEAD: usize = 8 * 1024;
+/// curl sends 6, httplib2 5.
+const MAX_HEADERS: usize = 16;
+/// After the stop, requests on open connections are still answered (503) for so long.
+const STOP_GRACE: Duration = Duration::from_millis(200);
+/// How long a refused peer may take to read its answer.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// What every connection uses.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) limits: ArcSwap<Limits>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) gate: Gate,
+    pub(super) events: Events,
+    pub(super) metrics: Metrics,
+    pub(super) stopping: CancellationToken,
+}
+
+impl Shared {
+    /// Counts a refusal and tells about it.
+    pub(super) fn refused(&self, refusal: Refusal, peer: Peer, router: Option<RouterId>) {
+        self.metrics.refused(refusal).inc();
+        self.gate.refused(refusal, router, Some(peer.reporter()));
+    }
+
+    /// Judges a request, its body apart.
+    fn judge<B: Body>(
+        &self,
+        peer: Peer,
+        request: &Request<B>,
+    ) -> Result<(RouterId, State), Refusal> {
+        let limits = self.limits.load();
+        // Asked again for each request: the user may have been struck off since it connected.
+        if limits.share(peer.uid).is_none() {
+            return Err(Refusal::PeerNotAllowed);
+        }
+        limits.count_request(peer.uid)?;
+        if self.stopping.is_cancelled() {
+            return Err(Refusal::Stopping);
+        }
+        let (router, state) = request::validate(
+            request.uri().path(),
+            request.headers(),
+            Some(request.body().size_hint().lower()),
+            limits.token.as_deref(),
+        )?;
+        if !self.directory.knows(router) {
+            return Err(Refusal::UnknownRouter);
+        }
+        Ok((router, state))
+    }
+
+    /// Hands a report on.
+    fn take(&self, peer: Peer, router: RouterId, state: State) -> Result<(), Refusal> {
+        let reporter = peer.reporter();
+        let report = Report {
+            router,
+            state,
+            reporter,
+            at: clock::now(),
+        };
+        self.reports.try_send(report).map_err(|e| match e {
+            TrySendError::Full(_) => Refusal::QueueFull,
+            TrySendError::Closed(_) => Refusal::Stopping,
+        })?;
+        self.metrics.taken(state).inc();
+        self.events.emit(Event::ReportReceived {
+            router_id: router,
+            state,
+            reporter,
+        });
+        Ok(())
+    }
+
+    /// The whole way from a request to its answer.
+    async fn answer(
+        &self,
+        peer: Peer,
+        share: &Share,
+        request: Request<Incoming>,
+        body_timeout: Duration,
+    ) -> Response<Full<Bytes>> {
+        let named = |headers| request::named_router(headers);
+        let outcome = match self.judge(peer, &request) {
+            Err(refusal) => Err((refusal, named(request.headers()))),
+            Ok((router, state)) => drain(request.into_body(), body_timeout)
+                .await
+                .and_then(|()| self.take(peer, router, state))
+                .map_err(|refusal| (refusal, Some(router))),
+        };
+        let mut response = match outcome {
+            Ok(()) => refusal::taken(),
+            Err((refusal, router)) => {
+                self.refused(refusal, peer, router);
+                refusal.response()
+            }
+        };
+        if share.is_wanted() {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Reads a body and throws it away.
+async fn drain(body: Incoming, limit: Duration) -> Result<(), Refusal> {
+    if body.is_end_stream() {
+        return Ok(());
+    }
+    let mut body = pin!(Limited::new(
+        body,
+        usize::try_from(request::MAX_BODY).unwrap_or(usize::MAX)
+    ));
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            frame.map_err(|e| {
+                if e.is::<http_body_util::LengthLimitError>() {
+                    Refusal::BodyTooLarge
+                } else {
+                    Refusal::MalformedBody
+                }
+            })?;
+        }
+        Ok(())
+    };
+    timeout(limit, read).await.unwrap_or(Err(Refusal::TooSlow))
+}
+
+/// Serves a connection that has its slot, until the peer, a timeout or the stop ends it.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    share: Arc<Share>,
+    stream: UnixStream,
+    peer: Peer,
+    header_timeout: Duration,
+) {
+    let requests = AtomicU64::new(0);
+    let service = service_fn(|request| {
+        requests.fetch_add(1, Ordering::Relaxed);
+        let answer = shared.answer(peer, &share, request, header_timeout);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        // `printf … | nc -N` and the like close their side before they read.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+
+    // hyper times the head; a peer that sends requests but never reads its answers is found here.
+    // Head and body may take one timeout each.
+    let window = header_timeout * 3;
+    let mut seen = 0;
+    let mut watchdog = pin!(sleep(window));
+    let stopping = shared.stopping.cancelled();
+    let outcome = tokio::select! {
+        biased;
+        outcome = &mut connection => outcome,
+        () = async {
+            loop {
+                watchdog.as_mut().await;
+                let now = requests.load(Ordering::Relaxed);
+                if now == seen {
+                    return;
+                }
+                seen = now;
+                watchdog.as_mut().reset(Instant::now() + window);
+            }
+        } => return shared.refused(Refusal::TooSlow, peer, None),
+        () = stopping => {
+            // What the peer sent before it could know is still answered (503, close).
+            match timeout(STOP_GRACE, &mut connection).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    Pin::new(&mut connection).graceful_shutdown();
+                    let rest = STOP_LIMIT.saturating_sub(STOP_GRACE);
+                    match timeout(rest, &mut connection).await {
+                        Ok(outcome) => outcome,
+                        Err(_) => return,
+                    }
+                }
+            }
+        }
+    };
+    let Err(error) = outcome else { return };
+    if error.is_timeout() {
+        // The head began and did not end in time; hyper says nothing then.
+        shared.refused(Refusal::TooSlow, peer, None);
+        refuse(connection.into_parts().io.into_inner(), Refusal::TooSlow).await;
+    } else if error.is_parse_too_large() {
+        shared.refused(Refusal::HeadersTooLarge, peer, None);
+    } else if error.is_parse() {
+        shared.refused(Refusal::MalformedRequest, peer, None);
+    } else {
+        tracing::debug!(uid = peer.uid, gid = peer.gid, pid = peer.pid, %error, "intake: connection broke");
+    }
+}
+
+/// Answers without HTTP and lets the peer read that: closing with its request unread would reset
+/// the connection while the peer still writes.
+pub(super) async fn refuse(mut stream: UnixStream, refusal: Refusal) {
+    let answer = refusal.raw();
+    let polite = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut ignored = [0; 1024];
+        while stream.read(&mut ignored).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // A peer that has gone, or does not read, has what it wants.
+    let _ = timeout(LINGER, polite).await;
+}
