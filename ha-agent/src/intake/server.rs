@@ -227,9 +227,12 @@ pub(super) async fn serve(
     };
     let Err(error) = outcome else { return };
     if error.is_timeout() {
-        // The head began and did not end in time; hyper says nothing then.
-        shared.refused(Refusal::TooSlow, peer, None);
-        refuse(connection.into_parts().io.into_inner(), Refusal::TooSlow).await;
+        // hyper says nothing then. A connection that was used and is idle just ends.
+        let parts = connection.into_parts();
+        if requests.load(Ordering::Relaxed) == 0 || !parts.read_buf.is_empty() {
+            shared.refused(Refusal::TooSlow, peer, None);
+            refuse(parts.io.into_inner(), Refusal::TooSlow).await;
+        }
     } else if error.is_parse_too_large() {
         shared.refused(Refusal::HeadersTooLarge, peer, None);
     } else if error.is_parse() {

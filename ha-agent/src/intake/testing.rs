@@ -96,6 +96,14 @@ impl Rig {
         text
     }
 
+    /// The counter of reports taken with that state.
+    pub(super) fn metrics_count(&self, state: &str) -> u64 {
+        let name = format!("ha_agent_intake_reports_total{{state=\"{state}\"}} ");
+        let metrics = self.metrics();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap().parse().unwrap()
+    }
+
     /// The reasons of all refusals so far.
     pub(super) fn refusals(&mut self) -> Vec<(u16, String)> {
         std::iter::from_fn(|| self.events.try_recv().ok())

@@ -1,1 +1,650 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::testing::{ROUTER, Rig, router};
+use super::*;
+use crate::telemetry::event::Event;
+
+/// Long enough for a loaded machine; nothing here waits for it when all is well.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Sends bytes and reads until the server closes.
+async fn exchange(socket: &Path, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket).await.unwrap();
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(bytes).await;
+    read_to_end(&mut stream).await
+}
+
+async fn read_to_end(stream: &mut UnixStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        .await
+        .expect("the server closes in time");
+    String::from_utf8(bytes).expect("answers are UTF-8")
+}
+
+/// Reads one answer from a kept connection.
+async fn read_answer(stream: &mut UnixStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let byte = timeout(PATIENCE, stream.read_u8())
+            .await
+            .expect("an answer in time");
+        bytes.push(byte.expect("an answer before the end"));
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|l| l.strip_prefix("content-length: "));
+            if body.len() >= length.map_or(0, |l| l.parse().unwrap()) {
+                return text.into_owned();
+            }
+        }
+    }
+}
+
+fn status(answer: &str) -> u16 {
+    let word = answer.split(' ').nth(1);
+    word.and_then(|w| w.parse().ok())
+        .unwrap_or_else(|| panic!("no status: {answer:?}"))
+}
+
+fn good(extra: &str) -> String {
+    format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nX-Neutron-Router-Id: {ROUTER}\r\nX-Neutron-State: backup\r\n{extra}\r\n"
+    )
+}
+
+#[tokio::test]
+async fn both_real_clients_are_served() {
+    let mut rig = Rig::start(|_| {});
+    // httplib2 0.22 as neutron 28 uses it.
+    let httplib2 = format!(
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nx-neutron-router-id: {ROUTER}\r\n\
+         x-neutron-state: primary\r\nconnection: close\r\n\
+         user-agent: Python-httplib2/0.22.0 (gzip)\r\naccept-encoding: gzip, deflate\r\n\r\n"
+    );
+    // curl 7.88 as neutron 29's script calls it.
+    let curl = format!(
+        "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\
+         X-Neutron-Router-Id: {ROUTER}\r\nX-Neutron-State: backup\r\nConnection: close\r\n\r\n"
+    );
+    for (request, state) in [(httplib2, State::Primary), (curl, State::Backup)] {
+        let answer = exchange(&rig.config.socket, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\ntaken\n"), "{answer}");
+        let report = rig.reports.recv().await.unwrap();
+        assert_eq!((report.router, report.state), (router(), state));
+        let Reporter::Socket { uid, pid } = report.reporter else {
+            panic!("{report:?}")
+        };
+        assert_eq!(uid, rustix::process::geteuid().as_raw());
+        assert_eq!(pid, std::process::id().cast_signed());
+        let event = rig.events.recv().await.unwrap();
+        assert!(matches!(event, Event::ReportReceived { state: s, .. } if s == state));
+    }
+    let metrics = rig.metrics();
+    assert!(
+        metrics.contains("ha_agent_intake_reports_total{state=\"primary\"} 1"),
+        "{metrics}"
+    );
+    rig.intake.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_curl_is_served() {
+    let rig = Rig::start(|_| {});
+    let run = std::process::Command::new("curl")
+        .args([
+            "-sS",
+            "-X",
+            "POST",
+            "-H",
+            "Connection: close",
+            "--connect-timeout",
+            "5",
+        ])
+        .args([
+            "-H",
+            &format!("X-Neutron-Router-Id: {ROUTER}"),
+            "-H",
+            "X-Neutron-State: fault",
+        ])
+        .arg("--unix-socket")
+        .arg(&rig.config.socket)
+        .args(["-w", "%{http_code}", "http://127.0.0.1/"])
+        .output();
+    let Ok(output) = run else {
+        return; // no curl on this machine
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "taken\n200");
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn wrong_requests_are_answered_and_counted_and_nothing_of_them_is_echoed() {
+    let mut rig = Rig::start(|_| {});
+    let marker = "zzMARKERzz";
+    let id = format!("X-Neutron-Router-Id: {ROUTER}\r\n");
+    let unknown = "X-Neutron-Router-Id: 00000000-0000-4000-8000-000000000000\r\n";
+    let state = "X-Neutron-State: backup\r\n";
+    let head = |path: &str, headers: &[&str]| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n",
+            headers.concat()
+        )
+    };
+    let bad_state = format!("X-Neutron-State: {marker}\r\n");
+    let bad_id = format!("X-Neutron-Router-Id: {marker}\r\n");
+    let folded = format!("X-Neutron-State: back\r\n {marker}\r\n");
+    let many = format!("X-{marker}: 1\r\n").repeat(40);
+    let large = format!("X-Large: {}\r\n", marker.repeat(1000));
+    let table: Vec<(String, u16, &str)> = vec![
+        (head("/", &[state]), 400, "missing_router_id"),
+        (head("/", &[&id]), 400, "missing_state"),
+        (head("/", &[&id, &id, state]), 400, "duplicate_router_id"),
+        (head("/", &[&id, state, state]), 400, "duplicate_state"),
+        (head("/", &[&id, &bad_state]), 400, "bad_state"),
+        (head("/", &[&bad_id, state]), 400, "bad_router_id"),
+        (head("/", &[&id, &folded]), 400, "malformed_request"),
+        (
+            head(&format!("/{marker}"), &[&id, state]),
+            404,
+            "unknown_path",
+        ),
+        (head("/", &[unknown, state]), 404, "unknown_router"),
+        (head("/", &[&id, state, &many]), 431, "headers_too_large"),
+        (head("/", &[&id, state, &large]), 431, "headers_too_large"),
+        (
+            head("/", &[&id, state, "Content-Length: 8193\r\n"]),
+            413,
+            "body_too_large",
+        ),
+        (
+            head("/", &[&id, state, "Content-Length: x\r\n"]),
+            400,
+            "malformed_request",
+        ),
+        (
+            head(
+                "/",
+                &[&id, state, "Content-Length: 1\r\nContent-Length: 2\r\n"],
+            ),
+            400,
+            "malformed_request",
+        ),
+        (
+            format!(
+                "{}2001\r\n{}\r\n0\r\n\r\n",
+                head("/", &[&id, state, "Transfer-Encoding: chunked\r\n"]),
+                "x".repeat(8193)
+            ),
+            413,
+            "body_too_large",
+        ),
+        (
+            format!(
+                "{}{marker}\r\n",
+                head("/", &[&id, state, "Transfer-Encoding: chunked\r\n"])
+            ),
+            400,
+            "malformed_body",
+        ),
+        (format!("{marker}\r\n\r\n"), 400, "malformed_request"),
+        (
+            format!("GET / HTTP/3.7\r\nX: {marker}\r\n\r\n"),
+            400,
+            "malformed_request",
+        ),
+        (
+            "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}".to_owned(),
+            400,
+            "malformed_request",
+        ),
+    ];
+    for (request, expected, reason) in table {
+        let answer = exchange(&rig.config.socket, request.as_bytes()).await;
+        assert_eq!(status(&answer), expected, "{request:?}\n{answer}");
+        assert!(!answer.contains(marker), "{answer}");
+        let event = timeout(PATIENCE, rig.events.recv()).await.unwrap().unwrap();
+        assert!(!format!("{event:?}").contains(marker), "{event:?}");
+        let Event::ReportRefused {
+            status,
+            reason: word,
+            reporter,
+            ..
+        } = event
+        else {
+            panic!("{event:?}")
+        };
+        assert_eq!((status, word.as_str()), (expected, reason), "{request:?}");
+        assert!(matches!(reporter, Some(Reporter::Socket { .. })));
+    }
+    assert!(rig.reports.try_recv().is_err(), "none of them is a report");
+    let metrics = rig.metrics();
+    assert!(
+        metrics.contains("ha_agent_intake_refusals_total{reason=\"malformed_request\"} 6"),
+        "{metrics}"
+    );
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn unusual_but_sound_requests_are_taken() {
+    let mut rig = Rig::start(|_| {});
+    let head = |line: &str, extra: &str| {
+        format!("{line}\r\nx-NEUTRON-router-ID: {ROUTER}\r\nX-NEUTRON-STATE: backup\r\n{extra}\r\n")
+    };
+    let close = "Connection: close\r\n";
+    for request in [
+        head("GET / HTTP/1.0", ""),
+        head("PUT / HTTP/1.1", close),
+        head("BREW / HTTP/1.1", close),
+        head("GET http://127.0.0.1/ HTTP/1.1", close),
+        head("POST / HTTP/1.1", &format!("Content-Length: 5\r\n{close}")) + "hello",
+        head(
+            "POST / HTTP/1.1",
+            &format!("Transfer-Encoding: chunked\r\n{close}"),
+        ) + "5\r\nhello\r\n0\r\n\r\n",
+    ] {
+        let answer = exchange(&rig.config.socket, request.as_bytes()).await;
+        assert_eq!(status(&answer), 200, "{request}\n{answer}");
+        rig.reports.recv().await.unwrap();
+    }
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn length_and_chunks_together_smuggle_nothing() {
+    let mut rig = Rig::start(|_| {});
+    let inner = good("");
+    let request = format!(
+        "POST / HTTP/1.1\r\nX-Neutron-Router-Id: {ROUTER}\r\nX-Neutron-State: backup\r\n\
+         Content-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}",
+        inner.len() + 5,
+    );
+    let answer = exchange(&rig.config.socket, request.as_bytes()).await;
+    let reports = std::iter::from_fn(|| rig.reports.try_recv().ok()).count();
+    let answers = answer.matches("HTTP/1.1 ").count();
+    // However the framing is read, each report has its answer.
+    assert_eq!(reports, answer.matches("HTTP/1.1 200").count(), "{answer}");
+    assert!(answers >= 1, "{answer}");
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let mut rig = Rig::start(|_| {});
+    let request = format!(
+        "{}{}{}",
+        good(""),
+        good("").replace("backup", "nonsense"),
+        good("Connection: close\r\n")
+    );
+    let answer = exchange(&rig.config.socket, request.as_bytes()).await;
+    let statuses: Vec<u16> = answer
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|a| a[..3].parse().unwrap())
+        .collect();
+    assert_eq!(statuses, [200, 400, 200]);
+    assert_eq!(
+        std::iter::from_fn(|| rig.reports.try_recv().ok()).count(),
+        2
+    );
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn the_http2_preface_is_turned_away() {
+    let mut rig = Rig::start(|_| {});
+    let answer = exchange(&rig.config.socket, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
+    let event = timeout(PATIENCE, rig.events.recv()).await.unwrap().unwrap();
+    assert!(
+        matches!(event, Event::ReportRefused { status: 400, .. }),
+        "{event:?}"
+    );
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn slow_and_silent_peers_are_ended_at_the_timeout() {
+    let mut rig = Rig::start(|_| {});
+    let begin = Instant::now();
+    let mut slow = JoinSet::new();
+    for (sent, expected) in [
+        ("", Some(408)),
+        ("GET / HT", Some(408)),
+        ("GET / HTTP/1.1\r\nX-Neutron-State: ba", Some(408)),
+    ] {
+        let socket = rig.config.socket.clone();
+        slow.spawn(async move {
+            let answer = exchange(&socket, sent.as_bytes()).await;
+            assert_eq!(
+                (!answer.is_empty()).then(|| status(&answer)),
+                expected,
+                "{sent:?}: {answer}"
+            );
+        });
+    }
+    let socket = rig.config.socket.clone();
+    slow.spawn(async move {
+        let body = good("Content-Length: 10\r\n") + "x";
+        assert_eq!(status(&exchange(&socket, body.as_bytes()).await), 408);
+    });
+    while let Some(ended) = slow.join_next().await {
+        ended.unwrap();
+    }
+    assert!(
+        begin.elapsed() >= rig.config.header_timeout,
+        "not before their time"
+    );
+    assert_eq!(rig.refusals(), vec![(408, "too_slow".to_owned()); 4]);
+    assert!(rig.reports.try_recv().is_err());
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_was_used_just_ends() {
+    let mut rig = Rig::start(|_| {});
+    let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
+    stream.write_all(good("").as_bytes()).await.unwrap();
+    assert_eq!(status(&read_answer(&mut stream).await), 200);
+    assert_eq!(read_to_end(&mut stream).await, "");
+    // One that goes silent within its next request is told.
+    let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
+    stream.write_all(good("").as_bytes()).await.unwrap();
+    assert_eq!(status(&read_answer(&mut stream).await), 200);
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(status(&read_to_end(&mut stream).await), 408);
+    assert_eq!(rig.refusals(), [(408, "too_slow".to_owned())]);
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_never_reads_its_answers_is_ended() {
+    let mut rig = Rig::start(|c| c.header_timeout = Duration::from_millis(100));
+    let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
+    let request = good("");
+    // Writes until both directions are full, and then until the server hangs up.
+    let ended = timeout(PATIENCE, async {
+        while stream.write_all(request.as_bytes()).await.is_ok() {}
+    });
+    ended.await.expect("the server hangs up");
+    assert_eq!(rig.refusals(), [(408, "too_slow".to_owned())]);
+    rig.intake.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_hundred_at_once_lose_nothing() {
+    let mut rig = Rig::start(|c| c.header_timeout = Duration::from_secs(5));
+    // All connect before any sends: more than there are slots.
+    let mut streams = Vec::new();
+    for _ in 0..400 {
+        streams.push(UnixStream::connect(&rig.config.socket).await.unwrap());
+    }
+    let mut clients = JoinSet::new();
+    for mut stream in streams {
+        clients.spawn(async move {
+            stream
+                .write_all(good("Connection: close\r\n").as_bytes())
+                .await
+                .unwrap();
+            status(&read_to_end(&mut stream).await)
+        });
+    }
+    let statuses = clients.join_all().await;
+    assert_eq!(statuses, vec![200; 400]);
+    assert_eq!(
+        std::iter::from_fn(|| rig.reports.try_recv().ok()).count(),
+        400
+    );
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn beyond_the_connections_and_their_queue_it_says_so_at_once() {
+    let mut rig = Rig::start(|c| {
+        c.max_connections = 2;
+        c.header_timeout = Duration::from_secs(60);
+    });
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(UnixStream::connect(&rig.config.socket).await.unwrap());
+    }
+    let answer = exchange(&rig.config.socket, good("").as_bytes()).await;
+    assert_eq!(status(&answer), 503, "{answer}");
+    assert!(answer.contains("Retry-After: 1\r\n"), "{answer}");
+    assert_eq!(rig.refusals(), [(503, "too_many_connections".to_owned())]);
+    // A slot that is used is handed on to those who wait, even over kept connections.
+    for stream in &mut held {
+        stream.write_all(good("").as_bytes()).await.unwrap();
+        assert_eq!(status(&read_answer(stream).await), 200);
+    }
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_is_503_and_passes() {
+    let mut rig = Rig::start_with(2, |_| {});
+    let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        stream.write_all(good("").as_bytes()).await.unwrap();
+        let answer = read_answer(&mut stream).await;
+        assert_eq!(
+            answer.contains("retry-after: 1\r\n"),
+            status(&answer) == 503,
+            "{answer}"
+        );
+        statuses.push(status(&answer));
+    }
+    assert_eq!(statuses, [200, 200, 503]);
+    rig.reports.recv().await.unwrap();
+    stream.write_all(good("").as_bytes()).await.unwrap();
+    assert_eq!(status(&read_answer(&mut stream).await), 200);
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn over_the_rate_it_is_429_until_the_reload_allows_more() {
+    let mut rig = Rig::start(|c| c.max_requests_per_second = 2);
+    let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
+    let mut last = String::new();
+    for _ in 0..50 {
+        stream.write_all(good("").as_bytes()).await.unwrap();
+        last = read_answer(&mut stream).await;
+        if status(&last) != 200 {
+            break;
+        }
+    }
+    assert_eq!(status(&last), 429, "{last}");
+    assert!(last.contains("retry-after: 1\r\n"), "{last}");
+    rig.config.max_requests_per_second = 1_000_000;
+    rig.config.token = Some("secret".to_owned());
+    rig.intake.reload(&rig.config);
+    stream.write_all(good("").as_bytes()).await.unwrap();
+    let answer = read_answer(&mut stream).await;
+    assert_eq!(status(&answer), 401);
+    assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
+    stream
+        .write_all(good("Authorization: Bearer secret\r\n").as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(status(&read_answer(&mut stream).await), 200);
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
+async fn the_stop_answers_what_is_under_way_and_removes_the_socket_only() {
+    let rig = Rig::start(|c| c.header_timeout = Duration::from_secs(60));
+    let neighbour = rig.folder.path().join("neighbour");
+    std::fs::write(&neighbour, "kept").unwrap();
+    let mut open = UnixStream::connect(&rig.config.socket).await.unwrap();
+    open.write_all(good("").as_bytes()).await.unwrap();
+    assert_eq!(status(&read_answer(&mut open).await), 200);
+    let mut silent = UnixStream::connect(&rig.config.socket).await.unwrap();
+
+    let stop = rig.intake.stop.clone();
+    let stopping = tokio::spawn(rig.intake.stop());
+    stop.cancelled().await;
+    open.write_all(good("").as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut open).await;
+    assert_eq!(status(&answer), 503, "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(read_to_end(&mut silent).await, "");
+    timeout(STOP_LIMIT * 2, stopping)
+        .await
+        .expect("bounded")
+        .unwrap();
+    let left: Vec<_> = std::fs::read_dir(rig.folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    assert_eq!(left, [neighbour]);
+}
+
+#[tokio::test]
+async fn what_waits_in_the_backlog_at_the_stop_is_told() {
+    // One thread: nothing is accepted while this test does not yield.
+    let rig = Rig::start(|_| {});
+    rig.intake.stop.cancel();
+    let mut waiting = std::os::unix::net::UnixStream::connect(&rig.config.socket).unwrap();
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut waiting, &mut answer).unwrap();
+        answer
+    });
+    rig.intake.stop().await;
+    let answer = reader.await.unwrap();
+    assert_eq!(status(&answer), 503, "{answer}");
+}
+
+#[tokio::test]
+async fn a_second_intake_leaves_the_first_one_alone() {
+    let rig = Rig::start(|_| {});
+    let (sender, _reports) = mpsc::channel(1);
+    let (events, _received) = testing::events();
+    let second = testing::start(&rig.config, sender, events, &mut Registry::default());
+    assert!(matches!(
+        second,
+        Err(IntakeError::Socket(PathsError::Live(_)))
+    ));
+    let answer = exchange(&rig.config.socket, good("Connection: close\r\n").as_bytes()).await;
+    assert_eq!(status(&answer), 200);
+    rig.intake.stop().await;
+    assert!(!rig.config.socket.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_load_client_counts_what_the_agent_counts() {
+    let mut rig = Rig::start(|_| {});
+    for keep in [true, false] {
+        let load = bench::load(
+            &rig.config.socket,
+            router(),
+            4,
+            Duration::from_millis(100),
+            keep,
+        )
+        .await;
+        assert!(load.taken > 0, "{load:?}");
+        assert_eq!((load.refused, load.lost), (0, 0), "{load:?}");
+    }
+    let taken = std::iter::from_fn(|| rig.reports.try_recv().ok()).count();
+    let counted = rig.metrics_count("backup");
+    assert_eq!(taken as u64, counted);
+    rig.intake.stop().await;
+}
+
+/// Python talks to the socket as another user: what it prints is the answer's status line.
+fn as_user(uid: u32, socket: &Path, code: &str) -> std::process::Command {
+    let prelude = "import socket,sys,time,os\n\
+        def dial():\n s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); return s\n";
+    let mut command = std::process::Command::new("setpriv");
+    command
+        .args([&format!("--reuid={uid}"), "--regid=4001", "--clear-groups"])
+        .args(["/usr/bin/python3", "-c", &format!("{prelude}{code}")])
+        .arg(socket)
+        .stdout(std::process::Stdio::piped());
+    command
+}
+
+fn open_folder(rig: &Rig) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(rig.folder.path(), mode).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn privileged_another_user_needs_to_be_allowed() {
+    let mut rig = Rig::start(|c| {
+        c.socket_mode = 0o666;
+        c.allow_uids = vec![4001];
+    });
+    open_folder(&rig);
+    let code = format!(
+        "s=dial(); s.sendall({:?}.encode()); print(s.recv(4096).split(b'\\r')[0].decode(), end='')",
+        good("Connection: close\r\n")
+    );
+    for (uid, expected) in [(4001, "HTTP/1.1 200 OK"), (4002, "HTTP/1.1 403 Forbidden")] {
+        let output = as_user(uid, &rig.config.socket, &code).output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            expected,
+            "uid {uid}"
+        );
+    }
+    let report = rig.reports.recv().await.unwrap();
+    assert!(matches!(
+        report.reporter,
+        Reporter::Socket { uid: 4001, .. }
+    ));
+    assert_eq!(rig.refusals(), [(403, "peer_not_allowed".to_owned())]);
+    rig.intake.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn privileged_a_user_that_holds_all_it_can_delays_no_other() {
+    use std::io::{BufRead, BufReader};
+    let rig = Rig::start(|c| {
+        c.socket_mode = 0o666;
+        c.allow_uids = vec![4001];
+        c.max_connections = 16;
+        c.header_timeout = Duration::from_secs(30);
+    });
+    open_folder(&rig);
+    let hog = "held=[dial() for _ in range(60)]\nprint('held', flush=True)\nsys.stdin.read()\n";
+    let mut hog = as_user(4001, &rig.config.socket, hog)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(hog.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "held\n");
+
+    let begin = Instant::now();
+    for _ in 0..100 {
+        let answer = exchange(&rig.config.socket, good("Connection: close\r\n").as_bytes()).await;
+        assert_eq!(status(&answer), 200, "{answer}");
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begin.elapsed()
+    );
+    drop(hog.stdin.take());
+    hog.wait().unwrap();
+    rig.intake.stop().await;
+}

@@ -1,1 +1,97 @@
+use super::*;
+use crate::intake::testing;
 
+fn limits(change: impl FnOnce(&mut config::Intake), previous: Option<&Limits>) -> Limits {
+    let mut config = testing::config(std::path::Path::new("/nowhere"));
+    config.allow_uids = vec![4001, 4002];
+    change(&mut config);
+    Limits::new(&config, previous)
+}
+
+#[test]
+fn one_user_s_rate_is_not_another_s() {
+    let limits = limits(|c| c.max_requests_per_second = 5, None);
+    let taken = (0..100)
+        .filter(|_| limits.count_request(4001).is_ok())
+        .count();
+    assert!(
+        (10..=11).contains(&taken),
+        "burst of twice the rate, not {taken}"
+    );
+    assert_eq!(limits.count_request(4001), Err(Refusal::TooManyRequests));
+    for _ in 0..10 {
+        limits
+            .count_request(4002)
+            .expect("the other user is not affected");
+    }
+}
+
+#[tokio::test]
+async fn one_user_s_connections_leave_the_others_theirs() {
+    let limits = limits(|c| c.max_connections = 9, None);
+    assert!(limits.share(4003).is_none());
+    let (one, other) = (limits.share(4001).unwrap(), limits.share(4002).unwrap());
+    let mut held = Vec::new();
+    let refusal = loop {
+        match one.enter() {
+            Ok(entry) => held.push(entry),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!(refusal, Refusal::TooManyConnections);
+    // The agent's own uid, 4001 and 4002: three slots each, and twice that may wait.
+    let slots = held.iter().filter(|e| matches!(e, Entry::Slot(_))).count();
+    assert_eq!((slots, held.len()), (3, 9));
+    assert!(one.is_wanted() && !other.is_wanted());
+    let slots = [other.enter(), other.enter(), other.enter()];
+    assert!(
+        slots.iter().all(|e| matches!(e, Ok(Entry::Slot(_)))),
+        "{slots:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_gets_the_next_slot_or_an_answer_in_time() {
+    let limits = limits(|c| c.max_connections = 3, None);
+    let share = limits.share(4001).unwrap();
+    let Ok(Entry::Slot(slot)) = share.enter() else {
+        panic!("the first one has a slot")
+    };
+    let waiting = share.enter().unwrap();
+    let late = share.enter().unwrap();
+    let next = tokio::spawn(waiting.slot(Duration::from_secs(2)));
+    tokio::task::yield_now().await;
+    drop(slot);
+    let _slot = next.await.unwrap().expect("the freed slot");
+    assert_eq!(
+        late.slot(Duration::from_secs(2)).await.unwrap_err(),
+        Refusal::TooManyConnections
+    );
+    assert!(!share.is_wanted(), "places are given up");
+}
+
+#[test]
+fn a_reload_keeps_the_fill_of_what_did_not_change() {
+    let before = limits(|c| c.max_requests_per_second = 1, None);
+    while before.count_request(4001).is_ok() {}
+    let same = limits(
+        |c| {
+            c.max_requests_per_second = 1;
+            c.token = Some("t".to_owned());
+        },
+        Some(&before),
+    );
+    assert!(same.count_request(4001).is_err());
+    assert!(Arc::ptr_eq(
+        before.share(4001).unwrap(),
+        same.share(4001).unwrap()
+    ));
+    assert_eq!(same.token.as_deref(), Some(&b"t"[..]));
+
+    let other = limits(|c| c.allow_uids = vec![4001], Some(&same));
+    assert!(other.share(4002).is_none());
+    assert!(
+        other.count_request(4001).is_ok(),
+        "another rate begins anew"
+    );
+}
