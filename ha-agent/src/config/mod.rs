@@ -1,10 +1,70 @@
-//! The configuration: raw TOML (`raw`) → validated (`Config`, here). DESIGN section 3.
+//! The configuration: TOML text (`raw`, by the table in `keys`) → validated ([`Config`], here).
+//!
+//! A new key is a row in `keys` and a field here, filled in `validate`.
+
+mod accounts;
+mod error;
+mod keys;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod value;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::model::RouterId;
+
+pub use accounts::Accounts;
+pub use error::{ConfigError, Problem};
+
+/// Read when no `--config` is given; absent, every default holds.
+pub const DEFAULT_PATH: &str = "/etc/ha-agent/ha-agent.toml";
+
+/// Reads and validates the file at `path`, or at [`DEFAULT_PATH`] where that exists.
+///
+/// # Errors
+/// Every problem that was found, each with file, line, key and what would be right. A `path` that
+/// is given must exist.
+pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    match std::fs::read_to_string(file) {
+        Ok(text) => parse(&text, file, &Accounts::local()),
+        Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            parse("", file, &Accounts::local())
+        }
+        Err(error) => {
+            let mut problems = error::Problems::new(file);
+            problems.add(None, "", format!("cannot read the configuration: {error}"));
+            problems.into_result(Config::default())
+        }
+    }
+}
+
+/// Validates the text of a file named `file`, with these accounts.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, file: &Path, accounts: &Accounts) -> Result<Config, ConfigError> {
+    let mut problems = error::Problems::new(file);
+    let document = raw::Document::read(text, &mut problems);
+    let config = validate::config(document, accounts, &mut problems);
+    problems.into_result(config)
+}
+
+impl Default for Config {
+    /// What an empty file means on a machine without a `neutron` user.
+    fn default() -> Self {
+        let mut problems = error::Problems::new(Path::new(DEFAULT_PATH));
+        validate::config(
+            raw::Document::default(),
+            &Accounts::default(),
+            &mut problems,
+        )
+    }
+}
 
 /// A validated configuration: every path absolute, every default filled in.
 #[derive(Clone, Debug, PartialEq)]

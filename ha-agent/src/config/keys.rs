@@ -1,0 +1,154 @@
+//! Every key of the configuration, in one table: its section, its name and what it takes.
+
+use std::time::Duration;
+
+use Kind::{
+    Accounts, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Sinks,
+    Span, Text,
+};
+
+/// What a key takes, and its limits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Text of 1 to 255 bytes without control characters.
+    Text,
+    /// A path; a relative one where `base` says what it is relative to.
+    Path {
+        /// What relative paths start from; none: only absolute paths are taken.
+        base: Option<&'static str>,
+    },
+    /// A list of paths, relative to `runtime_dir` or absolute.
+    Paths,
+    /// A network interface's name.
+    Interface,
+    /// A number in this range.
+    Integer(i64, i64),
+    /// `true` or `false`.
+    Flag,
+    /// A duration in this range, in milliseconds, or a word that stands for one known later.
+    Span(u64, u64, Option<&'static str>),
+    /// A file mode such as `"0660"`.
+    Octal,
+    /// User names and uids.
+    Accounts,
+    /// A group name or gid.
+    Group,
+    /// Event sinks.
+    Sinks,
+    /// `ADDRESS:PORT`.
+    Listen,
+    /// An address with its prefix length.
+    Cidr,
+    /// A UUID.
+    Id,
+}
+
+/// The sections, `""` for the top of the file.
+pub(super) const SECTIONS: &[&str] = &[
+    "intake",
+    "neutron",
+    "router",
+    "corroboration",
+    "delivery",
+    "events",
+    "admin",
+];
+
+/// The only section that is a list of tables, `[[router]]`.
+pub(super) const LIST: &str = "router";
+
+const RUNTIME: Kind = Path {
+    base: Some("runtime_dir"),
+};
+const ABSOLUTE: Kind = Path { base: None };
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+
+/// Shortest and longest advert interval: VRRPv3 counts centiseconds, VRRPv2 one byte of seconds.
+const ADVERT: Kind = Span(10, 255 * SECOND, None);
+
+/// `(section, key, what it takes)`.
+#[rustfmt::skip]
+pub(super) const KEYS: &[(&str, &str, Kind)] = &[
+    ("", "mode", Choice(&["enforce", "observe"])),
+    ("", "runtime_dir", ABSOLUTE),
+    ("", "state_dir", ABSOLUTE),
+
+    ("intake", "socket", RUNTIME),
+    ("intake", "socket_mode", Octal),
+    ("intake", "socket_group", Group),
+    ("intake", "allow_users", Accounts),
+    ("intake", "token_file", ABSOLUTE),
+    ("intake", "max_connections", Integer(1, 65_536)),
+    ("intake", "backlog", Integer(1, 65_535)),
+    ("intake", "header_timeout", Span(50, MINUTE, None)),
+    ("intake", "max_requests_per_second", Integer(1, 1_000_000)),
+    ("intake", "notify_fifos", Paths),
+
+    ("neutron", "state_path", ABSOLUTE),
+    ("neutron", "ha_confs_path", Path { base: Some("neutron.state_path") }),
+    ("neutron", "release", Integer(8, 99)),
+
+    ("router", "id", Id),
+    ("router", "netns", Text),
+    ("router", "interface", Interface),
+    ("router", "vip", Cidr),
+    ("router", "vip_interface", Interface),
+    ("router", "vrid", Integer(1, 255)),
+    ("router", "advert_interval", ADVERT),
+    ("router", "fifo_instance", Text),
+
+    ("corroboration", "settle", Span(0, MINUTE, None)),
+    ("corroboration", "report_grace", Span(0, 10 * MINUTE, Some("advert_interval"))),
+    ("corroboration", "heal_unreported", Flag),
+
+    ("delivery", "protocol", Choice(&["neutron", "json"])),
+    ("delivery", "socket", ABSOLUTE),
+    ("delivery", "batch_interval", Span(0, MINUTE, None)),
+    ("delivery", "l3_agent_hold", Span(0, 10 * MINUTE, None)),
+    ("delivery", "max_in_flight", Integer(1, 256)),
+    ("delivery", "retry_max", Span(100, 60 * MINUTE, None)),
+
+    ("events", "sinks", Sinks),
+
+    ("admin", "socket", RUNTIME),
+    ("admin", "listen", Listen),
+];
+
+/// Keys that every `[[router]]` needs.
+pub(super) const REQUIRED: &[&str] = &["id", "interface", "vip", "vrid"];
+
+/// What the key takes, if it is known.
+pub(super) fn kind(section: &str, key: &str) -> Option<Kind> {
+    KEYS.iter()
+        .find(|(in_section, name, _)| *in_section == section && *name == key)
+        .map(|(_, _, kind)| *kind)
+}
+
+/// The known keys of a section; at the top also the sections.
+pub(super) fn names(section: &str) -> Vec<&'static str> {
+    let keys = KEYS
+        .iter()
+        .filter(|(in_section, ..)| *in_section == section)
+        .map(|(_, name, _)| *name);
+    if section.is_empty() {
+        keys.chain(SECTIONS.iter().copied()).collect()
+    } else {
+        keys.collect()
+    }
+}
+
+/// Other sections that have a key of this name.
+pub(super) fn sections_with(key: &str) -> Vec<&'static str> {
+    KEYS.iter()
+        .filter(|(_, name, _)| *name == key)
+        .map(|(section, ..)| *section)
+        .collect()
+}
+
+/// Milliseconds as a duration.
+pub(super) fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}

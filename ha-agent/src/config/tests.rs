@@ -1,0 +1,381 @@
+use super::*;
+
+const PASSWD: &str =
+    "root:x:0:0:root:/root:/bin/sh\nneutron:x:4021:4021::/var/lib/neutron:/bin/false\n";
+const GROUP: &str = "root:x:0:\nneutron:x:4022:\n";
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    parse(
+        text,
+        Path::new("/etc/t.toml"),
+        &Accounts::from_text(PASSWD, GROUP),
+    )
+}
+
+fn complaint(text: &str) -> String {
+    match read(text) {
+        Ok(_) => "no complaint".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+const SAMPLE: &str = r#"
+mode = "enforce"
+runtime_dir = "/run/ha-agent"
+state_dir = "/var/lib/ha-agent"
+
+[intake]
+socket = "keepalived-state-change"
+socket_mode = "0660"
+socket_group = "neutron"
+allow_users = ["neutron", 0]
+max_connections = 256
+backlog = 4096
+header_timeout = "2s"
+max_requests_per_second = 200
+notify_fifos = ["notify.fifo", "/run/other.fifo"]
+
+[neutron]
+state_path = "/var/lib/neutron"
+ha_confs_path = "/var/lib/neutron/ha_confs"
+release = 29
+
+[[router]]
+id = "2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d"
+netns = "qrouter-2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d"
+interface = "ha-1b2c3d4e-5f"
+vip = "169.254.0.1/24"
+vip_interface = "vrrp.1"
+vrid = 1
+advert_interval = "2s"
+fifo_instance = "VR_1"
+
+[corroboration]
+settle = "250ms"
+report_grace = "advert_interval"
+heal_unreported = true
+
+[delivery]
+protocol = "neutron"
+socket = "/var/lib/neutron/keepalived-state-change"
+batch_interval = "200ms"
+l3_agent_hold = "2s"
+max_in_flight = 4
+retry_max = "30s"
+
+[events]
+sinks = ["stdout", "journald", "file:/var/log/ha-agent/events.jsonl"]
+[admin]
+socket = "admin.sock"
+listen = "127.0.0.1:9477"
+"#;
+
+#[test]
+fn the_sample_parses_and_its_defaults_are_the_defaults() {
+    let config = read(SAMPLE).expect("the sample is right");
+    let router = &config.routers[0];
+    assert_eq!(
+        router.netns.to_string(),
+        "qrouter-2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d"
+    );
+    assert_eq!(router.vip.to_string(), "169.254.0.1");
+    assert_eq!((router.prefix, router.vrid), (24, 1));
+    assert_eq!(router.vip_interface, "vrrp.1");
+    assert_eq!(config.intake.allow_uids, [4021, 0]);
+    assert_eq!(config.intake.socket_gid, Some(4022));
+    assert_eq!(config.intake.socket_mode, 0o660);
+    assert_eq!(
+        config.intake.notify_fifos,
+        [
+            Path::new("/run/ha-agent/notify.fifo"),
+            Path::new("/run/other.fifo")
+        ]
+    );
+    assert_eq!(config.corroboration.report_grace, None);
+    assert_eq!(config.sinks.len(), 3);
+    assert_eq!(config.admin.socket, Path::new("/run/ha-agent/admin.sock"));
+
+    // Everything the sample writes out beside these is what an empty file means.
+    let mut bare = config;
+    bare.routers.clear();
+    bare.intake.allow_uids = vec![4021];
+    bare.intake.socket_gid = None;
+    bare.intake.notify_fifos.clear();
+    bare.sinks = vec![Sink::Stdout];
+    bare.admin.listen = None;
+    assert_eq!(read("").expect("empty is right"), bare);
+    bare.intake.allow_uids.clear();
+    assert_eq!(Config::default(), bare);
+}
+
+#[test]
+fn every_key_of_the_table_is_read_into_the_configuration() {
+    // A key that `keys` has and `validate` forgets would change nothing.
+    let base = read("").unwrap();
+    let other = "[intake]\ntoken_file = \"/nonexistent\"\n";
+    assert!(complaint(other).contains("cannot read /nonexistent"));
+    let cases = [
+        "mode = \"observe\"",
+        "runtime_dir = \"/run/x\"",
+        "state_dir = \"/x\"",
+        "[intake]\nsocket = \"x\"",
+        "[intake]\nsocket_mode = \"0600\"",
+        "[intake]\nsocket_group = 7",
+        "[intake]\nallow_users = []",
+        "[intake]\nmax_connections = 1",
+        "[intake]\nbacklog = 1",
+        "[intake]\nheader_timeout = \"1s\"",
+        "[intake]\nmax_requests_per_second = 1",
+        "[intake]\nnotify_fifos = [\"x\"]",
+        "[neutron]\nstate_path = \"/x\"",
+        "[neutron]\nha_confs_path = \"x\"",
+        "[neutron]\nrelease = 16",
+        "[corroboration]\nsettle = \"1s\"",
+        "[corroboration]\nreport_grace = \"1s\"",
+        "[corroboration]\nheal_unreported = false",
+        "[delivery]\nprotocol = \"json\"",
+        "[delivery]\nsocket = \"/x\"",
+        "[delivery]\nbatch_interval = \"1s\"",
+        "[delivery]\nl3_agent_hold = \"1s\"",
+        "[delivery]\nmax_in_flight = 1",
+        "[delivery]\nretry_max = \"1s\"",
+        "[events]\nsinks = []",
+        "[admin]\nsocket = \"x\"",
+        "[admin]\nlisten = \"[::1]:1\"",
+    ];
+    for case in cases {
+        assert_ne!(read(case).expect(case), base, "{case}");
+    }
+    let keys_outside_routers = keys::KEYS.iter().filter(|key| key.0 != "router").count();
+    assert_eq!(cases.len() + 1, keys_outside_routers);
+}
+
+#[test]
+fn wrong_input_is_answered_with_place_and_remedy() {
+    let cases: &[(&str, &str)] = &[
+        (
+            "[intake]\nsokcet = \"x\"",
+            "/etc/t.toml:2: intake.sokcet: unknown key; did you mean \"socket\"?",
+        ),
+        (
+            "[intkae]\nsocket = \"x\"",
+            "/etc/t.toml:1: intkae: unknown key; did you mean \"intake\"?",
+        ),
+        (
+            "[intake]\nretry_max = \"3s\"",
+            "/etc/t.toml:2: intake.retry_max: unknown key here; it belongs to [delivery]",
+        ),
+        (
+            "[admin]\nvrid = 3",
+            "/etc/t.toml:2: admin.vrid: unknown key here; it belongs to [[router]]",
+        ),
+        (
+            "[admin]\nzzzzzzzz = 3",
+            "/etc/t.toml:2: admin.zzzzzzzz: unknown key; known here are socket, listen",
+        ),
+        (
+            "mode = \"enforced\"",
+            "/etc/t.toml:1: mode: unknown value \"enforced\"; did you mean \"enforce\"?",
+        ),
+        (
+            "mode = \"yes\"",
+            "/etc/t.toml:1: mode: unknown value \"yes\"; known are \"enforce\", \"observe\"",
+        ),
+        (
+            "mode = 3",
+            "/etc/t.toml:1: mode: expected one of \"enforce\", \"observe\", found the number 3",
+        ),
+        (
+            "state_dir = \"var\"",
+            "/etc/t.toml:1: state_dir: expected an absolute path, found \"var\"",
+        ),
+        (
+            "[corroboration]\nsettle = 250",
+            "/etc/t.toml:2: corroboration.settle: expected a duration from \"0s\" to \"1m\" (ms, s, m, h), found the number 250",
+        ),
+        (
+            "[corroboration]\nsettle = \"2 m\"",
+            "/etc/t.toml:2: corroboration.settle: expected a duration from \"0s\" to \"1m\" (ms, s, m, h), found \"2 m\"",
+        ),
+        (
+            "[corroboration]\nreport_grace = \"advert_intervall\"",
+            "/etc/t.toml:2: corroboration.report_grace: unknown value \"advert_intervall\"; did you mean \"advert_interval\"?",
+        ),
+        (
+            "[corroboration]\nheal_unreported = \"yes\"",
+            "/etc/t.toml:2: corroboration.heal_unreported: expected true or false, found \"yes\"",
+        ),
+        (
+            "[intake]\nmax_connections = 0",
+            "/etc/t.toml:2: intake.max_connections: expected a whole number from 1 to 65536, found the number 0",
+        ),
+        (
+            "[intake]\nsocket_mode = \"0999\"",
+            "/etc/t.toml:2: intake.socket_mode: expected an octal file mode from \"0000\" to \"0777\", found \"0999\"",
+        ),
+        (
+            "[intake]\nsocket_mode = 660",
+            "/etc/t.toml:2: intake.socket_mode: expected a file mode such as \"0660\", found the number 660",
+        ),
+        (
+            "[intake]\nallow_users = [\"neutron\", \"neutrom\"]",
+            "/etc/t.toml:2: intake.allow_users: user \"neutrom\" is not in /etc/passwd; give one that exists, or its uid",
+        ),
+        (
+            "[intake]\nallow_users = \"neutron\"",
+            "/etc/t.toml:2: intake.allow_users: expected a list of user names or uids, found \"neutron\"",
+        ),
+        (
+            "[intake]\nsocket_group = \"nogroup\"",
+            "/etc/t.toml:2: intake.socket_group: group \"nogroup\" is not in /etc/group; give one that exists, or its gid",
+        ),
+        (
+            "[events]\nsinks = [\"otlp:http://x\"]",
+            "/etc/t.toml:2: events.sinks: \"otlp:http://x\": otlp is not in this version; known are stdout, journald, file:PATH",
+        ),
+        (
+            "[events]\nsinks = [\"journal\"]",
+            "/etc/t.toml:2: events.sinks: unknown sink \"journal\"; did you mean \"journald\"?",
+        ),
+        (
+            "[events]\nsinks = [\"file:x\"]",
+            "/etc/t.toml:2: events.sinks: expected an absolute path, found \"x\"",
+        ),
+        (
+            "[events]\nsinks = [\"stdout\", \"stdout\"]",
+            "/etc/t.toml:2: events.sinks: \"stdout\" stands there twice",
+        ),
+        (
+            "[admin]\nlisten = \"9477\"",
+            "/etc/t.toml:2: admin.listen: expected ADDRESS:PORT such as \"127.0.0.1:9477\", found \"9477\"",
+        ),
+        (
+            "[delivery]\nsocket = \"/run/ha-agent/keepalived-state-change\"",
+            "/etc/t.toml:2: delivery.socket: /run/ha-agent/keepalived-state-change is intake.socket too",
+        ),
+        (
+            "intake = 3",
+            "/etc/t.toml:1: intake: expected a table, written as [intake]",
+        ),
+        (
+            "[router]\nid = \"x\"",
+            "/etc/t.toml:1: router: expected a list of tables, written as [[router]]",
+        ),
+        (
+            "mode = \"enforce\"\nmode = \"observe\"",
+            "/etc/t.toml:2: not valid TOML: duplicate key",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(complaint(text), *message, "{text}");
+    }
+}
+
+const ROUTER: &str = "[[router]]\nid = \"2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d\"\ninterface = \"ha0\"\nvip = \"169.254.0.1/24\"\nvrid = 1\n";
+
+#[test]
+fn routers_are_checked() {
+    let with = |line: &str| format!("{ROUTER}{line}\n");
+    let cases = [
+        (
+            with("netns = \"../x\""),
+            "/etc/t.toml:6: router.netns: expected a name under /run/netns or an absolute path, found \"../x\"",
+        ),
+        (
+            with("advert_interval = \"256s\""),
+            "/etc/t.toml:6: router.advert_interval: expected a duration from \"10ms\" to \"255s\" (ms, s, m, h), found \"256s\"",
+        ),
+        (
+            with("vip_interface = \"a-name-of-16-byt\""),
+            "/etc/t.toml:6: router.vip_interface: expected an interface name (at most 15 bytes, without \"/\", \":\" or space), found \"a-name-of-16-byt\"",
+        ),
+        (
+            ROUTER.replace("vrid = 1", "vrid = 256"),
+            "/etc/t.toml:5: router.vrid: expected a whole number from 1 to 255, found the number 256",
+        ),
+        (
+            ROUTER.replace("/24", ""),
+            "/etc/t.toml:4: router.vip: expected an address with its prefix length such as \"169.254.0.1/24\", found \"169.254.0.1\"",
+        ),
+        (
+            ROUTER.replace("/24", "/33"),
+            "/etc/t.toml:4: router.vip: the prefix length of 169.254.0.1 is at most 32, found 33",
+        ),
+        (
+            ROUTER.replace("interface = \"ha0\"\n", ""),
+            "/etc/t.toml:1: router.interface: is missing",
+        ),
+        (
+            ROUTER.replace("2f0c1c52-", "2f0c1c5-"),
+            "/etc/t.toml:2: router.id: expected a UUID such as \"6b1f6c2e-30a5-4b6e-9d1c-0f2a4c5d7e80\", found \"2f0c1c5-5b1d-4f53-9f0e-2f2f3a4b5c6d\"",
+        ),
+        (
+            format!("{ROUTER}{ROUTER}"),
+            "/etc/t.toml:7: router.id: router 2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d stands on line 2 already\n\
+             /etc/t.toml:10: router.vrid: VRID 1 for IPv4 on ha0 in namespace self stands on line 5 already",
+        ),
+    ];
+    for (text, message) in &cases {
+        assert_eq!(complaint(text), *message, "{text}");
+    }
+    let both_families = format!(
+        "{ROUTER}{}",
+        ROUTER
+            .replace("2f0c1c52", "3f0c1c52")
+            .replace("169.254.0.1/24", "fe80::1/64")
+    );
+    assert_eq!(read(&both_families).expect("two families").routers.len(), 2);
+}
+
+#[test]
+fn all_problems_are_told_in_the_order_of_the_file() {
+    let text = "mode = \"x\"\n[intake]\nbacklog = 0\nsokcet = \"a\"\n[admin]\nlisten = \"b\"\n";
+    let error = read(text).expect_err("three wrong keys");
+    let lines: Vec<_> = error
+        .problems()
+        .iter()
+        .map(|problem| problem.line)
+        .collect();
+    assert_eq!(lines, [Some(1), Some(3), Some(4), Some(6)]);
+}
+
+#[test]
+fn the_token_is_read_and_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    let text = format!("[intake]\ntoken_file = {:?}\n", path.display().to_string());
+    std::fs::write(&path, "s3cret\n").unwrap();
+    assert_eq!(read(&text).unwrap().intake.token.as_deref(), Some("s3cret"));
+    std::fs::write(&path, "two words").unwrap();
+    let message = complaint(&text);
+    assert!(message.contains("must hold one token"), "{message}");
+    assert!(!message.contains("two words"), "{message}");
+}
+
+#[test]
+fn a_file_that_was_asked_for_must_exist() {
+    let missing = Path::new("/nonexistent/ha-agent.toml");
+    let message = load(Some(missing)).expect_err("missing").to_string();
+    assert!(
+        message.starts_with("/nonexistent/ha-agent.toml: cannot read the configuration: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn durations_round_trip_in_their_largest_unit() {
+    for (text, millis) in [
+        ("0s", 0),
+        ("250ms", 250),
+        ("2s", 2_000),
+        ("90s", 90_000),
+        ("1m", 60_000),
+    ] {
+        let found = value::duration(text).expect(text);
+        assert_eq!(found, Duration::from_millis(millis));
+        assert_eq!(value::written(found), text);
+    }
+    for text in ["", "5", "ms", "-1s", "1.5s", "1d", "99999999999999999999s"] {
+        assert_eq!(value::duration(text), None, "{text}");
+    }
+}

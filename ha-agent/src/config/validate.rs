@@ -1,0 +1,339 @@
+//! A document whose keys and values are right by themselves → [`Config`]: defaults, names looked
+//! up, paths made absolute, and what must not be there twice.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::accounts::Accounts;
+use super::error::{Problems, did_you_mean};
+use super::raw::{Document, Section};
+use super::value::absolute;
+use super::{
+    Admin, Config, Corroboration, Delivery, Intake, Mode, Netns, Neutron, Protocol, Router, Sink,
+};
+
+/// What `sun_path` of a unix address holds, without its final zero.
+const SOCKET_PATH_MAX: usize = 107;
+const SINKS: &[&str] = &["stdout", "journald", "file:PATH"];
+
+pub(super) fn config(
+    mut document: Document,
+    accounts: &Accounts,
+    problems: &mut Problems,
+) -> Config {
+    let top = document.section("");
+    let runtime_dir = top
+        .path("runtime_dir")
+        .unwrap_or_else(|| PathBuf::from("/run/ha-agent"));
+    let state_dir = top
+        .path("state_dir")
+        .unwrap_or_else(|| PathBuf::from("/var/lib/ha-agent"));
+    let neutron = neutron(&document.section("neutron"));
+    let intake_section = document.section("intake");
+    let admin_section = document.section("admin");
+    let delivery_section = document.section("delivery");
+    let config = Config {
+        mode: match top.text("mode").as_deref() {
+            Some("observe") => Mode::Observe,
+            _ => Mode::Enforce,
+        },
+        intake: intake(&intake_section, &runtime_dir, accounts, problems),
+        routers: routers(&document.routers, problems),
+        corroboration: corroboration(&document.section("corroboration")),
+        delivery: delivery(&delivery_section, &neutron),
+        sinks: sinks(&document.section("events"), problems),
+        admin: Admin {
+            socket: runtime_dir.join(admin_section.path("socket").unwrap_or("admin.sock".into())),
+            listen: admin_section.listen("listen"),
+        },
+        neutron,
+        runtime_dir,
+        state_dir,
+    };
+    sockets(
+        &[
+            (&intake_section, &config.intake.socket),
+            (&admin_section, &config.admin.socket),
+            (&delivery_section, &config.delivery.socket),
+        ],
+        problems,
+    );
+    config
+}
+
+fn intake(
+    section: &Section,
+    runtime_dir: &Path,
+    accounts: &Accounts,
+    problems: &mut Problems,
+) -> Intake {
+    let socket_gid = section.text("socket_group").and_then(|name| {
+        let gid = accounts.gid(&name);
+        if gid.is_none() {
+            problems.add(
+                section.line_of("socket_group"),
+                &section.key("socket_group"),
+                format!("group {name:?} is not in /etc/group; give one that exists, or its gid"),
+            );
+        }
+        gid
+    });
+    let allow_uids = match section.list("allow_users") {
+        None => accounts.uid("neutron").into_iter().collect(),
+        Some(names) => names
+            .iter()
+            .filter_map(|name| {
+                let uid = accounts.uid(name);
+                if uid.is_none() {
+                    problems.add(
+                        section.line_of("allow_users"),
+                        &section.key("allow_users"),
+                        format!(
+                            "user {name:?} is not in /etc/passwd; give one that exists, or its uid"
+                        ),
+                    );
+                }
+                uid
+            })
+            .collect(),
+    };
+    Intake {
+        socket: runtime_dir.join(
+            section
+                .path("socket")
+                .unwrap_or_else(|| "keepalived-state-change".into()),
+        ),
+        socket_mode: section.integer("socket_mode").unwrap_or(0o660),
+        socket_gid,
+        allow_uids,
+        token: section
+            .path("token_file")
+            .and_then(|path| token(section, &path, problems)),
+        max_connections: section.integer("max_connections").unwrap_or(256),
+        backlog: section.integer("backlog").unwrap_or(4096),
+        header_timeout: section
+            .span("header_timeout")
+            .unwrap_or(Duration::from_secs(2)),
+        max_requests_per_second: section.integer("max_requests_per_second").unwrap_or(200),
+        notify_fifos: section
+            .list("notify_fifos")
+            .unwrap_or_default()
+            .iter()
+            .map(|path| runtime_dir.join(path))
+            .collect(),
+    }
+}
+
+/// The token: the file's text without the space around it.
+fn token(section: &Section, path: &Path, problems: &mut Problems) -> Option<String> {
+    let mut wrong = |message: String| {
+        problems.add(
+            section.line_of("token_file"),
+            &section.key("token_file"),
+            message,
+        );
+    };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            wrong(format!("cannot read {}: {error}", path.display()));
+            return None;
+        }
+    };
+    let token = text.trim();
+    if token.is_empty() || token.len() > 1024 || !token.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        wrong(format!(
+            "{} must hold one token of 1 to 1024 printable ASCII characters without space",
+            path.display()
+        ));
+        return None;
+    }
+    Some(token.to_owned())
+}
+
+fn neutron(section: &Section) -> Neutron {
+    let state_path = section
+        .path("state_path")
+        .unwrap_or_else(|| PathBuf::from("/var/lib/neutron"));
+    Neutron {
+        ha_confs_path: state_path.join(
+            section
+                .path("ha_confs_path")
+                .unwrap_or_else(|| "ha_confs".into()),
+        ),
+        state_path,
+        release: section.integer("release").unwrap_or(29),
+    }
+}
+
+fn corroboration(section: &Section) -> Corroboration {
+    Corroboration {
+        settle: section.span("settle").unwrap_or(Duration::from_millis(250)),
+        report_grace: section.span("report_grace"),
+        heal_unreported: section.flag("heal_unreported").unwrap_or(true),
+    }
+}
+
+fn delivery(section: &Section, neutron: &Neutron) -> Delivery {
+    Delivery {
+        protocol: match section.text("protocol").as_deref() {
+            Some("json") => Protocol::Json,
+            _ => Protocol::Neutron,
+        },
+        socket: section
+            .path("socket")
+            .unwrap_or_else(|| neutron.state_path.join("keepalived-state-change")),
+        batch_interval: section
+            .span("batch_interval")
+            .unwrap_or(Duration::from_millis(200)),
+        l3_agent_hold: section
+            .span("l3_agent_hold")
+            .unwrap_or(Duration::from_secs(2)),
+        max_in_flight: section.integer("max_in_flight").unwrap_or(4),
+        retry_max: section.span("retry_max").unwrap_or(Duration::from_secs(30)),
+    }
+}
+
+fn routers(sections: &[Section], problems: &mut Problems) -> Vec<Router> {
+    let mut first_lines: HashMap<String, usize> = HashMap::new();
+    let mut routers = Vec::new();
+    for section in sections {
+        let Some(router) = router(section, problems) else {
+            continue;
+        };
+        let family = if router.vip.is_ipv4() { 4 } else { 6 };
+        let mut taken = vec![
+            ("id", format!("router {}", router.id)),
+            (
+                "vrid",
+                format!(
+                    "VRID {} for IPv{family} on {} in namespace {}",
+                    router.vrid, router.interface, router.netns
+                ),
+            ),
+        ];
+        if let Some(name) = &router.fifo_instance {
+            taken.push(("fifo_instance", format!("FIFO instance {name:?}")));
+        }
+        for (key, what) in taken {
+            let line = section.line_of(key);
+            match first_lines.get(&what) {
+                Some(first) => problems.add(
+                    line,
+                    &section.key(key),
+                    format!("{what} stands on line {first} already"),
+                ),
+                None => {
+                    first_lines.insert(what, line.unwrap_or(section.line));
+                }
+            }
+        }
+        routers.push(router);
+    }
+    routers
+}
+
+/// None when a required key is missing or wrong; that was told already.
+fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
+    let netns = section.text("netns").map_or(Some(Netns::Own), |given| {
+        let name = !given.contains('/') && given != "." && given != "..";
+        if name {
+            return Some(Netns::Path(Path::new("/run/netns").join(given)));
+        }
+        match absolute(Path::new(&given)) {
+            Ok(()) => Some(Netns::Path(given.into())),
+            Err(_) => {
+                problems.add(
+                    section.line_of("netns"),
+                    &section.key("netns"),
+                    format!(
+                        "expected a name under /run/netns or an absolute path, found {given:?}"
+                    ),
+                );
+                None
+            }
+        }
+    });
+    let (vip, prefix) = section.cidr("vip")?;
+    let interface = section.text("interface")?;
+    Some(Router {
+        id: section.id("id")?,
+        netns: netns?,
+        vip,
+        prefix,
+        vip_interface: section
+            .text("vip_interface")
+            .unwrap_or_else(|| interface.clone()),
+        interface,
+        vrid: section.integer("vrid")?,
+        advert_interval: section
+            .span("advert_interval")
+            .unwrap_or(Duration::from_secs(2)),
+        fifo_instance: section.text("fifo_instance"),
+    })
+}
+
+fn sinks(section: &Section, problems: &mut Problems) -> Vec<Sink> {
+    let Some(given) = section.list("sinks") else {
+        return vec![Sink::Stdout];
+    };
+    let mut sinks = Vec::new();
+    for text in given {
+        let sink = match text.split_once(':') {
+            None if text == "stdout" => Ok(Sink::Stdout),
+            None if text == "journald" => Ok(Sink::Journald),
+            Some(("file", path)) => {
+                absolute(Path::new(path)).map(|()| Sink::File(PathBuf::from(path)))
+            }
+            Some(("otlp", _)) => Err(format!(
+                "{text:?}: otlp is not in this version; known are {}",
+                SINKS.join(", ")
+            )),
+            _ => Err(match did_you_mean(&text, SINKS) {
+                Some(hint) => format!("unknown sink {text:?}; {hint}"),
+                None => format!("unknown sink {text:?}; known are {}", SINKS.join(", ")),
+            }),
+        };
+        let sink = sink.and_then(|sink| match sinks.contains(&sink) {
+            true => Err(format!("{text:?} stands there twice")),
+            false => Ok(sink),
+        });
+        match sink {
+            Ok(sink) => sinks.push(sink),
+            Err(message) => {
+                problems.add(section.line_of("sinks"), &section.key("sinks"), message);
+            }
+        }
+    }
+    sinks
+}
+
+/// Sockets must fit an address and be three different ones: an agent whose delivery ends at its own
+/// intake would talk to itself.
+fn sockets(sockets: &[(&Section, &PathBuf)], problems: &mut Problems) {
+    for (index, (section, path)) in sockets.iter().enumerate() {
+        let key = section.key("socket");
+        if path.as_os_str().len() > SOCKET_PATH_MAX {
+            problems.add(
+                section.line_of("socket"),
+                &key,
+                format!(
+                    "{} has {} bytes; a unix socket's path has at most {SOCKET_PATH_MAX}",
+                    path.display(),
+                    path.as_os_str().len()
+                ),
+            );
+        }
+        for (other, taken) in &sockets[..index] {
+            if taken == path {
+                problems.add(
+                    section.line_of("socket").or(other.line_of("socket")),
+                    &key,
+                    format!("{} is {} too", path.display(), other.key("socket")),
+                );
+            }
+        }
+    }
+}
