@@ -243,6 +243,28 @@ pub struct Delivered {
 }
 
 impl Event {
+    /// The value of the `event` field.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AgentStarted { .. } => "agent.started",
+            Self::AgentStopped { .. } => "agent.stopped",
+            Self::RouterWatched { .. } => "router.watched",
+            Self::RouterForgotten { .. } => "router.forgotten",
+            Self::ReportReceived { .. } => "report.received",
+            Self::ReportRefused { .. } => "report.refused",
+            Self::TransitionConfirmed { .. } => "transition.confirmed",
+            Self::TransitionRejected { .. } => "transition.rejected",
+            Self::TransitionSuperseded { .. } => "transition.superseded",
+            Self::AnomalyRaised { .. } => "anomaly.raised",
+            Self::AnomalyCleared { .. } => "anomaly.cleared",
+            Self::DeliverySent { .. } => "delivery.sent",
+            Self::DeliveryFailed { .. } => "delivery.failed",
+            Self::DeliveryRecovered { .. } => "delivery.recovered",
+            Self::ChannelDegraded { .. } => "channel.degraded",
+            Self::ChannelRestored { .. } => "channel.restored",
+        }
+    }
+
     /// The severity of each event: a table, so that dashboards can rely on it.
     pub fn severity(&self) -> Severity {
         match self {
@@ -263,6 +285,14 @@ impl Event {
             Self::DeliveryRecovered { .. } => Severity::Notice,
             Self::ChannelDegraded { .. } => Severity::Warning,
             Self::ChannelRestored { .. } => Severity::Notice,
+        }
+    }
+
+    /// Whether the event is about this router, alone or among others.
+    pub fn concerns(&self, id: RouterId) -> bool {
+        match self {
+            Self::DeliverySent { states, .. } => states.iter().any(|state| state.router_id == id),
+            _ => self.router() == Some(id),
         }
     }
 

@@ -1,0 +1,157 @@
+//! Listening, and one task per connection with limits on its head, its time and its number.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+use super::routes::{Api, Peer};
+
+/// Connections at once, per listener; more wait in the backlog.
+const CONNECTIONS: usize = 64;
+const BACKLOG: i32 = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
+const HEADER_BYTES: usize = 8192;
+const HEADERS: usize = 32;
+/// Pause after a failed accept, such as one for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What an open connection has at the end to finish its answer.
+const FINISH: Duration = Duration::from_secs(1);
+
+/// Binds the socket: a stale one is replaced, a live one never. Its mode is set before it listens.
+pub(super) fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "something answers there",
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket.into())
+}
+
+pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+pub(super) async fn serve_unix(listener: UnixListener, api: Arc<Api>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Some(place) = place(&places, &api).await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            () = api.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                let api = Arc::clone(&api);
+                api.tasks.clone().spawn(async move {
+                    connection(stream, Peer::Socket { uid }, api).await;
+                    drop(place);
+                });
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+pub(super) async fn serve_tcp(listener: TcpListener, api: Arc<Api>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Some(place) = place(&places, &api).await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            () = api.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let api = Arc::clone(&api);
+                api.tasks.clone().spawn(async move {
+                    connection(stream, Peer::Tcp, api).await;
+                    drop(place);
+                });
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+async fn place(places: &Arc<Semaphore>, api: &Api) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    tokio::select! {
+        () = api.stop.cancelled() => None,
+        place = Arc::clone(places).acquire_owned() => place.ok(),
+    }
+}
+
+async fn pause(error: &io::Error) {
+    tracing::warn!(%error, "a connection to the status API was not accepted");
+    tokio::time::sleep(PAUSE).await;
+}
+
+async fn connection<S>(stream: S, peer: Peer, api: Arc<Api>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // Cancelled by a stream whose reader stands still: nothing less closes the connection.
+    let cut = api.stop.child_token();
+    let stop = api.stop.clone();
+    let for_requests = cut.clone();
+    let service = service_fn(move |request| {
+        let api = Arc::clone(&api);
+        let cut = for_requests.clone();
+        async move { Ok::<_, Infallible>(api.answer(request, peer, cut).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES)
+        .max_headers(HEADERS);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        result = connection.as_mut() => {
+            if let Err(error) = result {
+                tracing::debug!(%error, "a connection to the status API ended");
+            }
+            return;
+        }
+        () = cut.cancelled() => {}
+    }
+    if stop.is_cancelled() {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(FINISH, connection).await;
+    }
+}
