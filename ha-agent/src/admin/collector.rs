@@ -58,8 +58,7 @@ impl Collector for BoardCollector {
             let confirmed = router.confirmed.unwrap_or(State::Unknown);
             for state in STATES {
                 let labels = [("router_id", id.as_str()), ("state", state.as_str())];
-                ConstGauge::new(i64::from(state == confirmed))
-                    .encode(states.encode_family(&labels)?)?;
+                ConstGauge::new(i64::from(state == confirmed)).encode(states.encode_family(&labels)?)?;
             }
         }
         let mut anomalies = encoder.encode_descriptor(
@@ -82,11 +81,7 @@ impl Collector for BoardCollector {
             MetricType::Gauge,
         )?;
         for kind in KINDS {
-            let count = node
-                .routers
-                .iter()
-                .filter(|router| router.anomalies.contains(&kind))
-                .count();
+            let count = node.routers.iter().filter(|router| router.anomalies.contains(&kind)).count();
             let labels = [("kind", kind.as_str())];
             gauge(count).encode(by_kind.encode_family(&labels)?)?;
         }
@@ -101,18 +96,8 @@ impl Collector for BoardCollector {
             let labels = [("channel", channel)];
             ConstGauge::new(i64::from(is)).encode(degraded.encode_family(&labels)?)?;
         }
-        one(
-            &mut encoder,
-            "routers",
-            "Routers that are watched",
-            node.routers.len(),
-        )?;
-        one(
-            &mut encoder,
-            "delivery_pending",
-            "States that the L3 agent has not acknowledged",
-            node.delivery.pending,
-        )
+        one(&mut encoder, "routers", "Routers that are watched", node.routers.len())?;
+        one(&mut encoder, "delivery_pending", "States that the L3 agent has not acknowledged", node.delivery.pending)
     }
 }
 
@@ -122,10 +107,7 @@ struct Process;
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "seconds fit a double for millions of years"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "seconds fit a double for millions of years")]
         let seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
         let counter = encoder.encode_descriptor(
             "process_cpu",
@@ -159,9 +141,7 @@ impl Collector for Process {
 /// `VmRSS` in bytes.
 fn resident() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }

@@ -48,11 +48,7 @@ pub(crate) fn evidence() -> Evidence {
     Evidence {
         vip: Vip::Present,
         link: Link::Up,
-        tx: TxEvidence {
-            state: Tx::Transmitting,
-            priority: Some(50),
-            age_ms: Some(412),
-        },
+        tx: TxEvidence { state: Tx::Transmitting, priority: Some(50), age_ms: Some(412) },
         foreign: None,
         report: Some(ReportEvidence {
             state: State::Primary,
@@ -92,21 +88,15 @@ pub(crate) fn node() -> NodeStatus {
     waiting.basis = None;
     waiting.since = None;
     waiting.delivered = None;
-    waiting.degraded = vec![Degraded {
-        channel: "vip".to_owned(),
-        reason: "its namespace does not exist yet".to_owned(),
-    }];
+    waiting.degraded =
+        vec![Degraded { channel: "vip".to_owned(), reason: "its namespace does not exist yet".to_owned() }];
     NodeStatus {
         host: "ha-x".to_owned(),
         version: "0.1.0".to_owned(),
         mode: Mode::Enforce,
         started_at: "2026-01-02T03:00:00.000000Z".to_owned(),
         degraded: vec![],
-        delivery: DeliveryStatus {
-            answering: Some(true),
-            pending: 1,
-            last_error: None,
-        },
+        delivery: DeliveryStatus { answering: Some(true), pending: 1, last_error: None },
         routers: vec![row(0), split, backup, waiting],
     }
 }
@@ -123,10 +113,7 @@ impl Board for FakeBoard {
     }
     fn router(&self, id: RouterId) -> Option<RouterStatusAndEvidence> {
         let status = node().routers.into_iter().find(|row| row.router_id == id)?;
-        Some(RouterStatusAndEvidence {
-            status,
-            evidence: evidence(),
-        })
+        Some(RouterStatusAndEvidence { status, evidence: evidence() })
     }
     fn ready(&self) -> bool {
         !self.checks.lock().expect("no panic").is_empty()

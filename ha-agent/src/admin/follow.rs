@@ -53,10 +53,7 @@ pub(super) fn stream(api: &Api, query: Query, cut: CancellationToken) -> Respons
     let (chunks, receiver) = mpsc::channel(CHUNKS);
     let live = query.follow.then_some(live);
     api.tasks.spawn(async move {
-        if forward(last, live, query.router, &chunks, &cut)
-            .await
-            .is_err()
-        {
+        if forward(last, live, query.router, &chunks, &cut).await.is_err() {
             // The client went away, or does not read: in both cases the connection ends.
             cut.cancel();
         }
@@ -65,11 +62,7 @@ pub(super) fn stream(api: &Api, query: Query, cut: CancellationToken) -> Respons
         let chunk: Bytes = receiver.recv().await?;
         Some((Ok(Frame::data(chunk)), receiver))
     });
-    with_body(
-        StatusCode::OK,
-        NDJSON,
-        BodyExt::boxed(StreamBody::new(Box::pin(body))),
-    )
+    with_body(StatusCode::OK, NDJSON, BodyExt::boxed(StreamBody::new(Box::pin(body))))
 }
 
 struct Cut;
@@ -126,8 +119,5 @@ async fn send(chunk: &mut Vec<u8>, chunks: &mpsc::Sender<Bytes>) -> Result<(), C
     if chunk.is_empty() {
         return Ok(());
     }
-    chunks
-        .send_timeout(Bytes::from(std::mem::take(chunk)), STALL)
-        .await
-        .map_err(|_| Cut)
+    chunks.send_timeout(Bytes::from(std::mem::take(chunk)), STALL).await.map_err(|_| Cut)
 }

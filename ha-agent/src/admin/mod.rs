@@ -122,33 +122,16 @@ impl Admin {
         let stop = stop.child_token();
         let tcp = config
             .listen
-            .map(|address| {
-                server::bind_tcp(address).map_err(|source| AdminError::Listen { address, source })
-            })
+            .map(|address| server::bind_tcp(address).map_err(|source| AdminError::Listen { address, source }))
             .transpose()?;
-        let unix =
-            server::bind_unix(&config.socket, 0o660).map_err(|source| AdminError::Socket {
-                path: config.socket.clone(),
-                source,
-            })?;
+        let unix = server::bind_unix(&config.socket, 0o660)
+            .map_err(|source| AdminError::Socket { path: config.socket.clone(), source })?;
         let connections = TaskTracker::new();
-        let api = Arc::new(routes::Api {
-            board,
-            recent,
-            registry,
-            stop: stop.clone(),
-            tasks: connections.clone(),
-        });
+        let api = Arc::new(routes::Api { board, recent, registry, stop: stop.clone(), tasks: connections.clone() });
         let listen = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
         let mut listeners = vec![tokio::spawn(server::serve_unix(unix, Arc::clone(&api)))];
         listeners.extend(tcp.map(|tcp| tokio::spawn(server::serve_tcp(tcp, api))));
-        Ok(Self {
-            stop,
-            listeners,
-            connections,
-            socket: config.socket.clone(),
-            listen,
-        })
+        Ok(Self { stop, listeners, connections, socket: config.socket.clone(), listen })
     }
 
     /// The TCP address in use, with the port that the kernel chose where 0 was asked for.
@@ -163,10 +146,7 @@ impl Admin {
             let _ = listener.await;
         }
         self.connections.close();
-        if tokio::time::timeout(STOP, self.connections.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(STOP, self.connections.wait()).await.is_err() {
             tracing::warn!("connections to the admin socket were left open");
         }
         let _ = std::fs::remove_file(&self.socket);

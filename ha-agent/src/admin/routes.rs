@@ -126,14 +126,8 @@ impl Api {
             _ => read,
         };
         if !fits {
-            let mut response = refuse(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this path takes no such method",
-            );
-            response.headers_mut().insert(
-                ALLOW,
-                hyper::header::HeaderValue::from_static(route.allowed()),
-            );
+            let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "this path takes no such method");
+            response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(route.allowed()));
             return response;
         }
         match route {
@@ -144,10 +138,7 @@ impl Api {
             Route::Routers => answer(StatusCode::OK, JSON, json(&self.board.node())),
             Route::Router(id) => match self.board.router(id) {
                 Some(found) => answer(StatusCode::OK, JSON, detail(&found, &self.recent.of(id))),
-                None => refuse(
-                    StatusCode::NOT_FOUND,
-                    &CheckError::UnknownRouter.to_string(),
-                ),
+                None => refuse(StatusCode::NOT_FOUND, &CheckError::UnknownRouter.to_string()),
             },
             Route::Check(id) => self.check(id, request, peer).await,
             Route::Events => match follow::Query::parse(request.uri().query().unwrap_or("")) {
@@ -161,29 +152,20 @@ impl Api {
         let mut text = String::new();
         match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
             Ok(()) => answer(StatusCode::OK, OPENMETRICS, text),
-            Err(_) => refuse(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the metrics cannot be written",
-            ),
+            Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written"),
         }
     }
 
     async fn check(&self, id: RouterId, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let own = rustix::process::geteuid().as_raw();
         if !matches!(peer, Peer::Socket { uid: Some(uid) } if uid == own || uid == 0) {
-            return refuse(
-                StatusCode::FORBIDDEN,
-                "only root and the agent's own user may ask for a check",
-            );
+            return refuse(StatusCode::FORBIDDEN, "only root and the agent's own user may ask for a check");
         }
         let body = Limited::new(request.into_body(), BODY).collect();
         let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(_)) => {
-                return refuse(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the body has more than 1024 bytes, or was cut short",
-                );
+                return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body has more than 1024 bytes, or was cut short");
             }
             Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
         };
@@ -202,14 +184,10 @@ impl Api {
         };
         match self.board.check(id, state) {
             Ok(()) => answer(StatusCode::ACCEPTED, JSON, r#"{"queued":true}"#),
-            Err(error @ CheckError::UnknownRouter) => {
-                refuse(StatusCode::NOT_FOUND, &error.to_string())
-            }
+            Err(error @ CheckError::UnknownRouter) => refuse(StatusCode::NOT_FOUND, &error.to_string()),
             Err(error @ CheckError::Busy) => {
                 let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
-                response
-                    .headers_mut()
-                    .insert(RETRY_AFTER, hyper::header::HeaderValue::from_static("1"));
+                response.headers_mut().insert(RETRY_AFTER, hyper::header::HeaderValue::from_static("1"));
                 response
             }
         }
@@ -218,10 +196,7 @@ impl Api {
 
 /// `status::RouterDetail`, with the events as they were written.
 fn detail(found: &RouterStatusAndEvidence, recent: &[Arc<Record>]) -> String {
-    let mut text = json(&Detail {
-        status: &found.status,
-        evidence: &found.evidence,
-    });
+    let mut text = json(&Detail { status: &found.status, evidence: &found.evidence });
     text.pop();
     text.push_str(",\"recent\":[");
     for (index, record) in recent.iter().enumerate() {
@@ -234,25 +209,14 @@ fn detail(found: &RouterStatusAndEvidence, recent: &[Arc<Record>]) -> String {
     text
 }
 
-pub(super) fn answer(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Body> {
+pub(super) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     with_body(status, content_type, Full::new(body.into()).boxed())
 }
 
-pub(super) fn with_body(
-    status: StatusCode,
-    content_type: &'static str,
-    body: Body,
-) -> Response<Body> {
+pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static(content_type),
-    );
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
     response
 }
 

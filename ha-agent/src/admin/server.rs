@@ -33,10 +33,7 @@ const FINISH: Duration = Duration::from_secs(1);
 pub(super) fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "something answers there",
-            ));
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "something answers there"));
         }
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path)?;

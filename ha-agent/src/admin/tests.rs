@@ -24,32 +24,17 @@ impl Running {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut registry: Registry = metrics::registry();
-        let (events, recent, telemetry) =
-            crate::telemetry::start(&[], "ha-x", &mut registry, CancellationToken::new());
+        let (events, recent, telemetry) = crate::telemetry::start(&[], "ha-x", &mut registry, CancellationToken::new());
         let board = Arc::new(FakeBoard::default());
         collector::register(&mut registry, board.clone());
-        let config = config::Admin {
-            socket: dir.path().join("admin.sock"),
-            listen: Some("127.0.0.1:0".parse().unwrap()),
-        };
-        let admin = Admin::start(
-            &config,
-            board.clone(),
-            recent,
-            Arc::new(registry),
-            CancellationToken::new(),
-        )
-        .expect("starts");
-        Self {
-            admin,
-            board,
-            events,
-            telemetry,
-            dir,
-        }
+        let config =
+            config::Admin { socket: dir.path().join("admin.sock"), listen: Some("127.0.0.1:0".parse().unwrap()) };
+        let admin =
+            Admin::start(&config, board.clone(), recent, Arc::new(registry), CancellationToken::new()).expect("starts");
+        Self { admin, board, events, telemetry, dir }
     }
 
-    fn socket(&self) -> std::path::PathBuf {
+    fn socket(&self) -> PathBuf {
         self.dir.path().join("admin.sock")
     }
 
@@ -62,10 +47,7 @@ impl Running {
 }
 
 fn request(method: &str, path: &str, body: &str) -> String {
-    format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Status line and body.
@@ -73,10 +55,7 @@ async fn ask(socket: &Path, request: &str) -> (u16, String) {
     let mut stream = UnixStream::connect(socket).await.expect("connects");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
-    timeout(Duration::from_secs(5), stream.read_to_string(&mut text))
-        .await
-        .expect("answers in time")
-        .unwrap();
+    timeout(Duration::from_secs(5), stream.read_to_string(&mut text)).await.expect("answers in time").unwrap();
     parts(&text)
 }
 
@@ -135,10 +114,7 @@ async fn every_path_answers_as_the_table_says() {
         let (status, text) = ask(&socket, &request(method, path, body)).await;
         assert_eq!(status, expected, "{method} {path}: {text}");
     }
-    assert_eq!(
-        *running.board.checks.lock().unwrap(),
-        [(id(0), State::Primary)]
-    );
+    assert_eq!(*running.board.checks.lock().unwrap(), [(id(0), State::Primary)]);
     assert_eq!(ask(&socket, &request("GET", "/readyz", "")).await.0, 200);
     running.stop().await;
 }
@@ -165,18 +141,11 @@ async fn the_bodies_are_the_shared_status_types() {
 async fn over_tcp_only_metrics_and_health_exist() {
     let running = Running::start();
     let address = running.admin.listen().expect("an address");
-    for (path, expected) in [
-        ("/livez", 200),
-        ("/readyz", 503),
-        ("/metrics", 200),
-        ("/v1/routers", 404),
-        ("/v1/events", 404),
-    ] {
+    for (path, expected) in
+        [("/livez", 200), ("/readyz", 503), ("/metrics", 200), ("/v1/routers", 404), ("/v1/events", 404)]
+    {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream
-            .write_all(request("GET", path, "").as_bytes())
-            .await
-            .unwrap();
+        stream.write_all(request("GET", path, "").as_bytes()).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         assert_eq!(parts(&text).0, expected, "{path}");
@@ -189,50 +158,27 @@ async fn metrics_show_each_state_and_present_anomalies() {
     let running = Running::start();
     let (_, text) = ask(&running.socket(), &request("GET", "/metrics", "")).await;
     for line in [
-        format!(
-            "ha_agent_router_state{{router_id=\"{}\",state=\"primary\"}} 1",
-            IDS[0]
-        ),
-        format!(
-            "ha_agent_router_state{{router_id=\"{}\",state=\"backup\"}} 0",
-            IDS[0]
-        ),
-        format!(
-            "ha_agent_router_state{{router_id=\"{}\",state=\"unknown\"}} 1",
-            IDS[3]
-        ),
-        format!(
-            "ha_agent_router_anomaly{{router_id=\"{}\",kind=\"split_brain\"}} 1",
-            IDS[1]
-        ),
+        format!("ha_agent_router_state{{router_id=\"{}\",state=\"primary\"}} 1", IDS[0]),
+        format!("ha_agent_router_state{{router_id=\"{}\",state=\"backup\"}} 0", IDS[0]),
+        format!("ha_agent_router_state{{router_id=\"{}\",state=\"unknown\"}} 1", IDS[3]),
+        format!("ha_agent_router_anomaly{{router_id=\"{}\",kind=\"split_brain\"}} 1", IDS[1]),
         "ha_agent_anomalies{kind=\"flapping\"} 1".to_owned(),
         "ha_agent_anomalies{kind=\"no_primary\"} 0".to_owned(),
         "ha_agent_routers 4".to_owned(),
         "ha_agent_delivery_pending 1".to_owned(),
-        format!(
-            "ha_agent_build_info{{version=\"{}\"}} 1",
-            env!("CARGO_PKG_VERSION")
-        ),
+        format!("ha_agent_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
-    assert!(
-        text.contains("ha_agent_process_resident_memory_bytes "),
-        "{text}"
-    );
-    assert!(
-        text.contains("ha_agent_process_cpu_seconds_total "),
-        "{text}"
-    );
+    assert!(text.contains("ha_agent_process_resident_memory_bytes "), "{text}");
+    assert!(text.contains("ha_agent_process_cpu_seconds_total "), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
     running.stop().await;
 }
 
 #[test]
 fn every_anomaly_kind_has_its_metric() {
-    let all = serde_json::from_str::<crate::core::model::AnomalyKind>("\"?\"")
-        .expect_err("no such kind")
-        .to_string();
+    let all = serde_json::from_str::<crate::core::model::AnomalyKind>("\"?\"").expect_err("no such kind").to_string();
     let mut known: Vec<&str> = all.split('`').skip(3).step_by(2).collect();
     let mut shown: Vec<&str> = collector::KINDS.iter().map(|kind| kind.as_str()).collect();
     known.sort_unstable();
@@ -260,45 +206,31 @@ async fn followers_get_the_past_then_each_new_event_of_their_router() {
     running.events.emit(watched(1));
     let mut stream = UnixStream::connect(&socket).await.unwrap();
     let path = format!("/v1/events?follow=1&router={}", IDS[1]);
-    stream
-        .write_all(request("GET", &path, "").as_bytes())
-        .await
-        .unwrap();
+    stream.write_all(request("GET", &path, "").as_bytes()).await.unwrap();
     let mut reader = BufReader::new(stream);
     assert_eq!(next_event(&mut reader).await.event, watched(1));
-    let forgotten = |index| Event::RouterForgotten {
-        router_id: id(index),
-        reason: "test".to_owned(),
-    };
+    let forgotten = |index| Event::RouterForgotten { router_id: id(index), reason: "test".to_owned() };
     running.events.emit(forgotten(0));
     running.events.emit(forgotten(1));
     assert_eq!(next_event(&mut reader).await.event, forgotten(1));
     // An open follower does not hold the stop up, and sees the end.
     running.stop().await;
     let mut rest = String::new();
-    timeout(Duration::from_secs(5), reader.read_to_string(&mut rest))
-        .await
-        .expect("ends")
-        .expect("in order");
+    timeout(Duration::from_secs(5), reader.read_to_string(&mut rest)).await.expect("ends").expect("in order");
 }
 
 #[tokio::test]
 async fn a_follower_that_does_not_read_is_cut() {
     let running = Running::start();
     let mut stream = UnixStream::connect(running.socket()).await.unwrap();
-    stream
-        .write_all(request("GET", "/v1/events?follow=1", "").as_bytes())
-        .await
-        .unwrap();
+    stream.write_all(request("GET", "/v1/events?follow=1", "").as_bytes()).await.unwrap();
     let mut head = [0; 12];
     running.events.emit(watched(0));
     stream.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 200");
     // 3,000 lines of 3 KB exceed every buffer on the way; the ring of 1,024 is overrun.
     for number in 0..3000 {
-        running.events.emit(Event::AgentStopped {
-            reason: format!("{number:03000}"),
-        });
+        running.events.emit(Event::AgentStopped { reason: format!("{number:03000}") });
         if number % 100 == 0 {
             tokio::task::yield_now().await;
         }

@@ -16,22 +16,14 @@ impl Accounts {
     /// Reads the local files; what cannot be read is empty.
     pub fn local() -> Self {
         let read = |path: &str| {
-            std::fs::read(Path::new(path))
-                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-                .unwrap_or_default()
+            std::fs::read(Path::new(path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
         };
-        Self {
-            passwd: read("/etc/passwd"),
-            group: read("/etc/group"),
-        }
+        Self { passwd: read("/etc/passwd"), group: read("/etc/group") }
     }
 
     /// From the text of the two files.
     pub fn from_text(passwd: &str, group: &str) -> Self {
-        Self {
-            passwd: passwd.to_owned(),
-            group: group.to_owned(),
-        }
+        Self { passwd: passwd.to_owned(), group: group.to_owned() }
     }
 
     /// The uid of a user name, or of a number in text.

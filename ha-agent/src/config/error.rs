@@ -66,19 +66,11 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn new(file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            found: Vec::new(),
-        }
+        Self { file: file.to_owned(), found: Vec::new() }
     }
 
     pub(super) fn add(&mut self, line: Option<usize>, key: &str, message: impl Into<String>) {
-        self.found.push(Problem {
-            file: self.file.clone(),
-            line,
-            key: key.to_owned(),
-            message: message.into(),
-        });
+        self.found.push(Problem { file: self.file.clone(), line, key: key.to_owned(), message: message.into() });
     }
 
     /// `value` when nothing was wrong, else everything that was.
@@ -88,9 +80,7 @@ impl Problems {
         }
         self.found.sort();
         self.found.dedup();
-        Err(ConfigError {
-            problems: self.found,
-        })
+        Err(ConfigError { problems: self.found })
     }
 }
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use Kind::{
-    Accounts, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Sinks,
-    Span, Text,
+    Accounts, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Sinks, Span, Text,
 };
 
 /// What a key takes, and its limits.
@@ -46,22 +45,12 @@ pub(super) enum Kind {
 }
 
 /// The sections, `""` for the top of the file.
-pub(super) const SECTIONS: &[&str] = &[
-    "intake",
-    "neutron",
-    "router",
-    "corroboration",
-    "delivery",
-    "events",
-    "admin",
-];
+pub(super) const SECTIONS: &[&str] = &["intake", "neutron", "router", "corroboration", "delivery", "events", "admin"];
 
 /// The only section that is a list of tables, `[[router]]`.
 pub(super) const LIST: &str = "router";
 
-const RUNTIME: Kind = Path {
-    base: Some("runtime_dir"),
-};
+const RUNTIME: Kind = Path { base: Some("runtime_dir") };
 const ABSOLUTE: Kind = Path { base: None };
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -122,30 +111,18 @@ pub(super) const REQUIRED: &[&str] = &["id", "interface", "vip", "vrid"];
 
 /// What the key takes, if it is known.
 pub(super) fn kind(section: &str, key: &str) -> Option<Kind> {
-    KEYS.iter()
-        .find(|(in_section, name, _)| *in_section == section && *name == key)
-        .map(|(_, _, kind)| *kind)
+    KEYS.iter().find(|(in_section, name, _)| *in_section == section && *name == key).map(|(_, _, kind)| *kind)
 }
 
 /// The known keys of a section; at the top also the sections.
 pub(super) fn names(section: &str) -> Vec<&'static str> {
-    let keys = KEYS
-        .iter()
-        .filter(|(in_section, ..)| *in_section == section)
-        .map(|(_, name, _)| *name);
-    if section.is_empty() {
-        keys.chain(SECTIONS.iter().copied()).collect()
-    } else {
-        keys.collect()
-    }
+    let keys = KEYS.iter().filter(|(in_section, ..)| *in_section == section).map(|(_, name, _)| *name);
+    if section.is_empty() { keys.chain(SECTIONS.iter().copied()).collect() } else { keys.collect() }
 }
 
 /// Other sections that have a key of this name.
 pub(super) fn sections_with(key: &str) -> Vec<&'static str> {
-    KEYS.iter()
-        .filter(|(_, name, _)| *name == key)
-        .map(|(section, ..)| *section)
-        .collect()
+    KEYS.iter().filter(|(_, name, _)| *name == key).map(|(section, ..)| *section).collect()
 }
 
 /// Milliseconds as a duration.

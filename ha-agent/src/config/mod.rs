@@ -58,11 +58,7 @@ impl Default for Config {
     /// What an empty file means on a machine without a `neutron` user.
     fn default() -> Self {
         let mut problems = error::Problems::new(Path::new(DEFAULT_PATH));
-        validate::config(
-            raw::Document::default(),
-            &Accounts::default(),
-            &mut problems,
-        )
+        validate::config(raw::Document::default(), &Accounts::default(), &mut problems)
     }
 }
 

@@ -44,9 +44,7 @@ impl Document {
             }
         };
         let table = table.get_ref();
-        document
-            .sections
-            .insert("", Section::read("", 1, table, &lines, problems));
+        document.sections.insert("", Section::read("", 1, table, &lines, problems));
         for (name, entry) in table {
             let line = lines.at(name.span().start);
             let Some(&section) = SECTIONS.iter().find(|known| *known == name.get_ref()) else {
@@ -70,24 +68,12 @@ impl Document {
                                 let read = Section::read(section, line, table, &lines, problems);
                                 document.routers.push(read);
                             }
-                            None => problems.add(
-                                Some(line),
-                                section,
-                                "expected a table, written as [[router]]",
-                            ),
+                            None => problems.add(Some(line), section, "expected a table, written as [[router]]"),
                         }
                     }
                 }
-                (_, true) => problems.add(
-                    Some(line),
-                    section,
-                    "expected a list of tables, written as [[router]]",
-                ),
-                (_, false) => problems.add(
-                    Some(line),
-                    section,
-                    format!("expected a table, written as [{section}]"),
-                ),
+                (_, true) => problems.add(Some(line), section, "expected a list of tables, written as [[router]]"),
+                (_, false) => problems.add(Some(line), section, format!("expected a table, written as [{section}]")),
             }
         }
         document
@@ -95,26 +81,13 @@ impl Document {
 
     /// A section; an empty one where the file has none.
     pub(super) fn section(&mut self, name: &'static str) -> Section {
-        self.sections.remove(name).unwrap_or(Section {
-            name,
-            ..Section::default()
-        })
+        self.sections.remove(name).unwrap_or(Section { name, ..Section::default() })
     }
 }
 
 impl Section {
-    fn read(
-        name: &'static str,
-        line: usize,
-        table: &DeTable<'_>,
-        lines: &Lines,
-        problems: &mut Problems,
-    ) -> Self {
-        let mut section = Self {
-            name,
-            line,
-            values: BTreeMap::new(),
-        };
+    fn read(name: &'static str, line: usize, table: &DeTable<'_>, lines: &Lines, problems: &mut Problems) -> Self {
+        let mut section = Self { name, line, values: BTreeMap::new() };
         for (key, entry) in table {
             let at = lines.at(key.span().start);
             let key = key.get_ref().as_ref();
@@ -215,11 +188,7 @@ impl Section {
 }
 
 fn full(section: &str, key: &str) -> String {
-    if section.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{section}.{key}")
-    }
+    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
 fn unknown(section: &str, key: &str) -> String {
@@ -242,9 +211,7 @@ struct Lines {
 
 impl Lines {
     fn new(text: &str) -> Self {
-        let starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { starts }
     }
 

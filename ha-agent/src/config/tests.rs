@@ -1,15 +1,10 @@
 use super::*;
 
-const PASSWD: &str =
-    "root:x:0:0:root:/root:/bin/sh\nneutron:x:4021:4021::/var/lib/neutron:/bin/false\n";
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nneutron:x:4021:4021::/var/lib/neutron:/bin/false\n";
 const GROUP: &str = "root:x:0:\nneutron:x:4022:\n";
 
 fn read(text: &str) -> Result<Config, ConfigError> {
-    parse(
-        text,
-        Path::new("/etc/t.toml"),
-        &Accounts::from_text(PASSWD, GROUP),
-    )
+    parse(text, Path::new("/etc/t.toml"), &Accounts::from_text(PASSWD, GROUP))
 }
 
 fn complaint(text: &str) -> String {
@@ -74,23 +69,14 @@ listen = "127.0.0.1:9477"
 fn the_sample_parses_and_its_defaults_are_the_defaults() {
     let config = read(SAMPLE).expect("the sample is right");
     let router = &config.routers[0];
-    assert_eq!(
-        router.netns.to_string(),
-        "qrouter-2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d"
-    );
+    assert_eq!(router.netns.to_string(), "qrouter-2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d");
     assert_eq!(router.vip.to_string(), "169.254.0.1");
     assert_eq!((router.prefix, router.vrid), (24, 1));
     assert_eq!(router.vip_interface, "vrrp.1");
     assert_eq!(config.intake.allow_uids, [4021, 0]);
     assert_eq!(config.intake.socket_gid, Some(4022));
     assert_eq!(config.intake.socket_mode, 0o660);
-    assert_eq!(
-        config.intake.notify_fifos,
-        [
-            Path::new("/run/ha-agent/notify.fifo"),
-            Path::new("/run/other.fifo")
-        ]
-    );
+    assert_eq!(config.intake.notify_fifos, [Path::new("/run/ha-agent/notify.fifo"), Path::new("/run/other.fifo")]);
     assert_eq!(config.corroboration.report_grace, None);
     assert_eq!(config.sinks.len(), 3);
     assert_eq!(config.admin.socket, Path::new("/run/ha-agent/admin.sock"));
@@ -153,42 +139,15 @@ fn every_key_of_the_table_is_read_into_the_configuration() {
 #[test]
 fn wrong_input_is_answered_with_place_and_remedy() {
     let cases: &[(&str, &str)] = &[
-        (
-            "[intake]\nsokcet = \"x\"",
-            "/etc/t.toml:2: intake.sokcet: unknown key; did you mean \"socket\"?",
-        ),
-        (
-            "[intkae]\nsocket = \"x\"",
-            "/etc/t.toml:1: intkae: unknown key; did you mean \"intake\"?",
-        ),
-        (
-            "[intake]\nretry_max = \"3s\"",
-            "/etc/t.toml:2: intake.retry_max: unknown key here; it belongs to [delivery]",
-        ),
-        (
-            "[admin]\nvrid = 3",
-            "/etc/t.toml:2: admin.vrid: unknown key here; it belongs to [[router]]",
-        ),
-        (
-            "[admin]\nzzzzzzzz = 3",
-            "/etc/t.toml:2: admin.zzzzzzzz: unknown key; known here are socket, listen",
-        ),
-        (
-            "mode = \"enforced\"",
-            "/etc/t.toml:1: mode: unknown value \"enforced\"; did you mean \"enforce\"?",
-        ),
-        (
-            "mode = \"yes\"",
-            "/etc/t.toml:1: mode: unknown value \"yes\"; known are \"enforce\", \"observe\"",
-        ),
-        (
-            "mode = 3",
-            "/etc/t.toml:1: mode: expected one of \"enforce\", \"observe\", found the number 3",
-        ),
-        (
-            "state_dir = \"var\"",
-            "/etc/t.toml:1: state_dir: expected an absolute path, found \"var\"",
-        ),
+        ("[intake]\nsokcet = \"x\"", "/etc/t.toml:2: intake.sokcet: unknown key; did you mean \"socket\"?"),
+        ("[intkae]\nsocket = \"x\"", "/etc/t.toml:1: intkae: unknown key; did you mean \"intake\"?"),
+        ("[intake]\nretry_max = \"3s\"", "/etc/t.toml:2: intake.retry_max: unknown key here; it belongs to [delivery]"),
+        ("[admin]\nvrid = 3", "/etc/t.toml:2: admin.vrid: unknown key here; it belongs to [[router]]"),
+        ("[admin]\nzzzzzzzz = 3", "/etc/t.toml:2: admin.zzzzzzzz: unknown key; known here are socket, listen"),
+        ("mode = \"enforced\"", "/etc/t.toml:1: mode: unknown value \"enforced\"; did you mean \"enforce\"?"),
+        ("mode = \"yes\"", "/etc/t.toml:1: mode: unknown value \"yes\"; known are \"enforce\", \"observe\""),
+        ("mode = 3", "/etc/t.toml:1: mode: expected one of \"enforce\", \"observe\", found the number 3"),
+        ("state_dir = \"var\"", "/etc/t.toml:1: state_dir: expected an absolute path, found \"var\""),
         (
             "[corroboration]\nsettle = 250",
             "/etc/t.toml:2: corroboration.settle: expected a duration from \"0s\" to \"1m\" (ms, s, m, h), found the number 250",
@@ -237,14 +196,8 @@ fn wrong_input_is_answered_with_place_and_remedy() {
             "[events]\nsinks = [\"journal\"]",
             "/etc/t.toml:2: events.sinks: unknown sink \"journal\"; did you mean \"journald\"?",
         ),
-        (
-            "[events]\nsinks = [\"file:x\"]",
-            "/etc/t.toml:2: events.sinks: expected an absolute path, found \"x\"",
-        ),
-        (
-            "[events]\nsinks = [\"stdout\", \"stdout\"]",
-            "/etc/t.toml:2: events.sinks: \"stdout\" stands there twice",
-        ),
+        ("[events]\nsinks = [\"file:x\"]", "/etc/t.toml:2: events.sinks: expected an absolute path, found \"x\""),
+        ("[events]\nsinks = [\"stdout\", \"stdout\"]", "/etc/t.toml:2: events.sinks: \"stdout\" stands there twice"),
         (
             "[admin]\nlisten = \"9477\"",
             "/etc/t.toml:2: admin.listen: expected ADDRESS:PORT such as \"127.0.0.1:9477\", found \"9477\"",
@@ -253,18 +206,9 @@ fn wrong_input_is_answered_with_place_and_remedy() {
             "[delivery]\nsocket = \"/run/ha-agent/keepalived-state-change\"",
             "/etc/t.toml:2: delivery.socket: /run/ha-agent/keepalived-state-change is intake.socket too",
         ),
-        (
-            "intake = 3",
-            "/etc/t.toml:1: intake: expected a table, written as [intake]",
-        ),
-        (
-            "[router]\nid = \"x\"",
-            "/etc/t.toml:1: router: expected a list of tables, written as [[router]]",
-        ),
-        (
-            "mode = \"enforce\"\nmode = \"observe\"",
-            "/etc/t.toml:2: not valid TOML: duplicate key",
-        ),
+        ("intake = 3", "/etc/t.toml:1: intake: expected a table, written as [intake]"),
+        ("[router]\nid = \"x\"", "/etc/t.toml:1: router: expected a list of tables, written as [[router]]"),
+        ("mode = \"enforce\"\nmode = \"observe\"", "/etc/t.toml:2: not valid TOML: duplicate key"),
     ];
     for (text, message) in cases {
         assert_eq!(complaint(text), *message, "{text}");
@@ -301,10 +245,7 @@ fn routers_are_checked() {
             ROUTER.replace("/24", "/33"),
             "/etc/t.toml:4: router.vip: the prefix length of 169.254.0.1 is at most 32, found 33",
         ),
-        (
-            ROUTER.replace("interface = \"ha0\"\n", ""),
-            "/etc/t.toml:1: router.interface: is missing",
-        ),
+        (ROUTER.replace("interface = \"ha0\"\n", ""), "/etc/t.toml:1: router.interface: is missing"),
         (
             ROUTER.replace("2f0c1c52-", "2f0c1c5-"),
             "/etc/t.toml:2: router.id: expected a UUID such as \"6b1f6c2e-30a5-4b6e-9d1c-0f2a4c5d7e80\", found \"2f0c1c5-5b1d-4f53-9f0e-2f2f3a4b5c6d\"",
@@ -318,12 +259,8 @@ fn routers_are_checked() {
     for (text, message) in &cases {
         assert_eq!(complaint(text), *message, "{text}");
     }
-    let both_families = format!(
-        "{ROUTER}{}",
-        ROUTER
-            .replace("2f0c1c52", "3f0c1c52")
-            .replace("169.254.0.1/24", "fe80::1/64")
-    );
+    let both_families =
+        format!("{ROUTER}{}", ROUTER.replace("2f0c1c52", "3f0c1c52").replace("169.254.0.1/24", "fe80::1/64"));
     assert_eq!(read(&both_families).expect("two families").routers.len(), 2);
 }
 
@@ -331,11 +268,7 @@ fn routers_are_checked() {
 fn all_problems_are_told_in_the_order_of_the_file() {
     let text = "mode = \"x\"\n[intake]\nbacklog = 0\nsokcet = \"a\"\n[admin]\nlisten = \"b\"\n";
     let error = read(text).expect_err("three wrong keys");
-    let lines: Vec<_> = error
-        .problems()
-        .iter()
-        .map(|problem| problem.line)
-        .collect();
+    let lines: Vec<_> = error.problems().iter().map(|problem| problem.line).collect();
     assert_eq!(lines, [Some(1), Some(3), Some(4), Some(6)]);
 }
 
@@ -356,21 +289,12 @@ fn the_token_is_read_and_judged() {
 fn a_file_that_was_asked_for_must_exist() {
     let missing = Path::new("/nonexistent/ha-agent.toml");
     let message = load(Some(missing)).expect_err("missing").to_string();
-    assert!(
-        message.starts_with("/nonexistent/ha-agent.toml: cannot read the configuration: "),
-        "{message}"
-    );
+    assert!(message.starts_with("/nonexistent/ha-agent.toml: cannot read the configuration: "), "{message}");
 }
 
 #[test]
 fn durations_round_trip_in_their_largest_unit() {
-    for (text, millis) in [
-        ("0s", 0),
-        ("250ms", 250),
-        ("2s", 2_000),
-        ("90s", 90_000),
-        ("1m", 60_000),
-    ] {
+    for (text, millis) in [("0s", 0), ("250ms", 250), ("2s", 2_000), ("90s", 90_000), ("1m", 60_000)] {
         let found = value::duration(text).expect(text);
         assert_eq!(found, Duration::from_millis(millis));
         assert_eq!(value::written(found), text);

@@ -9,26 +9,16 @@ use super::accounts::Accounts;
 use super::error::{Problems, did_you_mean};
 use super::raw::{Document, Section};
 use super::value::absolute;
-use super::{
-    Admin, Config, Corroboration, Delivery, Intake, Mode, Netns, Neutron, Protocol, Router, Sink,
-};
+use super::{Admin, Config, Corroboration, Delivery, Intake, Mode, Netns, Neutron, Protocol, Router, Sink};
 
 /// What `sun_path` of a unix address holds, without its final zero.
 const SOCKET_PATH_MAX: usize = 107;
 const SINKS: &[&str] = &["stdout", "journald", "file:PATH"];
 
-pub(super) fn config(
-    mut document: Document,
-    accounts: &Accounts,
-    problems: &mut Problems,
-) -> Config {
+pub(super) fn config(mut document: Document, accounts: &Accounts, problems: &mut Problems) -> Config {
     let top = document.section("");
-    let runtime_dir = top
-        .path("runtime_dir")
-        .unwrap_or_else(|| PathBuf::from("/run/ha-agent"));
-    let state_dir = top
-        .path("state_dir")
-        .unwrap_or_else(|| PathBuf::from("/var/lib/ha-agent"));
+    let runtime_dir = top.path("runtime_dir").unwrap_or_else(|| PathBuf::from("/run/ha-agent"));
+    let state_dir = top.path("state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/ha-agent"));
     let neutron = neutron(&document.section("neutron"));
     let intake_section = document.section("intake");
     let admin_section = document.section("admin");
@@ -62,12 +52,7 @@ pub(super) fn config(
     config
 }
 
-fn intake(
-    section: &Section,
-    runtime_dir: &Path,
-    accounts: &Accounts,
-    problems: &mut Problems,
-) -> Intake {
+fn intake(section: &Section, runtime_dir: &Path, accounts: &Accounts, problems: &mut Problems) -> Intake {
     let socket_gid = section.text("socket_group").and_then(|name| {
         let gid = accounts.gid(&name);
         if gid.is_none() {
@@ -89,9 +74,7 @@ fn intake(
                     problems.add(
                         section.line_of("allow_users"),
                         &section.key("allow_users"),
-                        format!(
-                            "user {name:?} is not in /etc/passwd; give one that exists, or its uid"
-                        ),
+                        format!("user {name:?} is not in /etc/passwd; give one that exists, or its uid"),
                     );
                 }
                 uid
@@ -99,22 +82,14 @@ fn intake(
             .collect(),
     };
     Intake {
-        socket: runtime_dir.join(
-            section
-                .path("socket")
-                .unwrap_or_else(|| "keepalived-state-change".into()),
-        ),
+        socket: runtime_dir.join(section.path("socket").unwrap_or_else(|| "keepalived-state-change".into())),
         socket_mode: section.integer("socket_mode").unwrap_or(0o660),
         socket_gid,
         allow_uids,
-        token: section
-            .path("token_file")
-            .and_then(|path| token(section, &path, problems)),
+        token: section.path("token_file").and_then(|path| token(section, &path, problems)),
         max_connections: section.integer("max_connections").unwrap_or(256),
         backlog: section.integer("backlog").unwrap_or(4096),
-        header_timeout: section
-            .span("header_timeout")
-            .unwrap_or(Duration::from_secs(2)),
+        header_timeout: section.span("header_timeout").unwrap_or(Duration::from_secs(2)),
         max_requests_per_second: section.integer("max_requests_per_second").unwrap_or(200),
         notify_fifos: section
             .list("notify_fifos")
@@ -128,11 +103,7 @@ fn intake(
 /// The token: the file's text without the space around it.
 fn token(section: &Section, path: &Path, problems: &mut Problems) -> Option<String> {
     let mut wrong = |message: String| {
-        problems.add(
-            section.line_of("token_file"),
-            &section.key("token_file"),
-            message,
-        );
+        problems.add(section.line_of("token_file"), &section.key("token_file"), message);
     };
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -142,27 +113,17 @@ fn token(section: &Section, path: &Path, problems: &mut Problems) -> Option<Stri
         }
     };
     let token = text.trim();
-    if token.is_empty() || token.len() > 1024 || !token.bytes().all(|byte| byte.is_ascii_graphic())
-    {
-        wrong(format!(
-            "{} must hold one token of 1 to 1024 printable ASCII characters without space",
-            path.display()
-        ));
+    if token.is_empty() || token.len() > 1024 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        wrong(format!("{} must hold one token of 1 to 1024 printable ASCII characters without space", path.display()));
         return None;
     }
     Some(token.to_owned())
 }
 
 fn neutron(section: &Section) -> Neutron {
-    let state_path = section
-        .path("state_path")
-        .unwrap_or_else(|| PathBuf::from("/var/lib/neutron"));
+    let state_path = section.path("state_path").unwrap_or_else(|| PathBuf::from("/var/lib/neutron"));
     Neutron {
-        ha_confs_path: state_path.join(
-            section
-                .path("ha_confs_path")
-                .unwrap_or_else(|| "ha_confs".into()),
-        ),
+        ha_confs_path: state_path.join(section.path("ha_confs_path").unwrap_or_else(|| "ha_confs".into())),
         state_path,
         release: section.integer("release").unwrap_or(29),
     }
@@ -182,15 +143,9 @@ fn delivery(section: &Section, neutron: &Neutron) -> Delivery {
             Some("json") => Protocol::Json,
             _ => Protocol::Neutron,
         },
-        socket: section
-            .path("socket")
-            .unwrap_or_else(|| neutron.state_path.join("keepalived-state-change")),
-        batch_interval: section
-            .span("batch_interval")
-            .unwrap_or(Duration::from_millis(200)),
-        l3_agent_hold: section
-            .span("l3_agent_hold")
-            .unwrap_or(Duration::from_secs(2)),
+        socket: section.path("socket").unwrap_or_else(|| neutron.state_path.join("keepalived-state-change")),
+        batch_interval: section.span("batch_interval").unwrap_or(Duration::from_millis(200)),
+        l3_agent_hold: section.span("l3_agent_hold").unwrap_or(Duration::from_secs(2)),
         max_in_flight: section.integer("max_in_flight").unwrap_or(4),
         retry_max: section.span("retry_max").unwrap_or(Duration::from_secs(30)),
     }
@@ -208,10 +163,7 @@ fn routers(sections: &[Section], problems: &mut Problems) -> Vec<Router> {
             ("id", format!("router {}", router.id)),
             (
                 "vrid",
-                format!(
-                    "VRID {} for IPv{family} on {} in namespace {}",
-                    router.vrid, router.interface, router.netns
-                ),
+                format!("VRID {} for IPv{family} on {} in namespace {}", router.vrid, router.interface, router.netns),
             ),
         ];
         if let Some(name) = &router.fifo_instance {
@@ -220,11 +172,7 @@ fn routers(sections: &[Section], problems: &mut Problems) -> Vec<Router> {
         for (key, what) in taken {
             let line = section.line_of(key);
             match first_lines.get(&what) {
-                Some(first) => problems.add(
-                    line,
-                    &section.key(key),
-                    format!("{what} stands on line {first} already"),
-                ),
+                Some(first) => problems.add(line, &section.key(key), format!("{what} stands on line {first} already")),
                 None => {
                     first_lines.insert(what, line.unwrap_or(section.line));
                 }
@@ -248,9 +196,7 @@ fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
                 problems.add(
                     section.line_of("netns"),
                     &section.key("netns"),
-                    format!(
-                        "expected a name under /run/netns or an absolute path, found {given:?}"
-                    ),
+                    format!("expected a name under /run/netns or an absolute path, found {given:?}"),
                 );
                 None
             }
@@ -263,14 +209,10 @@ fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
         netns: netns?,
         vip,
         prefix,
-        vip_interface: section
-            .text("vip_interface")
-            .unwrap_or_else(|| interface.clone()),
+        vip_interface: section.text("vip_interface").unwrap_or_else(|| interface.clone()),
         interface,
         vrid: section.integer("vrid")?,
-        advert_interval: section
-            .span("advert_interval")
-            .unwrap_or(Duration::from_secs(2)),
+        advert_interval: section.span("advert_interval").unwrap_or(Duration::from_secs(2)),
         fifo_instance: section.text("fifo_instance"),
     })
 }
@@ -284,13 +226,8 @@ fn sinks(section: &Section, problems: &mut Problems) -> Vec<Sink> {
         let sink = match text.split_once(':') {
             None if text == "stdout" => Ok(Sink::Stdout),
             None if text == "journald" => Ok(Sink::Journald),
-            Some(("file", path)) => {
-                absolute(Path::new(path)).map(|()| Sink::File(PathBuf::from(path)))
-            }
-            Some(("otlp", _)) => Err(format!(
-                "{text:?}: otlp is not in this version; known are {}",
-                SINKS.join(", ")
-            )),
+            Some(("file", path)) => absolute(Path::new(path)).map(|()| Sink::File(PathBuf::from(path))),
+            Some(("otlp", _)) => Err(format!("{text:?}: otlp is not in this version; known are {}", SINKS.join(", "))),
             _ => Err(match did_you_mean(&text, SINKS) {
                 Some(hint) => format!("unknown sink {text:?}; {hint}"),
                 None => format!("unknown sink {text:?}; known are {}", SINKS.join(", ")),

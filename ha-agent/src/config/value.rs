@@ -28,21 +28,15 @@ pub(super) enum Value {
 /// Reads a value; the error says what would be right.
 pub(super) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
     match kind {
-        Kind::Flag => value
-            .as_bool()
-            .map(Value::Flag)
-            .ok_or_else(|| format!("expected true or false, found {}", shown(value))),
+        Kind::Flag => {
+            value.as_bool().map(Value::Flag).ok_or_else(|| format!("expected true or false, found {}", shown(value)))
+        }
         Kind::Integer(min, max) => value
             .as_integer()
             .and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok())
             .filter(|number| (min..=max).contains(number))
             .map(Value::Integer)
-            .ok_or_else(|| {
-                format!(
-                    "expected a whole number from {min} to {max}, found {}",
-                    shown(value)
-                )
-            }),
+            .ok_or_else(|| format!("expected a whole number from {min} to {max}, found {}", shown(value))),
         Kind::Accounts => list(value, "user names or uids"),
         Kind::Sinks => list(value, "sinks"),
         Kind::Paths => list(value, "paths"),
@@ -70,21 +64,19 @@ pub(super) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
             Ok(Value::Path(path))
         }
         Kind::Interface => interface(&text(value, "an interface name")?).map(Value::Text),
-        Kind::Octal => octal(&text(value, "a file mode such as \"0660\"")?)
-            .map(|mode| Value::Integer(mode.into())),
+        Kind::Octal => octal(&text(value, "a file mode such as \"0660\"")?).map(|mode| Value::Integer(mode.into())),
         Kind::Listen => {
             let given = text(value, "an address such as \"127.0.0.1:9477\"")?;
-            given.parse().map(Value::Listen).map_err(|_| {
-                format!("expected ADDRESS:PORT such as \"127.0.0.1:9477\", found {given:?}")
-            })
+            given
+                .parse()
+                .map(Value::Listen)
+                .map_err(|_| format!("expected ADDRESS:PORT such as \"127.0.0.1:9477\", found {given:?}"))
         }
         Kind::Cidr => cidr(&text(value, "an address such as \"169.254.0.1/24\"")?),
         Kind::Id => {
             let given = text(value, "a UUID")?;
             given.parse().map(Value::Id).map_err(|_| {
-                format!(
-                    "expected a UUID such as \"6b1f6c2e-30a5-4b6e-9d1c-0f2a4c5d7e80\", found {given:?}"
-                )
+                format!("expected a UUID such as \"6b1f6c2e-30a5-4b6e-9d1c-0f2a4c5d7e80\", found {given:?}")
             })
         }
     }
@@ -95,10 +87,7 @@ pub(super) fn absolute(path: &Path) -> Result<(), String> {
     if path.is_absolute() {
         Ok(())
     } else {
-        Err(format!(
-            "expected an absolute path, found {:?}",
-            path.display().to_string()
-        ))
+        Err(format!("expected an absolute path, found {:?}", path.display().to_string()))
     }
 }
 
@@ -128,14 +117,9 @@ pub(super) fn written(duration: Duration) -> String {
 }
 
 fn span(value: &DeValue<'_>, min: u64, max: u64, word: Option<&str>) -> Result<Value, String> {
-    let also = word
-        .map(|word| format!(", or {word:?}"))
-        .unwrap_or_default();
-    let expected = format!(
-        "a duration from \"{}\" to \"{}\" (ms, s, m, h){also}",
-        written(millis(min)),
-        written(millis(max))
-    );
+    let also = word.map(|word| format!(", or {word:?}")).unwrap_or_default();
+    let expected =
+        format!("a duration from \"{}\" to \"{}\" (ms, s, m, h){also}", written(millis(min)), written(millis(max)));
     let given = text(value, &expected)?;
     if word == Some(given.as_str()) {
         return Ok(Value::Span(None));
@@ -164,16 +148,12 @@ fn list(value: &DeValue<'_>, what: &str) -> Result<Value, String> {
 }
 
 fn text(value: &DeValue<'_>, expected: &str) -> Result<String, String> {
-    let given = value
-        .as_str()
-        .ok_or_else(|| format!("expected {expected}, found {}", shown(value)))?;
+    let given = value.as_str().ok_or_else(|| format!("expected {expected}, found {}", shown(value)))?;
     if given.is_empty() {
         return Err(format!("expected {expected}, found nothing"));
     }
     if given.len() > 255 || given.chars().any(char::is_control) {
-        return Err(format!(
-            "expected {expected}: at most 255 bytes without control characters"
-        ));
+        return Err(format!("expected {expected}: at most 255 bytes without control characters"));
     }
     Ok(given.to_owned())
 }
@@ -187,9 +167,7 @@ fn interface(given: &str) -> Result<String, String> {
     if fits {
         Ok(given.to_owned())
     } else {
-        Err(format!(
-            "expected an interface name (at most 15 bytes, without \"/\", \":\" or space), found {given:?}"
-        ))
+        Err(format!("expected an interface name (at most 15 bytes, without \"/\", \":\" or space), found {given:?}"))
     }
 }
 
@@ -197,25 +175,17 @@ fn octal(given: &str) -> Result<u32, String> {
     u32::from_str_radix(given, 8)
         .ok()
         .filter(|mode| given.len() >= 3 && *mode <= 0o777)
-        .ok_or_else(|| {
-            format!("expected an octal file mode from \"0000\" to \"0777\", found {given:?}")
-        })
+        .ok_or_else(|| format!("expected an octal file mode from \"0000\" to \"0777\", found {given:?}"))
 }
 
 fn cidr(given: &str) -> Result<Value, String> {
-    let wrong = || {
-        format!(
-            "expected an address with its prefix length such as \"169.254.0.1/24\", found {given:?}"
-        )
-    };
+    let wrong = || format!("expected an address with its prefix length such as \"169.254.0.1/24\", found {given:?}");
     let (address, prefix) = given.split_once('/').ok_or_else(wrong)?;
     let address: IpAddr = address.parse().map_err(|_| wrong())?;
     let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     if prefix > most {
-        return Err(format!(
-            "the prefix length of {address} is at most {most}, found {prefix}"
-        ));
+        return Err(format!("the prefix length of {address} is at most {most}, found {prefix}"));
     }
     if address.is_unspecified() || address.is_multicast() {
         return Err(format!("{address} cannot be set on an interface"));

@@ -26,10 +26,7 @@ pub struct Load {
 impl Load {
     /// Answers 200 a second.
     pub fn per_second(&self) -> f64 {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a count of requests is far below 2^52"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 2^52")]
         let taken = self.taken as f64;
         taken / self.elapsed.as_secs_f64().max(f64::EPSILON)
     }
@@ -37,13 +34,7 @@ impl Load {
 
 /// Sends reports from `clients` at once for `duration`, each over one kept connection or over a
 /// new one for every request.
-pub async fn load(
-    socket: &Path,
-    router: RouterId,
-    clients: usize,
-    duration: Duration,
-    keep: bool,
-) -> Load {
+pub async fn load(socket: &Path, router: RouterId, clients: usize, duration: Duration, keep: bool) -> Load {
     let request = request(router, State::Backup, keep);
     let begin = Instant::now();
     let until = begin + duration;
@@ -86,12 +77,7 @@ pub fn request(router: RouterId, state: State, keep: bool) -> String {
     )
 }
 
-async fn exchange(
-    socket: &Path,
-    slot: &mut Option<UnixStream>,
-    request: &[u8],
-    keep: bool,
-) -> io::Result<u16> {
+async fn exchange(socket: &Path, slot: &mut Option<UnixStream>, request: &[u8], keep: bool) -> io::Result<u16> {
     let mut stream = match slot.take() {
         Some(stream) => stream,
         None => UnixStream::connect(socket).await?,
@@ -122,8 +108,7 @@ fn status_if_whole(answer: &[u8]) -> Option<u16> {
         .lines()
         .find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length")
-                .then(|| value.trim().parse().ok())?
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
         })
         .unwrap_or(0);
     (body.len() >= length).then_some(())?;

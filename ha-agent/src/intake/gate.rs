@@ -47,12 +47,7 @@ impl Gate {
     }
 
     /// The event, unless this reason and user had too many lately; then it is only counted here.
-    pub(super) fn refused(
-        &self,
-        refusal: Refusal,
-        router_id: Option<RouterId>,
-        reporter: Option<Reporter>,
-    ) {
+    pub(super) fn refused(&self, refusal: Refusal, router_id: Option<RouterId>, reporter: Option<Reporter>) {
         let user = match reporter {
             Some(Reporter::Socket { uid, .. }) if refusal != Refusal::PeerNotAllowed => uid,
             _ => STRANGERS,

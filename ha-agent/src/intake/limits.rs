@@ -44,9 +44,7 @@ impl Limits {
             // Connections made before count against the shares of before, until they end.
             _ => {
                 let each = (max_connections / uids.len()).max(1);
-                uids.into_iter()
-                    .map(|uid| (uid, Arc::new(Share::new(each))))
-                    .collect()
+                uids.into_iter().map(|uid| (uid, Arc::new(Share::new(each)))).collect()
             }
         };
         let rate = match previous {
@@ -54,9 +52,7 @@ impl Limits {
             _ => {
                 let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
                 let burst = rate.saturating_mul(NonZeroU32::MIN.saturating_add(1));
-                Arc::new(RateLimiter::keyed(
-                    Quota::per_second(rate).allow_burst(burst),
-                ))
+                Arc::new(RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst)))
             }
         };
         Self {
@@ -77,9 +73,7 @@ impl Limits {
     /// Counts a request; an error when the user is over its rate. Only users that may report get
     /// here, so the table behind this stays small.
     pub(super) fn count_request(&self, uid: u32) -> Result<(), Refusal> {
-        self.rate
-            .check_key(&uid)
-            .map_err(|_| Refusal::TooManyRequests)
+        self.rate.check_key(&uid).map_err(|_| Refusal::TooManyRequests)
     }
 }
 

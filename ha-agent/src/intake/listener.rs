@@ -43,10 +43,9 @@ impl Accepting {
             match accepted {
                 Ok((stream, _)) => {
                     if pause.take().is_some() {
-                        self.shared.events.emit(Event::ChannelRestored {
-                            channel: "report".to_owned(),
-                            router_id: None,
-                        });
+                        self.shared
+                            .events
+                            .emit(Event::ChannelRestored { channel: "report".to_owned(), router_id: None });
                     }
                     self.admit(stream, &refusing);
                 }
@@ -88,10 +87,8 @@ impl Accepting {
             }
         };
         let limits = self.shared.limits.load();
-        let entry = limits
-            .share(peer.uid)
-            .ok_or(Refusal::PeerNotAllowed)
-            .and_then(|share| Ok((share.clone(), share.enter()?)));
+        let entry =
+            limits.share(peer.uid).ok_or(Refusal::PeerNotAllowed).and_then(|share| Ok((share.clone(), share.enter()?)));
         let (share, entry) = match entry {
             Ok(entered) => entered,
             Err(refusal) => {

@@ -38,16 +38,8 @@ impl Metrics {
             connections: Gauge::default(),
             accept_errors: Counter::default(),
         };
-        registry.register(
-            "intake_reports",
-            "Reports taken over the state-change socket, by claimed state",
-            taken,
-        );
-        registry.register(
-            "intake_refusals",
-            "Requests refused on the state-change socket, by reason",
-            refused,
-        );
+        registry.register("intake_reports", "Reports taken over the state-change socket, by claimed state", taken);
+        registry.register("intake_refusals", "Requests refused on the state-change socket, by reason", refused);
         registry.register(
             "intake_connections",
             "Connections open on the state-change socket, waiting ones too",

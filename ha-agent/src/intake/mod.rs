@@ -119,12 +119,7 @@ impl Intake {
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<Self, IntakeError> {
-        let bound = BoundSocket::bind(
-            &config.socket,
-            config.socket_mode,
-            config.socket_gid,
-            config.backlog,
-        )?;
+        let bound = BoundSocket::bind(&config.socket, config.socket_mode, config.socket_gid, config.backlog)?;
         let (listener, file) = bound.into_parts();
         let listener = tokio::net::UnixListener::from_std(listener).map_err(IntakeError::Watch)?;
         let stop = stop.child_token();
@@ -144,17 +139,8 @@ impl Intake {
             shared: shared.clone(),
             connections: connections.clone(),
         };
-        let tasks = vec![
-            tokio::spawn(accepting.run()),
-            tokio::spawn(shared.gate.clone().summarise(stop.clone())),
-        ];
-        Ok(Self {
-            shared,
-            bound_as: BoundAs::of(config),
-            connections,
-            tasks,
-            stop,
-        })
+        let tasks = vec![tokio::spawn(accepting.run()), tokio::spawn(shared.gate.clone().summarise(stop.clone()))];
+        Ok(Self { shared, bound_as: BoundAs::of(config), connections, tasks, stop })
     }
 
     /// Takes over what can change while running: users, token, rate, connections, timeout. They
@@ -184,14 +170,8 @@ impl Intake {
         self.connections.close();
         // Each connection ends by itself within the limit; this is the second line.
         let limit = STOP_LIMIT + Duration::from_millis(100);
-        if tokio::time::timeout(limit, self.connections.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                left = self.connections.len(),
-                "intake: connections did not end in time"
-            );
+        if tokio::time::timeout(limit, self.connections.wait()).await.is_err() {
+            tracing::warn!(left = self.connections.len(), "intake: connections did not end in time");
         }
     }
 }

@@ -19,17 +19,10 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
-        Ok(Self {
-            uid: credentials.uid(),
-            gid: credentials.gid(),
-            pid: credentials.pid().unwrap_or(0),
-        })
+        Ok(Self { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid().unwrap_or(0) })
     }
 
     pub(super) fn reporter(self) -> Reporter {
-        Reporter::Socket {
-            uid: self.uid,
-            pid: self.pid,
-        }
+        Reporter::Socket { uid: self.uid, pid: self.pid }
     }
 }

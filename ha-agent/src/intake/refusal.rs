@@ -92,10 +92,7 @@ impl Refusal {
     /// Whether the connection ends with this answer: what follows on it cannot be trusted, or
     /// nothing may follow.
     fn closes(self) -> bool {
-        matches!(
-            self,
-            Self::MalformedBody | Self::BodyTooLarge | Self::TooSlow | Self::Stopping
-        )
+        matches!(self, Self::MalformedBody | Self::BodyTooLarge | Self::TooSlow | Self::Stopping)
     }
 
     /// The answer within a connection.
@@ -117,15 +114,9 @@ impl Refusal {
 
     /// The whole answer, for a connection that never gets as far as HTTP.
     pub(super) fn raw(self) -> String {
-        let reason = StatusCode::from_u16(self.status())
-            .ok()
-            .and_then(|status| status.canonical_reason())
-            .unwrap_or("Refused");
-        let retry = if self.is_passing() {
-            "Retry-After: 1\r\n"
-        } else {
-            ""
-        };
+        let reason =
+            StatusCode::from_u16(self.status()).ok().and_then(|status| status.canonical_reason()).unwrap_or("Refused");
+        let retry = if self.is_passing() { "Retry-After: 1\r\n" } else { "" };
         format!(
             "HTTP/1.1 {} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
              {retry}Connection: close\r\n\r\n{}",
@@ -144,8 +135,6 @@ pub(super) fn taken() -> Response<Full<Bytes>> {
 fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }

@@ -85,9 +85,7 @@ fn authorise(headers: &HeaderMap, token: &[u8]) -> Result<(), Refusal> {
     let value = once(headers, AUTHORIZATION.as_str())
         .map_err(|n| n.refusal(Refusal::MissingToken, Refusal::BadToken))?
         .as_bytes();
-    let (scheme, given) = value
-        .split_at_checked("Bearer ".len())
-        .ok_or(Refusal::MissingToken)?;
+    let (scheme, given) = value.split_at_checked("Bearer ".len()).ok_or(Refusal::MissingToken)?;
     if !scheme.eq_ignore_ascii_case(b"Bearer ") {
         return Err(Refusal::MissingToken);
     }

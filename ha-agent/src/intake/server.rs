@@ -63,11 +63,7 @@ impl Shared {
     }
 
     /// Judges a request, its body apart.
-    fn judge<B: Body>(
-        &self,
-        peer: Peer,
-        request: &Request<B>,
-    ) -> Result<(RouterId, State), Refusal> {
+    fn judge<B: Body>(&self, peer: Peer, request: &Request<B>) -> Result<(RouterId, State), Refusal> {
         let limits = self.limits.load();
         // Asked again for each request: the user may have been struck off since it connected.
         if limits.share(peer.uid).is_none() {
@@ -92,22 +88,13 @@ impl Shared {
     /// Hands a report on.
     fn take(&self, peer: Peer, router: RouterId, state: State) -> Result<(), Refusal> {
         let reporter = peer.reporter();
-        let report = Report {
-            router,
-            state,
-            reporter,
-            at: clock::now(),
-        };
+        let report = Report { router, state, reporter, at: clock::now() };
         self.reports.try_send(report).map_err(|e| match e {
             TrySendError::Full(_) => Refusal::QueueFull,
             TrySendError::Closed(_) => Refusal::Stopping,
         })?;
         self.metrics.taken(state).inc();
-        self.events.emit(Event::ReportReceived {
-            router_id: router,
-            state,
-            reporter,
-        });
+        self.events.emit(Event::ReportReceived { router_id: router, state, reporter });
         Ok(())
     }
 
@@ -135,9 +122,7 @@ impl Shared {
             }
         };
         if share.is_wanted() {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -148,18 +133,11 @@ async fn drain(body: Incoming, limit: Duration) -> Result<(), Refusal> {
     if body.is_end_stream() {
         return Ok(());
     }
-    let mut body = pin!(Limited::new(
-        body,
-        usize::try_from(request::MAX_BODY).unwrap_or(usize::MAX)
-    ));
+    let mut body = pin!(Limited::new(body, usize::try_from(request::MAX_BODY).unwrap_or(usize::MAX)));
     let read = async {
         while let Some(frame) = body.frame().await {
             frame.map_err(|e| {
-                if e.is::<http_body_util::LengthLimitError>() {
-                    Refusal::BodyTooLarge
-                } else {
-                    Refusal::MalformedBody
-                }
+                if e.is::<http_body_util::LengthLimitError>() { Refusal::BodyTooLarge } else { Refusal::MalformedBody }
             })?;
         }
         Ok(())

@@ -22,7 +22,8 @@ pub(super) fn router() -> RouterId {
 }
 
 pub(super) fn events() -> (Events, mpsc::Receiver<Event>) {
-    Events::channel(100_000)
+    let (events, receiver, _) = Events::channel(100_000);
+    (events, receiver)
 }
 
 /// A directory with one router, named `VR_1` in FIFO lines.
@@ -80,14 +81,7 @@ impl Rig {
         let (emitter, events) = events();
         let mut registry = Registry::with_prefix("ha_agent");
         let intake = start(&config, sender, emitter, &mut registry).unwrap();
-        Self {
-            intake,
-            config,
-            reports,
-            events,
-            registry,
-            folder,
-        }
+        Self { intake, config, reports, events, registry, folder }
     }
 
     pub(super) fn metrics(&self) -> String {
@@ -121,12 +115,5 @@ pub(super) fn start(
     events: Events,
     registry: &mut Registry,
 ) -> Result<Intake, IntakeError> {
-    Intake::start(
-        config,
-        directory(),
-        reports,
-        events,
-        registry,
-        CancellationToken::new(),
-    )
+    Intake::start(config, directory(), reports, events, registry, CancellationToken::new())
 }

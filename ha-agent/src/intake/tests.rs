@@ -23,9 +23,7 @@ async fn exchange(socket: &Path, bytes: &[u8]) -> String {
 
 async fn read_to_end(stream: &mut UnixStream) -> String {
     let mut bytes = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
-        .await
-        .expect("the server closes in time");
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the server closes in time");
     String::from_utf8(bytes).expect("answers are UTF-8")
 }
 
@@ -33,15 +31,11 @@ async fn read_to_end(stream: &mut UnixStream) -> String {
 async fn read_answer(stream: &mut UnixStream) -> String {
     let mut bytes = Vec::new();
     loop {
-        let byte = timeout(PATIENCE, stream.read_u8())
-            .await
-            .expect("an answer in time");
+        let byte = timeout(PATIENCE, stream.read_u8()).await.expect("an answer in time");
         bytes.push(byte.expect("an answer before the end"));
         let text = String::from_utf8_lossy(&bytes);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|l| l.strip_prefix("content-length: "));
+            let length = head.lines().find_map(|l| l.strip_prefix("content-length: "));
             if body.len() >= length.map_or(0, |l| l.parse().unwrap()) {
                 return text.into_owned();
             }
@@ -51,14 +45,11 @@ async fn read_answer(stream: &mut UnixStream) -> String {
 
 fn status(answer: &str) -> u16 {
     let word = answer.split(' ').nth(1);
-    word.and_then(|w| w.parse().ok())
-        .unwrap_or_else(|| panic!("no status: {answer:?}"))
+    word.and_then(|w| w.parse().ok()).unwrap_or_else(|| panic!("no status: {answer:?}"))
 }
 
 fn good(extra: &str) -> String {
-    format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nX-Neutron-Router-Id: {ROUTER}\r\nX-Neutron-State: backup\r\n{extra}\r\n"
-    )
+    format!("POST / HTTP/1.1\r\nHost: x\r\nX-Neutron-Router-Id: {ROUTER}\r\nX-Neutron-State: backup\r\n{extra}\r\n")
 }
 
 #[tokio::test]
@@ -81,19 +72,14 @@ async fn both_real_clients_are_served() {
         assert!(answer.ends_with("\r\n\r\ntaken\n"), "{answer}");
         let report = rig.reports.recv().await.unwrap();
         assert_eq!((report.router, report.state), (router(), state));
-        let Reporter::Socket { uid, pid } = report.reporter else {
-            panic!("{report:?}")
-        };
+        let Reporter::Socket { uid, pid } = report.reporter else { panic!("{report:?}") };
         assert_eq!(uid, rustix::process::geteuid().as_raw());
         assert_eq!(pid, std::process::id().cast_signed());
         let event = rig.events.recv().await.unwrap();
         assert!(matches!(event, Event::ReportReceived { state: s, .. } if s == state));
     }
     let metrics = rig.metrics();
-    assert!(
-        metrics.contains("ha_agent_intake_reports_total{state=\"primary\"} 1"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("ha_agent_intake_reports_total{state=\"primary\"} 1"), "{metrics}");
     rig.intake.stop().await;
 }
 
@@ -101,21 +87,8 @@ async fn both_real_clients_are_served() {
 async fn the_real_curl_is_served() {
     let rig = Rig::start(|_| {});
     let run = std::process::Command::new("curl")
-        .args([
-            "-sS",
-            "-X",
-            "POST",
-            "-H",
-            "Connection: close",
-            "--connect-timeout",
-            "5",
-        ])
-        .args([
-            "-H",
-            &format!("X-Neutron-Router-Id: {ROUTER}"),
-            "-H",
-            "X-Neutron-State: fault",
-        ])
+        .args(["-sS", "-X", "POST", "-H", "Connection: close", "--connect-timeout", "5"])
+        .args(["-H", &format!("X-Neutron-Router-Id: {ROUTER}"), "-H", "X-Neutron-State: fault"])
         .arg("--unix-socket")
         .arg(&rig.config.socket)
         .args(["-w", "%{http_code}", "http://127.0.0.1/"])
@@ -135,10 +108,7 @@ async fn wrong_requests_are_answered_and_counted_and_nothing_of_them_is_echoed()
     let unknown = "X-Neutron-Router-Id: 00000000-0000-4000-8000-000000000000\r\n";
     let state = "X-Neutron-State: backup\r\n";
     let head = |path: &str, headers: &[&str]| {
-        format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n",
-            headers.concat()
-        )
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n", headers.concat())
     };
     let bad_state = format!("X-Neutron-State: {marker}\r\n");
     let bad_id = format!("X-Neutron-Router-Id: {marker}\r\n");
@@ -153,32 +123,13 @@ async fn wrong_requests_are_answered_and_counted_and_nothing_of_them_is_echoed()
         (head("/", &[&id, &bad_state]), 400, "bad_state"),
         (head("/", &[&bad_id, state]), 400, "bad_router_id"),
         (head("/", &[&id, &folded]), 400, "malformed_request"),
-        (
-            head(&format!("/{marker}"), &[&id, state]),
-            404,
-            "unknown_path",
-        ),
+        (head(&format!("/{marker}"), &[&id, state]), 404, "unknown_path"),
         (head("/", &[unknown, state]), 404, "unknown_router"),
         (head("/", &[&id, state, &many]), 431, "headers_too_large"),
         (head("/", &[&id, state, &large]), 431, "headers_too_large"),
-        (
-            head("/", &[&id, state, "Content-Length: 8193\r\n"]),
-            413,
-            "body_too_large",
-        ),
-        (
-            head("/", &[&id, state, "Content-Length: x\r\n"]),
-            400,
-            "malformed_request",
-        ),
-        (
-            head(
-                "/",
-                &[&id, state, "Content-Length: 1\r\nContent-Length: 2\r\n"],
-            ),
-            400,
-            "malformed_request",
-        ),
+        (head("/", &[&id, state, "Content-Length: 8193\r\n"]), 413, "body_too_large"),
+        (head("/", &[&id, state, "Content-Length: x\r\n"]), 400, "malformed_request"),
+        (head("/", &[&id, state, "Content-Length: 1\r\nContent-Length: 2\r\n"]), 400, "malformed_request"),
         (
             format!(
                 "{}2001\r\n{}\r\n0\r\n\r\n",
@@ -188,25 +139,10 @@ async fn wrong_requests_are_answered_and_counted_and_nothing_of_them_is_echoed()
             413,
             "body_too_large",
         ),
-        (
-            format!(
-                "{}{marker}\r\n",
-                head("/", &[&id, state, "Transfer-Encoding: chunked\r\n"])
-            ),
-            400,
-            "malformed_body",
-        ),
+        (format!("{}{marker}\r\n", head("/", &[&id, state, "Transfer-Encoding: chunked\r\n"])), 400, "malformed_body"),
         (format!("{marker}\r\n\r\n"), 400, "malformed_request"),
-        (
-            format!("GET / HTTP/3.7\r\nX: {marker}\r\n\r\n"),
-            400,
-            "malformed_request",
-        ),
-        (
-            "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}".to_owned(),
-            400,
-            "malformed_request",
-        ),
+        (format!("GET / HTTP/3.7\r\nX: {marker}\r\n\r\n"), 400, "malformed_request"),
+        ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}".to_owned(), 400, "malformed_request"),
     ];
     for (request, expected, reason) in table {
         let answer = exchange(&rig.config.socket, request.as_bytes()).await;
@@ -214,24 +150,13 @@ async fn wrong_requests_are_answered_and_counted_and_nothing_of_them_is_echoed()
         assert!(!answer.contains(marker), "{answer}");
         let event = timeout(PATIENCE, rig.events.recv()).await.unwrap().unwrap();
         assert!(!format!("{event:?}").contains(marker), "{event:?}");
-        let Event::ReportRefused {
-            status,
-            reason: word,
-            reporter,
-            ..
-        } = event
-        else {
-            panic!("{event:?}")
-        };
+        let Event::ReportRefused { status, reason: word, reporter, .. } = event else { panic!("{event:?}") };
         assert_eq!((status, word.as_str()), (expected, reason), "{request:?}");
         assert!(matches!(reporter, Some(Reporter::Socket { .. })));
     }
     assert!(rig.reports.try_recv().is_err(), "none of them is a report");
     let metrics = rig.metrics();
-    assert!(
-        metrics.contains("ha_agent_intake_refusals_total{reason=\"malformed_request\"} 6"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("ha_agent_intake_refusals_total{reason=\"malformed_request\"} 6"), "{metrics}");
     rig.intake.stop().await;
 }
 
@@ -248,10 +173,7 @@ async fn unusual_but_sound_requests_are_taken() {
         head("BREW / HTTP/1.1", close),
         head("GET http://127.0.0.1/ HTTP/1.1", close),
         head("POST / HTTP/1.1", &format!("Content-Length: 5\r\n{close}")) + "hello",
-        head(
-            "POST / HTTP/1.1",
-            &format!("Transfer-Encoding: chunked\r\n{close}"),
-        ) + "5\r\nhello\r\n0\r\n\r\n",
+        head("POST / HTTP/1.1", &format!("Transfer-Encoding: chunked\r\n{close}")) + "5\r\nhello\r\n0\r\n\r\n",
     ] {
         let answer = exchange(&rig.config.socket, request.as_bytes()).await;
         assert_eq!(status(&answer), 200, "{request}\n{answer}");
@@ -281,23 +203,11 @@ async fn length_and_chunks_together_smuggle_nothing() {
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let mut rig = Rig::start(|_| {});
-    let request = format!(
-        "{}{}{}",
-        good(""),
-        good("").replace("backup", "nonsense"),
-        good("Connection: close\r\n")
-    );
+    let request = format!("{}{}{}", good(""), good("").replace("backup", "nonsense"), good("Connection: close\r\n"));
     let answer = exchange(&rig.config.socket, request.as_bytes()).await;
-    let statuses: Vec<u16> = answer
-        .split("HTTP/1.1 ")
-        .skip(1)
-        .map(|a| a[..3].parse().unwrap())
-        .collect();
+    let statuses: Vec<u16> = answer.split("HTTP/1.1 ").skip(1).map(|a| a[..3].parse().unwrap()).collect();
     assert_eq!(statuses, [200, 400, 200]);
-    assert_eq!(
-        std::iter::from_fn(|| rig.reports.try_recv().ok()).count(),
-        2
-    );
+    assert_eq!(std::iter::from_fn(|| rig.reports.try_recv().ok()).count(), 2);
     rig.intake.stop().await;
 }
 
@@ -307,10 +217,7 @@ async fn the_http2_preface_is_turned_away() {
     let answer = exchange(&rig.config.socket, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
     let event = timeout(PATIENCE, rig.events.recv()).await.unwrap().unwrap();
-    assert!(
-        matches!(event, Event::ReportRefused { status: 400, .. }),
-        "{event:?}"
-    );
+    assert!(matches!(event, Event::ReportRefused { status: 400, .. }), "{event:?}");
     rig.intake.stop().await;
 }
 
@@ -319,19 +226,13 @@ async fn slow_and_silent_peers_are_ended_at_the_timeout() {
     let mut rig = Rig::start(|_| {});
     let begin = Instant::now();
     let mut slow = JoinSet::new();
-    for (sent, expected) in [
-        ("", Some(408)),
-        ("GET / HT", Some(408)),
-        ("GET / HTTP/1.1\r\nX-Neutron-State: ba", Some(408)),
-    ] {
+    for (sent, expected) in
+        [("", Some(408)), ("GET / HT", Some(408)), ("GET / HTTP/1.1\r\nX-Neutron-State: ba", Some(408))]
+    {
         let socket = rig.config.socket.clone();
         slow.spawn(async move {
             let answer = exchange(&socket, sent.as_bytes()).await;
-            assert_eq!(
-                (!answer.is_empty()).then(|| status(&answer)),
-                expected,
-                "{sent:?}: {answer}"
-            );
+            assert_eq!((!answer.is_empty()).then(|| status(&answer)), expected, "{sent:?}: {answer}");
         });
     }
     let socket = rig.config.socket.clone();
@@ -342,10 +243,7 @@ async fn slow_and_silent_peers_are_ended_at_the_timeout() {
     while let Some(ended) = slow.join_next().await {
         ended.unwrap();
     }
-    assert!(
-        begin.elapsed() >= rig.config.header_timeout,
-        "not before their time"
-    );
+    assert!(begin.elapsed() >= rig.config.header_timeout, "not before their time");
     assert_eq!(rig.refusals(), vec![(408, "too_slow".to_owned()); 4]);
     assert!(rig.reports.try_recv().is_err());
     rig.intake.stop().await;
@@ -374,9 +272,7 @@ async fn a_peer_that_never_reads_its_answers_is_ended() {
     let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
     let request = good("");
     // Writes until both directions are full, and then until the server hangs up.
-    let ended = timeout(PATIENCE, async {
-        while stream.write_all(request.as_bytes()).await.is_ok() {}
-    });
+    let ended = timeout(PATIENCE, async { while stream.write_all(request.as_bytes()).await.is_ok() {} });
     ended.await.expect("the server hangs up");
     assert_eq!(rig.refusals(), [(408, "too_slow".to_owned())]);
     rig.intake.stop().await;
@@ -393,19 +289,13 @@ async fn four_hundred_at_once_lose_nothing() {
     let mut clients = JoinSet::new();
     for mut stream in streams {
         clients.spawn(async move {
-            stream
-                .write_all(good("Connection: close\r\n").as_bytes())
-                .await
-                .unwrap();
+            stream.write_all(good("Connection: close\r\n").as_bytes()).await.unwrap();
             status(&read_to_end(&mut stream).await)
         });
     }
     let statuses = clients.join_all().await;
     assert_eq!(statuses, vec![200; 400]);
-    assert_eq!(
-        std::iter::from_fn(|| rig.reports.try_recv().ok()).count(),
-        400
-    );
+    assert_eq!(std::iter::from_fn(|| rig.reports.try_recv().ok()).count(), 400);
     rig.intake.stop().await;
 }
 
@@ -439,11 +329,7 @@ async fn a_full_queue_is_503_and_passes() {
     for _ in 0..3 {
         stream.write_all(good("").as_bytes()).await.unwrap();
         let answer = read_answer(&mut stream).await;
-        assert_eq!(
-            answer.contains("retry-after: 1\r\n"),
-            status(&answer) == 503,
-            "{answer}"
-        );
+        assert_eq!(answer.contains("retry-after: 1\r\n"), status(&answer) == 503, "{answer}");
         statuses.push(status(&answer));
     }
     assert_eq!(statuses, [200, 200, 503]);
@@ -474,10 +360,7 @@ async fn over_the_rate_it_is_429_until_the_reload_allows_more() {
     let answer = read_answer(&mut stream).await;
     assert_eq!(status(&answer), 401);
     assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
-    stream
-        .write_all(good("Authorization: Bearer secret\r\n").as_bytes())
-        .await
-        .unwrap();
+    stream.write_all(good("Authorization: Bearer secret\r\n").as_bytes()).await.unwrap();
     assert_eq!(status(&read_answer(&mut stream).await), 200);
     rig.intake.stop().await;
 }
@@ -500,14 +383,8 @@ async fn the_stop_answers_what_is_under_way_and_removes_the_socket_only() {
     assert_eq!(status(&answer), 503, "{answer}");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
     assert_eq!(read_to_end(&mut silent).await, "");
-    timeout(STOP_LIMIT * 2, stopping)
-        .await
-        .expect("bounded")
-        .unwrap();
-    let left: Vec<_> = std::fs::read_dir(rig.folder.path())
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+    timeout(STOP_LIMIT * 2, stopping).await.expect("bounded").unwrap();
+    let left: Vec<_> = std::fs::read_dir(rig.folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(left, [neighbour]);
 }
 
@@ -533,10 +410,7 @@ async fn a_second_intake_leaves_the_first_one_alone() {
     let (sender, _reports) = mpsc::channel(1);
     let (events, _received) = testing::events();
     let second = testing::start(&rig.config, sender, events, &mut Registry::default());
-    assert!(matches!(
-        second,
-        Err(IntakeError::Socket(PathsError::Live(_)))
-    ));
+    assert!(matches!(second, Err(IntakeError::Socket(PathsError::Live(_)))));
     let answer = exchange(&rig.config.socket, good("Connection: close\r\n").as_bytes()).await;
     assert_eq!(status(&answer), 200);
     rig.intake.stop().await;
@@ -547,14 +421,7 @@ async fn a_second_intake_leaves_the_first_one_alone() {
 async fn the_load_client_counts_what_the_agent_counts() {
     let mut rig = Rig::start(|_| {});
     for keep in [true, false] {
-        let load = bench::load(
-            &rig.config.socket,
-            router(),
-            4,
-            Duration::from_millis(100),
-            keep,
-        )
-        .await;
+        let load = bench::load(&rig.config.socket, router(), 4, Duration::from_millis(100), keep).await;
         assert!(load.taken > 0, "{load:?}");
         assert_eq!((load.refused, load.lost), (0, 0), "{load:?}");
     }
@@ -597,17 +464,10 @@ async fn privileged_another_user_needs_to_be_allowed() {
     );
     for (uid, expected) in [(4001, "HTTP/1.1 200 OK"), (4002, "HTTP/1.1 403 Forbidden")] {
         let output = as_user(uid, &rig.config.socket, &code).output().unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            expected,
-            "uid {uid}"
-        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "uid {uid}");
     }
     let report = rig.reports.recv().await.unwrap();
-    assert!(matches!(
-        report.reporter,
-        Reporter::Socket { uid: 4001, .. }
-    ));
+    assert!(matches!(report.reporter, Reporter::Socket { uid: 4001, .. }));
     assert_eq!(rig.refusals(), [(403, "peer_not_allowed".to_owned())]);
     rig.intake.stop().await;
 }
@@ -624,14 +484,9 @@ async fn privileged_a_user_that_holds_all_it_can_delays_no_other() {
     });
     open_folder(&rig);
     let hog = "held=[dial() for _ in range(60)]\nprint('held', flush=True)\nsys.stdin.read()\n";
-    let mut hog = as_user(4001, &rig.config.socket, hog)
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut hog = as_user(4001, &rig.config.socket, hog).stdin(std::process::Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(hog.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(hog.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "held\n");
 
     let begin = Instant::now();
@@ -639,11 +494,7 @@ async fn privileged_a_user_that_holds_all_it_can_delays_no_other() {
         let answer = exchange(&rig.config.socket, good("Connection: close\r\n").as_bytes()).await;
         assert_eq!(status(&answer), 200, "{answer}");
     }
-    assert!(
-        begin.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     drop(hog.stdin.take());
     hog.wait().unwrap();
     rig.intake.stop().await;

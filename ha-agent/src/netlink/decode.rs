@@ -7,9 +7,7 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{DecodeError, NetlinkBuffer, NlasIterator, Parseable};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeader, AddressMessage,
-};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeader, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkHeader, LinkMessage};
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
@@ -38,9 +36,7 @@ impl IfName {
     /// longer than 15 bytes, `.`, `..`, or with a slash, a colon, a blank or a NUL in it.
     pub fn new(name: &str) -> Option<Self> {
         let bytes = name.as_bytes();
-        let odd = |byte: &u8| {
-            matches!(byte, b'/' | b':' | 0) || byte.is_ascii_whitespace() || *byte == 0x0b
-        };
+        let odd = |byte: &u8| matches!(byte, b'/' | b':' | 0) || byte.is_ascii_whitespace() || *byte == 0x0b;
         if matches!(bytes, [] | b"." | b"..") || bytes.len() > 15 || bytes.iter().any(odd) {
             return None;
         }
@@ -153,29 +149,20 @@ pub fn message(bytes: &[u8]) -> Result<Option<Message>, DecodeError> {
         RTM_NEWLINK => link(payload)?,
         RTM_DELLINK => {
             let header = LinkHeader::parse(payload)?;
-            is_device(&header).then_some(Message::LinkGone {
-                ifindex: header.index,
-            })
+            is_device(&header).then_some(Message::LinkGone { ifindex: header.index })
         }
-        RTM_NEWNSID => {
-            nsid(&NsidMessage::parse(payload)?).map(|nsid| Message::NamespaceNamed { nsid })
-        }
-        RTM_DELNSID => {
-            nsid(&NsidMessage::parse(payload)?).map(|nsid| Message::NamespaceGone { nsid })
-        }
+        RTM_NEWNSID => nsid(&NsidMessage::parse(payload)?).map(|nsid| Message::NamespaceNamed { nsid }),
+        RTM_DELNSID => nsid(&NsidMessage::parse(payload)?).map(|nsid| Message::NamespaceGone { nsid }),
         _ => None,
     })
 }
 
 /// The nsid of a message; none when it is not assigned.
 pub(super) fn nsid(message: &NsidMessage) -> Option<i32> {
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NsidAttribute::Id(id) if *id >= 0 => Some(*id),
-            _ => None,
-        })
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NsidAttribute::Id(id) if *id >= 0 => Some(*id),
+        _ => None,
+    })
 }
 
 /// Up, running and with carrier. keepalived judges by the first two; the third is lost at once with
@@ -186,13 +173,10 @@ pub(super) fn link_up(flags: LinkFlags) -> bool {
 
 /// A link from a request's answer.
 pub(super) fn link_of(message: &LinkMessage) -> Option<(u32, IfName, bool)> {
-    let name = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => IfName::from_attribute(name.as_bytes()),
-            _ => None,
-        })?;
+    let name = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => IfName::from_attribute(name.as_bytes()),
+        _ => None,
+    })?;
     Some((message.header.index, name, link_up(message.header.flags)))
 }
 
@@ -214,10 +198,7 @@ fn address(payload: &[u8]) -> Result<Address, DecodeError> {
         .ok_or_else(|| DecodeError::from("an address message without an address".to_owned()))
 }
 
-fn build_address(
-    header: &AddressHeader,
-    attributes: impl Iterator<Item = AddressAttribute>,
-) -> Option<Address> {
+fn build_address(header: &AddressHeader, attributes: impl Iterator<Item = AddressAttribute>) -> Option<Address> {
     // `IFA_FLAGS` carries all 32 flags, the header the first eight.
     let mut flags = AddressFlags::from_bits_retain(u32::from(header.flags.bits()));
     let (mut local, mut other) = (None, None);
@@ -250,16 +231,10 @@ fn link(payload: &[u8]) -> Result<Option<Message>, DecodeError> {
         if attribute.kind() == IFLA_IFNAME
             && let Some(name) = IfName::from_attribute(attribute.value())
         {
-            return Ok(Some(Message::Link {
-                ifindex: header.index,
-                name,
-                up: link_up(header.flags),
-            }));
+            return Ok(Some(Message::Link { ifindex: header.index, name, up: link_up(header.flags) }));
         }
     }
-    Err(DecodeError::from(
-        "a link message without a name".to_owned(),
-    ))
+    Err(DecodeError::from("a link message without a name".to_owned()))
 }
 
 /// The link group also carries what a bridge says of its ports (`AF_BRIDGE`): a port that leaves its

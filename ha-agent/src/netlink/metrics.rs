@@ -34,26 +34,14 @@ impl Metrics {
             "Times the kernel had to drop notifications, which leads to a dump of every namespace",
             new.overruns.clone(),
         );
-        registry.register(
-            "netlink_dumps",
-            "Address tables read as a whole",
-            new.dumps.clone(),
-        );
+        registry.register("netlink_dumps", "Address tables read as a whole", new.dumps.clone());
         registry.register(
             "netlink_request_failures",
             "Requests to the kernel that failed and were repeated",
             new.failures.clone(),
         );
-        registry.register(
-            "netlink_namespaces",
-            "Network namespaces watched now",
-            new.namespaces.clone(),
-        );
-        registry.register(
-            "netlink_namespaces_missing",
-            "Network namespaces waited for",
-            new.missing.clone(),
-        );
+        registry.register("netlink_namespaces", "Network namespaces watched now", new.namespaces.clone());
+        registry.register("netlink_namespaces_missing", "Network namespaces waited for", new.missing.clone());
         new
     }
 }

@@ -114,9 +114,7 @@ pub enum NetlinkEvent {
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// A socket or inotify is refused.
-    #[error(
-        "cannot open the {what}: {source}; the agent needs CAP_NET_ADMIN and CAP_NET_BROADCAST"
-    )]
+    #[error("cannot open the {what}: {source}; the agent needs CAP_NET_ADMIN and CAP_NET_BROADCAST")]
     Open {
         /// Which one.
         what: &'static str,
@@ -124,9 +122,7 @@ pub enum NetlinkError {
         source: io::Error,
     },
     /// An interface name that Linux does not allow.
-    #[error(
-        "{name:?} cannot be the name of an interface: give 1 to 15 bytes without blank, slash or colon"
-    )]
+    #[error("{name:?} cannot be the name of an interface: give 1 to 15 bytes without blank, slash or colon")]
     InterfaceName {
         /// As given.
         name: String,
@@ -198,9 +194,7 @@ impl Netlink {
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<(Self, JoinHandle<()>), NetlinkError> {
-        let tuning = Tuning {
-            receive_buffer: socket::RECEIVE_BUFFER,
-        };
+        let tuning = Tuning { receive_buffer: socket::RECEIVE_BUFFER };
         Self::start_tuned(events, registry, stop, tuning)
     }
 
@@ -226,11 +220,7 @@ impl Netlink {
     ///
     /// # Errors
     /// When a name or the path cannot exist, or the task has ended.
-    #[expect(
-        clippy::unused_async,
-        reason = "callers await it, so that it may become a round trip"
-    )]
-    pub async fn watch(&self, watch: Watch) -> Result<(), NetlinkError> {
+    pub fn watch(&self, watch: Watch) -> Result<(), NetlinkError> {
         for name in [&watch.interface, &watch.vip_interface] {
             if decode::IfName::new(name).is_none() {
                 return Err(NetlinkError::InterfaceName { name: name.clone() });
@@ -245,21 +235,14 @@ impl Netlink {
             return Err(NetlinkError::Stopped);
         }
         self.orders.give(watch.router, |before| Order::Watch {
-            anew: matches!(
-                before,
-                Some(Order::Unwatch | Order::Watch { anew: true, .. })
-            ),
+            anew: matches!(before, Some(Order::Unwatch | Order::Watch { anew: true, .. })),
             watch,
         });
         Ok(())
     }
 
     /// No longer watches a router.
-    #[expect(
-        clippy::unused_async,
-        reason = "callers await it, so that it may become a round trip"
-    )]
-    pub async fn unwatch(&self, router: RouterId) {
+    pub fn unwatch(&self, router: RouterId) {
         self.orders.give(router, |_| Order::Unwatch);
     }
 }

@@ -89,12 +89,7 @@ impl Namespace {
             return;
         }
         self.unwatch(interest.router);
-        self.watches.push(Watched {
-            interest,
-            told: Told::Nothing,
-            covered: false,
-            asked: false,
-        });
+        self.watches.push(Watched { interest, told: Told::Nothing, covered: false, asked: false });
     }
 
     /// Forgets a router and what only it needed.
@@ -102,12 +97,9 @@ impl Namespace {
         self.watches.retain(|w| w.interest.router != router);
         let watches = &self.watches;
         self.links.retain(|link| {
-            watches
-                .iter()
-                .any(|w| w.interest.interface == link.name || w.interest.vip_interface == link.name)
+            watches.iter().any(|w| w.interest.interface == link.name || w.interest.vip_interface == link.name)
         });
-        self.addresses
-            .retain(|a| watches.iter().any(|w| w.interest.vip == a.local));
+        self.addresses.retain(|a| watches.iter().any(|w| w.interest.vip == a.local));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -126,8 +118,7 @@ impl Namespace {
         for watched in &mut self.watches {
             watched.asked = true;
             let interest = &watched.interest;
-            want.names
-                .extend([interest.interface, interest.vip_interface]);
+            want.names.extend([interest.interface, interest.vip_interface]);
             want.vips.push(interest.vip);
         }
         want.names.sort_unstable();
@@ -196,18 +187,11 @@ impl Namespace {
             Message::LinkGone { ifindex } => (ifindex, None),
             Message::NamespaceNamed { .. } | Message::NamespaceGone { .. } => return true,
         };
-        let before = self
-            .links
-            .iter()
-            .find(|l| l.ifindex == ifindex)
-            .map(|l| l.name);
+        let before = self.links.iter().find(|l| l.ifindex == ifindex).map(|l| l.name);
         self.apply(message);
         let concerned = |own: IfName| Some(own) == before || Some(own) == name;
         if before.is_some() || name.is_some() {
-            self.tell(
-                |i| concerned(i.interface) || concerned(i.vip_interface),
-                out,
-            );
+            self.tell(|i| concerned(i.interface) || concerned(i.vip_interface), out);
         }
         true
     }
@@ -250,13 +234,8 @@ impl Namespace {
             Message::AddressGone(address) => self.addresses.retain(|a| !same(a, &address)),
             Message::Link { ifindex, name, up } => {
                 // A link has one name and a name one link; the newer message is right about both.
-                self.links
-                    .retain(|l| l.ifindex != ifindex && l.name != name);
-                if self
-                    .watches
-                    .iter()
-                    .any(|w| w.interest.interface == name || w.interest.vip_interface == name)
-                {
+                self.links.retain(|l| l.ifindex != ifindex && l.name != name);
+                if self.watches.iter().any(|w| w.interest.interface == name || w.interest.vip_interface == name) {
                     self.links.push(LinkState { name, ifindex, up });
                 }
             }
@@ -282,9 +261,7 @@ impl Namespace {
                 None => (Link::Gone, None),
             };
             let held = find(interest.vip_interface).is_some_and(|link| {
-                self.addresses
-                    .iter()
-                    .any(|a| a.ifindex == link.ifindex && a.local == interest.vip && a.usable)
+                self.addresses.iter().any(|a| a.ifindex == link.ifindex && a.local == interest.vip && a.usable)
             });
             let vip = if held { Vip::Present } else { Vip::Absent };
             let (told_vip, told_link) = match watched.told {

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use netlink_packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
+    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
@@ -29,10 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
     #[error("the kernel refused the {what} request: {source}")]
-    Refused {
-        what: &'static str,
-        source: io::Error,
-    },
+    Refused { what: &'static str, source: io::Error },
     #[error("the answer to the {what} request did not come or was not whole; it is asked again")]
     NoAnswer { what: &'static str },
     #[error("the address table changed while it was read; it is read again")]
@@ -70,52 +66,32 @@ impl Requests {
             }
             let mut message = NsidMessage::default();
             message.attributes = vec![NsidAttribute::Id(-1), fd_attribute(netns)];
-            let given = self
-                .ask(
-                    "RTM_NEWNSID",
-                    RouteNetlinkMessage::NewNsId(message),
-                    NLM_F_ACK,
-                )
-                .await;
+            let given = self.ask("RTM_NEWNSID", RouteNetlinkMessage::NewNsId(message), NLM_F_ACK).await;
             match given {
                 Ok(_) => {}
-                Err(RequestError::Refused { source, .. })
-                    if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(RequestError::Refused { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e),
             }
         }
-        self.known_nsid(netns).await?.ok_or(RequestError::NoAnswer {
-            what: "RTM_GETNSID",
-        })
+        self.known_nsid(netns).await?.ok_or(RequestError::NoAnswer { what: "RTM_GETNSID" })
     }
 
     /// As [`Self::nsid`], but gives none.
-    pub(super) async fn known_nsid(
-        &self,
-        netns: BorrowedFd<'_>,
-    ) -> Result<Option<i32>, RequestError> {
+    pub(super) async fn known_nsid(&self, netns: BorrowedFd<'_>) -> Result<Option<i32>, RequestError> {
         let mut message = NsidMessage::default();
         message.attributes = vec![fd_attribute(netns)];
-        let answers = self
-            .ask("RTM_GETNSID", RouteNetlinkMessage::GetNsId(message), 0)
-            .await?;
+        let answers = self.ask("RTM_GETNSID", RouteNetlinkMessage::GetNsId(message), 0).await?;
         answers
             .iter()
             .find_map(|answer| match answer {
                 RouteNetlinkMessage::NewNsId(message) => Some(decode::nsid(message)),
                 _ => None,
             })
-            .ok_or(RequestError::NoAnswer {
-                what: "RTM_GETNSID",
-            })
+            .ok_or(RequestError::NoAnswer { what: "RTM_GETNSID" })
     }
 
     /// The wanted links and addresses of the namespace `target`; none: the agent's own.
-    pub(super) async fn dump(
-        &self,
-        target: Option<i32>,
-        want: &Want,
-    ) -> Result<Dump, RequestError> {
+    pub(super) async fn dump(&self, target: Option<i32>, want: &Want) -> Result<Dump, RequestError> {
         let mut dump = Dump::default();
         for name in &want.names {
             if let Some(link) = self.link(target, *name).await? {
@@ -125,8 +101,7 @@ impl Requests {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let wanted = |vip: &IpAddr| vip.is_ipv6() == (family == AddressFamily::Inet6);
             if want.vips.iter().any(wanted) {
-                self.addresses(target, family, &want.vips, &mut dump.addresses)
-                    .await?;
+                self.addresses(target, family, &want.vips, &mut dump.addresses).await?;
             }
         }
         Ok(dump)
@@ -134,33 +109,20 @@ impl Requests {
 
     /// One link by its name. One request per wanted name, not a dump: an answer that cannot be
     /// decoded is then noticed, and a host with thousands of links is not read for one of them.
-    async fn link(
-        &self,
-        target: Option<i32>,
-        name: IfName,
-    ) -> Result<Option<LinkState>, RequestError> {
+    async fn link(&self, target: Option<i32>, name: IfName) -> Result<Option<LinkState>, RequestError> {
         const WHAT: &str = "RTM_GETLINK";
         let mut message = LinkMessage::default();
-        message.attributes = vec![
-            LinkAttribute::IfName(name.to_text()),
-            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
-        ];
+        message.attributes =
+            vec![LinkAttribute::IfName(name.to_text()), LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
         if let Some(nsid) = target {
             message
                 .attributes
-                .push(LinkAttribute::Other(DefaultNla::new(
-                    IFLA_TARGET_NETNSID,
-                    nsid.to_ne_bytes().to_vec(),
-                )));
+                .push(LinkAttribute::Other(DefaultNla::new(IFLA_TARGET_NETNSID, nsid.to_ne_bytes().to_vec())));
         }
-        let answers = self
-            .ask(WHAT, RouteNetlinkMessage::GetLink(message), NLM_F_ACK)
-            .await;
+        let answers = self.ask(WHAT, RouteNetlinkMessage::GetLink(message), NLM_F_ACK).await;
         let answers = match answers {
             Ok(answers) => answers,
-            Err(RequestError::Refused { source, .. })
-                if source.raw_os_error() == Some(libc::ENODEV) =>
-            {
+            Err(RequestError::Refused { source, .. }) if source.raw_os_error() == Some(libc::ENODEV) => {
                 return Ok(None);
             }
             Err(e) => return Err(e),
@@ -177,8 +139,7 @@ impl Requests {
             {
                 return Err(RequestError::NoTarget);
             }
-            let (ifindex, named, up) =
-                decode::link_of(message).ok_or(RequestError::NoAnswer { what: WHAT })?;
+            let (ifindex, named, up) = decode::link_of(message).ok_or(RequestError::NoAnswer { what: WHAT })?;
             // The kernel finds a link by its alternative names too; notifications tell the real one.
             return Ok((named == name).then_some(LinkState { name, ifindex, up }));
         }
@@ -195,19 +156,12 @@ impl Requests {
         let mut message = AddressMessage::default();
         message.header.family = family;
         if let Some(nsid) = target {
-            message
-                .attributes
-                .push(AddressAttribute::TargetNetNsId(nsid));
+            message.attributes.push(AddressAttribute::TargetNetNsId(nsid));
         }
-        let mut answers = self.send(
-            RouteNetlinkMessage::GetAddress(message),
-            NLM_F_REQUEST | NLM_F_DUMP,
-        )?;
+        let mut answers = self.send(RouteNetlinkMessage::GetAddress(message), NLM_F_REQUEST | NLM_F_DUMP)?;
         loop {
             let Some(answer) = next(&mut answers, "RTM_GETADDR").await? else {
-                return Err(RequestError::NoAnswer {
-                    what: "RTM_GETADDR",
-                });
+                return Err(RequestError::NoAnswer { what: "RTM_GETADDR" });
             };
             if answer.header.flags & NLM_F_DUMP_INTR != 0 {
                 return Err(RequestError::Interrupted);
@@ -219,13 +173,10 @@ impl Requests {
                     return Err(refused("RTM_GETADDR", error.raw_code()));
                 }
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
-                    let told = message
-                        .attributes
-                        .iter()
-                        .find_map(|attribute| match attribute {
-                            AddressAttribute::TargetNetNsId(nsid) => Some(*nsid),
-                            _ => None,
-                        });
+                    let told = message.attributes.iter().find_map(|attribute| match attribute {
+                        AddressAttribute::TargetNetNsId(nsid) => Some(*nsid),
+                        _ => None,
+                    });
                     if told != target {
                         return Err(RequestError::NoTarget);
                     }
@@ -265,15 +216,10 @@ impl Requests {
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
-    ) -> Result<impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin + use<>, RequestError>
-    {
+    ) -> Result<impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin + use<>, RequestError> {
         let mut message = NetlinkMessage::from(message);
         message.header.flags = flags;
-        let stream = self
-            .handle
-            .clone()
-            .request(message)
-            .map_err(|_| RequestError::Lost)?;
+        let stream = self.handle.clone().request(message).map_err(|_| RequestError::Lost)?;
         Ok(Box::pin(stream))
     }
 }
@@ -285,16 +231,11 @@ async fn next<S>(
 where
     S: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin,
 {
-    tokio::time::timeout(PATIENCE, answers.next())
-        .await
-        .map_err(|_| RequestError::NoAnswer { what })
+    tokio::time::timeout(PATIENCE, answers.next()).await.map_err(|_| RequestError::NoAnswer { what })
 }
 
 fn refused(what: &'static str, code: i32) -> RequestError {
-    RequestError::Refused {
-        what,
-        source: io::Error::from_raw_os_error(code.saturating_abs()),
-    }
+    RequestError::Refused { what, source: io::Error::from_raw_os_error(code.saturating_abs()) }
 }
 
 fn is_target(attribute: &DefaultNla, nsid: i32) -> bool {

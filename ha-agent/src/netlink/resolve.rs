@@ -40,24 +40,16 @@ pub(super) async fn resolve(requests: &Requests, netns: &Netns) -> Result<Bound,
     let (own, own_inode) = open(Path::new(OWN))?;
     drop(own);
     let Netns::Path(path) = netns else {
-        return Ok(Bound {
-            nsid: None,
-            inode: own_inode,
-        });
+        return Ok(Bound { nsid: None, inode: own_inode });
     };
     let (file, inode) = open(path)?;
     if inode == own_inode {
         return Ok(Bound { nsid: None, inode });
     }
     match requests.nsid(file.as_fd()).await {
-        Ok(nsid) => Ok(Bound {
-            nsid: Some(nsid),
-            inode,
-        }),
+        Ok(nsid) => Ok(Bound { nsid: Some(nsid), inode }),
         // A namespace file of another kind.
-        Err(RequestError::Refused { source, .. })
-            if source.raw_os_error() == Some(libc::EINVAL) =>
-        {
+        Err(RequestError::Refused { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
             Err(ResolveError::NotYet)
         }
         Err(e) => Err(e.into()),
@@ -82,8 +74,6 @@ fn open(path: &Path) -> Result<(OwnedFd, u64), ResolveError> {
     if u64::try_from(system.f_type) != Ok(NSFS_MAGIC) {
         return Err(ResolveError::NotYet);
     }
-    let inode = rustix::fs::fstat(&file)
-        .map_err(|e| ResolveError::Open(e.into()))?
-        .st_ino;
+    let inode = rustix::fs::fstat(&file).map_err(|e| ResolveError::Open(e.into()))?.st_ino;
     Ok((file, inode))
 }

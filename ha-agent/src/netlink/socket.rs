@@ -48,30 +48,18 @@ impl Listener {
         // Before the groups: otherwise the first notifications of other namespaces are not meant
         // for this socket.
         socket.set_listen_all_namespaces(true)?;
-        let groups = [
-            MulticastGroup::Link,
-            MulticastGroup::Ipv4Ifaddr,
-            MulticastGroup::Ipv6Ifaddr,
-            MulticastGroup::Nsid,
-        ];
-        let mask = groups
-            .into_iter()
-            .fold(0, |mask, group| mask | 1 << (group as u32 - 1));
+        let groups =
+            [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr, MulticastGroup::Nsid];
+        let mask = groups.into_iter().fold(0, |mask, group| mask | 1 << (group as u32 - 1));
         socket.bind(&SocketAddr::new(0, mask))?;
         // SAFETY: the socket owns its descriptor, keeps it open until it is dropped, never swaps it.
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-        Ok(Self {
-            fd: registered?,
-            buffer: vec![0; DATAGRAM].into_boxed_slice(),
-        })
+        Ok(Self { fd: registered?, buffer: vec![0; DATAGRAM].into_boxed_slice() })
     }
 
     /// Waits until something can be received.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        self.fd
-            .readable()
-            .await
-            .map(|mut ready| ready.retain_ready())
+        self.fd.readable().await.map(|mut ready| ready.retain_ready())
     }
 
     /// Receives one datagram, without waiting.
@@ -79,9 +67,7 @@ impl Listener {
     /// `io::Result::Err` means that the socket is of no more use.
     pub(super) fn receive(&mut self) -> io::Result<Received> {
         let buffer = &mut self.buffer;
-        let result = self.fd.try_io(Interest::READABLE, |socket| {
-            receive(socket.as_raw_fd(), buffer)
-        });
+        let result = self.fd.try_io(Interest::READABLE, |socket| receive(socket.as_raw_fd(), buffer));
         settle(result)
     }
 
@@ -113,10 +99,7 @@ fn settle(result: io::Result<Received>) -> io::Result<Received> {
 
 fn receive(fd: i32, buffer: &mut [u8]) -> io::Result<Received> {
     loop {
-        let mut part = libc::iovec {
-            iov_base: buffer.as_mut_ptr().cast(),
-            iov_len: buffer.len(),
-        };
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         // Aligned as `struct cmsghdr` must be; two control messages of an int would fit.
         let mut control = [0u64; 8];
         // SAFETY: an all-zero `sockaddr_nl` is a valid one.
@@ -147,11 +130,7 @@ fn receive(fd: i32, buffer: &mut [u8]) -> io::Result<Received> {
         if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
             return Ok(Received::Overrun);
         }
-        return Ok(Received::Datagram {
-            length,
-            nsid: nsid_of(&header),
-            at,
-        });
+        return Ok(Received::Datagram { length, nsid: nsid_of(&header), at });
     }
 }
 

@@ -17,10 +17,7 @@ impl Lab {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self {
-            prefix: format!("ha-nl-{}-{n}", std::process::id()),
-            names: Vec::new(),
-        }
+        Self { prefix: format!("ha-nl-{}-{n}", std::process::id()), names: Vec::new() }
     }
 
     /// The full name of a namespace of this test, to be removed at the end.
@@ -41,9 +38,7 @@ impl Lab {
     /// A namespace with a veth `ha-0`, whose other end `peer` is in a second namespace; both up.
     fn pair(&mut self, short: &str) -> (String, String) {
         let (a, b) = (self.add(short), self.add(&format!("{short}-peer")));
-        ip(&format!(
-            "-n {a} link add ha-0 type veth peer name peer netns {b}"
-        ));
+        ip(&format!("-n {a} link add ha-0 type veth peer name peer netns {b}"));
         ip(&format!("-n {b} link set peer up"));
         ip(&format!("-n {a} link set ha-0 up"));
         (a, b)
@@ -53,19 +48,13 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         for name in &self.names {
-            let _ = Command::new("ip")
-                .args(["netns", "del", name])
-                .stderr(Stdio::null())
-                .status();
+            let _ = Command::new("ip").args(["netns", "del", name]).stderr(Stdio::null()).status();
         }
     }
 }
 
 fn ip(arguments: &str) {
-    let status = Command::new("ip")
-        .args(arguments.split_whitespace())
-        .status()
-        .expect("iproute2 is installed");
+    let status = Command::new("ip").args(arguments.split_whitespace()).status().expect("iproute2 is installed");
     assert!(status.success(), "ip {arguments}");
 }
 
@@ -75,11 +64,7 @@ fn ip_batch(netns: Option<&str>, lines: &str) {
     if let Some(netns) = netns {
         command.args(["-n", netns]);
     }
-    let mut child = command
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("iproute2 is installed");
+    let mut child = command.args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("iproute2 is installed");
     let mut input = child.stdin.take().expect("piped");
     input.write_all(lines.as_bytes()).expect("it reads");
     drop(input);
@@ -102,15 +87,9 @@ impl Agent {
         let (sender, events) = mpsc::channel(channel);
         let stop = CancellationToken::new();
         let tuning = Tuning { receive_buffer };
-        let (netlink, task) =
-            Netlink::start_tuned(sender, &mut Registry::default(), stop.clone(), tuning)
-                .expect("root may open the sockets");
-        Self {
-            netlink,
-            events,
-            stop,
-            task,
-        }
+        let (netlink, task) = Netlink::start_tuned(sender, &mut Registry::default(), stop.clone(), tuning)
+            .expect("root may open the sockets");
+        Self { netlink, events, stop, task }
     }
 
     async fn next(&mut self) -> NetlinkEvent {
@@ -133,7 +112,7 @@ impl Agent {
 
     /// Watches and takes the first state.
     async fn watched(&mut self, watch: Watch) -> (Vip, Link, Option<u32>) {
-        self.netlink.watch(watch).await.expect("valid");
+        self.netlink.watch(watch).expect("valid");
         assert_eq!(self.told().await, Told::Found);
         let Told::Link(link, ifindex) = self.told().await else {
             panic!("the link comes first");
@@ -146,11 +125,8 @@ impl Agent {
 
     async fn end(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(5), self.task)
-            .await
-            .expect("it stops")
-            .expect("it did not panic");
-        let after = self.netlink.watch(watch(9, Netns::Own)).await;
+        tokio::time::timeout(Duration::from_secs(5), self.task).await.expect("it stops").expect("it did not panic");
+        let after = self.netlink.watch(watch(9, Netns::Own));
         assert!(matches!(after, Err(NetlinkError::Stopped)));
     }
 }
@@ -203,14 +179,11 @@ const VIP: &str = "169.254.0.1/24";
 #[ignore = "needs root"]
 async fn privileged_what_cannot_exist_is_refused_at_once() {
     let agent = Agent::start();
-    let bad_name = Watch {
-        vip_interface: "sixteen-letters-".to_owned(),
-        ..watch(1, Netns::Own)
-    };
-    let refused = agent.netlink.watch(bad_name).await;
+    let bad_name = Watch { vip_interface: "sixteen-letters-".to_owned(), ..watch(1, Netns::Own) };
+    let refused = agent.netlink.watch(bad_name);
     assert!(matches!(refused, Err(NetlinkError::InterfaceName { .. })));
     let bad_path = watch(1, Netns::Path("qrouter-1".into()));
-    let refused = agent.netlink.watch(bad_path).await;
+    let refused = agent.netlink.watch(bad_path);
     assert!(matches!(refused, Err(NetlinkError::NetnsPath { .. })));
     agent.end().await;
 }
@@ -292,17 +265,8 @@ async fn privileged_links_go_down_lose_carrier_and_are_recreated() {
     if gone[0] != Told::Link(Link::Down, first) {
         gone.rotate_left(1);
     }
-    assert_eq!(
-        gone,
-        [
-            Told::Link(Link::Down, first),
-            Told::Vip(Vip::Absent),
-            Told::Link(Link::Gone, None)
-        ]
-    );
-    ip(&format!(
-        "-n {a} link add ha-0 type veth peer name peer netns {b}"
-    ));
+    assert_eq!(gone, [Told::Link(Link::Down, first), Told::Vip(Vip::Absent), Told::Link(Link::Gone, None)]);
+    ip(&format!("-n {a} link add ha-0 type veth peer name peer netns {b}"));
     let Told::Link(Link::Down, Some(second)) = agent.told().await else {
         panic!("a new device is down");
     };
@@ -320,11 +284,7 @@ async fn privileged_a_bridge_and_its_port() {
     ip(&format!("-n {a} link add br0 type bridge"));
     ip(&format!("-n {a} link set br0 up"));
     let mut agent = Agent::start();
-    let on_bridge = Watch {
-        interface: "br0".to_owned(),
-        vip_interface: "br0".to_owned(),
-        ..watch(1, named(&a))
-    };
+    let on_bridge = Watch { interface: "br0".to_owned(), vip_interface: "br0".to_owned(), ..watch(1, named(&a)) };
     let (_, link, bridge) = agent.watched(on_bridge).await;
     assert_eq!(link, Link::Down, "without a port there is no carrier");
     ip(&format!("-n {a} link set ha-0 master br0"));
@@ -345,15 +305,10 @@ async fn privileged_with_use_vmac_the_vip_is_on_the_macvlan() {
     let mut lab = Lab::new();
     let (a, _b) = lab.pair("a");
     let mut agent = Agent::start();
-    let vmac = Watch {
-        vip_interface: "vrrp.7".to_owned(),
-        ..watch(1, named(&a))
-    };
+    let vmac = Watch { vip_interface: "vrrp.7".to_owned(), ..watch(1, named(&a)) };
     let (vip, link, _) = agent.watched(vmac).await;
     assert_eq!((vip, link), (Vip::Absent, Link::Up));
-    ip(&format!(
-        "-n {a} link add vrrp.7 link ha-0 type macvlan mode private"
-    ));
+    ip(&format!("-n {a} link add vrrp.7 link ha-0 type macvlan mode private"));
     ip(&format!("-n {a} link set vrrp.7 up"));
     ip(&format!("-n {a} addr add {VIP} dev vrrp.7"));
     agent.expect([Told::Vip(Vip::Present)]).await;
@@ -368,11 +323,7 @@ async fn privileged_an_ipv6_vip_and_one_that_is_a_duplicate() {
     let mut lab = Lab::new();
     let (a, b) = lab.pair("a");
     let mut agent = Agent::start();
-    let v6 = Watch {
-        vip: "2001:db8::7".parse().expect("an address"),
-        prefix: 64,
-        ..watch(1, named(&a))
-    };
+    let v6 = Watch { vip: "2001:db8::7".parse().expect("an address"), prefix: 64, ..watch(1, named(&a)) };
     agent.watched(v6).await;
     ip(&format!("-n {a} addr add 2001:db8::7/64 dev ha-0 nodad"));
     agent.expect([Told::Vip(Vip::Present)]).await;
@@ -381,9 +332,7 @@ async fn privileged_an_ipv6_vip_and_one_that_is_a_duplicate() {
     ip(&format!("-n {b} addr add 2001:db8::7/64 dev peer nodad"));
     ip(&format!("-n {a} addr add 2001:db8::7/64 dev ha-0"));
     // Tentative; then the peer defends it.
-    agent
-        .expect([Told::Vip(Vip::Present), Told::Vip(Vip::Absent)])
-        .await;
+    agent.expect([Told::Vip(Vip::Present), Told::Vip(Vip::Absent)]).await;
     agent.end().await;
 }
 
@@ -393,24 +342,12 @@ async fn privileged_a_namespace_is_waited_for_let_go_and_found_again() {
     let mut lab = Lab::new();
     let (a, b) = (lab.name("a"), lab.add("b"));
     let mut agent = Agent::start();
-    agent
-        .netlink
-        .watch(watch(1, named(&a)))
-        .await
-        .expect("valid");
+    agent.netlink.watch(watch(1, named(&a))).expect("valid");
     agent.expect([Told::Missing]).await;
     for _ in 0..2 {
         ip(&format!("netns add {a}"));
-        agent
-            .expect([
-                Told::Found,
-                Told::Link(Link::Gone, None),
-                Told::Vip(Vip::Absent),
-            ])
-            .await;
-        ip(&format!(
-            "-n {a} link add ha-0 type veth peer name peer netns {b}"
-        ));
+        agent.expect([Told::Found, Told::Link(Link::Gone, None), Told::Vip(Vip::Absent)]).await;
+        ip(&format!("-n {a} link add ha-0 type veth peer name peer netns {b}"));
         let Told::Link(Link::Down, Some(_)) = agent.told().await else {
             panic!("the device was made");
         };
@@ -418,11 +355,7 @@ async fn privileged_a_namespace_is_waited_for_let_go_and_found_again() {
         agent.expect([Told::Vip(Vip::Present)]).await;
         // The peer's end is seen by a second agent: only if nothing pins the namespace, it goes.
         let mut witness = Agent::start();
-        let peer = Watch {
-            interface: "peer".to_owned(),
-            vip_interface: "peer".to_owned(),
-            ..watch(2, named(&b))
-        };
+        let peer = Watch { interface: "peer".to_owned(), vip_interface: "peer".to_owned(), ..watch(2, named(&b)) };
         let (_, link, _) = witness.watched(peer).await;
         assert_eq!(link, Link::Down);
         ip(&format!("netns del {a}"));
@@ -453,14 +386,7 @@ async fn privileged_the_same_name_at_once_again_is_a_new_namespace() {
     }
     assert!(seen.contains(&Told::Missing), "{seen:?}");
     let end = &seen[seen.len() - 3..];
-    assert_eq!(
-        end,
-        [
-            Told::Found,
-            Told::Link(Link::Gone, None),
-            Told::Vip(Vip::Absent)
-        ]
-    );
+    assert_eq!(end, [Told::Found, Told::Link(Link::Gone, None), Told::Vip(Vip::Absent)]);
     agent.end().await;
 }
 
@@ -468,10 +394,7 @@ async fn privileged_the_same_name_at_once_again_is_a_new_namespace() {
 #[ignore = "needs root"]
 async fn privileged_the_own_namespace_also_by_its_path() {
     let mut agent = Agent::start();
-    for (n, netns) in [
-        (1, Netns::Own),
-        (2, Netns::Path("/proc/self/ns/net".into())),
-    ] {
+    for (n, netns) in [(1, Netns::Own), (2, Netns::Path("/proc/self/ns/net".into()))] {
         let lo = Watch {
             interface: "lo".to_owned(),
             vip: "127.0.0.1".parse().expect("an address"),
@@ -494,22 +417,14 @@ async fn privileged_watching_again_replacing_and_forgetting() {
     let mut agent = Agent::start();
     agent.watched(watch(1, named(&a))).await;
     // The same again tells nothing; another router there is told for itself only.
-    agent
-        .netlink
-        .watch(watch(1, named(&a)))
-        .await
-        .expect("valid");
+    agent.netlink.watch(watch(1, named(&a))).expect("valid");
     let (vip, ..) = agent.watched(watch(2, named(&a))).await;
     assert_eq!(vip, Vip::Present);
     // Moved to another namespace.
-    let moved = Watch {
-        interface: "peer".to_owned(),
-        vip_interface: "peer".to_owned(),
-        ..watch(2, named(&b))
-    };
+    let moved = Watch { interface: "peer".to_owned(), vip_interface: "peer".to_owned(), ..watch(2, named(&b)) };
     let (vip, link, _) = agent.watched(moved).await;
     assert_eq!((vip, link), (Vip::Absent, Link::Up));
-    agent.netlink.unwatch(router(1)).await;
+    agent.netlink.unwatch(router(1));
     let (vip, ..) = agent.watched(watch(1, named(&a))).await;
     assert_eq!(vip, Vip::Present, "told anew");
     agent.end().await;
@@ -521,9 +436,7 @@ async fn privileged_two_hundred_namespaces_at_once() {
     const COUNT: u128 = 200;
     let mut lab = Lab::new();
     let names: Vec<String> = (0..COUNT).map(|n| lab.name(&n.to_string())).collect();
-    let lines = |format: &dyn Fn(&str) -> String| -> String {
-        names.iter().map(|name| format(name) + "\n").collect()
-    };
+    let lines = |format: &dyn Fn(&str) -> String| -> String { names.iter().map(|name| format(name) + "\n").collect() };
     ip_batch(None, &lines(&|name| format!("netns add {name}")));
     let mut agent = Agent::start();
     let loopback = |n: u128, name: &str| Watch {
@@ -532,15 +445,11 @@ async fn privileged_two_hundred_namespaces_at_once() {
         ..watch(n, named(name))
     };
     for (n, name) in (0..).zip(&names) {
-        agent.netlink.watch(loopback(n, name)).await.expect("valid");
+        agent.netlink.watch(loopback(n, name)).expect("valid");
     }
     for _ in 0..COUNT * 3 {
         let told = agent.told().await;
-        let first = [
-            Told::Found,
-            Told::Link(Link::Down, Some(1)),
-            Told::Vip(Vip::Absent),
-        ];
+        let first = [Told::Found, Told::Link(Link::Down, Some(1)), Told::Vip(Vip::Absent)];
         assert!(first.contains(&told), "{told:?}");
     }
     for (verb, expected) in [("add", Vip::Present), ("del", Vip::Absent)] {
@@ -585,23 +494,15 @@ async fn privileged_an_overrun_ends_in_the_right_state() {
     ip_batch(Some(&a), &burst);
     ip(&format!("-n {c} addr add {VIP} dev ha-0"));
     ip(&format!("-n {c} link set ha-0 down"));
-    let mut last = std::collections::HashMap::new();
+    let mut last = HashMap::new();
     let (mut degraded, mut vip_events) = (0, 0);
     loop {
         match agent.next().await {
             NetlinkEvent::Vip { router, vip, .. } => {
                 vip_events += 1;
-                assert_ne!(
-                    last.insert((router, true), Told::Vip(vip)),
-                    Some(Told::Vip(vip))
-                );
+                assert_ne!(last.insert((router, true), Told::Vip(vip)), Some(Told::Vip(vip)));
             }
-            NetlinkEvent::Link {
-                router,
-                link,
-                ifindex,
-                ..
-            } => {
+            NetlinkEvent::Link { router, link, ifindex, .. } => {
                 last.insert((router, false), Told::Link(link, ifindex.map(|_| 0)));
             }
             NetlinkEvent::Degraded { reason } => {
@@ -616,10 +517,7 @@ async fn privileged_an_overrun_ends_in_the_right_state() {
     assert!(vip_events < 600, "nothing was dropped: {vip_events}");
     assert_eq!(last.get(&(router(1), true)), Some(&Told::Vip(Vip::Present)));
     assert_eq!(last.get(&(router(2), true)), Some(&Told::Vip(Vip::Present)));
-    assert_eq!(
-        last.get(&(router(2), false)),
-        Some(&Told::Link(Link::Down, Some(0)))
-    );
+    assert_eq!(last.get(&(router(2), false)), Some(&Told::Link(Link::Down, Some(0))));
     // And it goes on.
     ip(&format!("-n {a} addr del {VIP} dev ha-0"));
     agent.expect([Told::Vip(Vip::Absent)]).await;

@@ -223,18 +223,11 @@ impl Watcher {
     }
 
     fn watch(&mut self, watch: Watch) {
-        let (Some(interface), Some(vip_interface)) = (
-            IfName::new(&watch.interface),
-            IfName::new(&watch.vip_interface),
-        ) else {
+        let (Some(interface), Some(vip_interface)) = (IfName::new(&watch.interface), IfName::new(&watch.vip_interface))
+        else {
             return;
         };
-        let interest = Interest {
-            router: watch.router,
-            interface,
-            vip: watch.vip,
-            vip_interface,
-        };
+        let interest = Interest { router: watch.router, interface, vip: watch.vip, vip_interface };
         let known = self.by_netns.get(&watch.netns).copied();
         let before = self.by_router.get(&watch.router).copied();
         if before.is_some() && before != known {
@@ -315,11 +308,7 @@ impl Watcher {
     /// True when nothing is left.
     fn receive(&mut self, limit: usize, now: bool) -> bool {
         for _ in 0..limit {
-            let received = if now {
-                self.listener.receive_now()
-            } else {
-                self.listener.receive()
-            };
+            let received = if now { self.listener.receive_now() } else { self.listener.receive() };
             match received {
                 Ok(Received::Empty) => return true,
                 Ok(Received::Overrun) => {
@@ -499,15 +488,12 @@ impl Watcher {
                 (Step::Dump, Some(bound)) => {
                     self.metrics.dumps.inc();
                     let want = slot.table.begin_dump();
-                    self.jobs.spawn(async move {
-                        Done::Dumped(id, epoch, requests.dump(bound.nsid, &want).await)
-                    });
+                    self.jobs.spawn(async move { Done::Dumped(id, epoch, requests.dump(bound.nsid, &want).await) });
                 }
                 _ => {
                     let netns = Arc::clone(&slot.netns);
-                    self.jobs.spawn(async move {
-                        Done::Resolved(id, epoch, resolve::resolve(&requests, &netns).await)
-                    });
+                    self.jobs
+                        .spawn(async move { Done::Resolved(id, epoch, resolve::resolve(&requests, &netns).await) });
                 }
             }
         }
@@ -660,9 +646,7 @@ impl Watcher {
     fn overrun(&mut self, reason: &str) {
         if self.recovery.is_none() {
             tracing::warn!(reason, "every network namespace is read again");
-            self.out.push_back(NetlinkEvent::Degraded {
-                reason: reason.to_owned(),
-            });
+            self.out.push_back(NetlinkEvent::Degraded { reason: reason.to_owned() });
         }
         let now = Instant::now();
         let due = self.last_redump.map_or(now, |last| now.max(last + PAUSE));
@@ -717,8 +701,7 @@ impl Watcher {
     }
 
     fn reopen(&mut self) -> bool {
-        let opened = Listener::open(self.tuning.receive_buffer)
-            .and_then(|listener| Ok((listener, Requests::start()?)));
+        let opened = Listener::open(self.tuning.receive_buffer).and_then(|listener| Ok((listener, Requests::start()?)));
         match opened {
             Ok((listener, (requests, connection))) => {
                 self.connection.abort();
@@ -775,19 +758,13 @@ impl Watcher {
                 self.queue.push_back(id);
             }
         }
-        if self
-            .recovery
-            .as_ref()
-            .and_then(|r| r.due)
-            .is_some_and(|at| at <= now)
-        {
+        if self.recovery.as_ref().and_then(|r| r.due).is_some_and(|at| at <= now) {
             self.redump();
         }
         if self.own_due.is_some_and(|at| at <= now) {
             self.own_due = None;
             let requests = self.requests.clone();
-            self.jobs
-                .spawn(async move { Done::Own(resolve::own_nsid(&requests).await) });
+            self.jobs.spawn(async move { Done::Own(resolve::own_nsid(&requests).await) });
         }
     }
 
@@ -799,12 +776,7 @@ impl Watcher {
                 Change::Missing(router) => NetlinkEvent::NetnsMissing { router },
                 Change::Found(router) => NetlinkEvent::NetnsFound { router },
                 Change::Vip(router, vip) => NetlinkEvent::Vip { router, vip, at },
-                Change::Link(router, link, ifindex) => NetlinkEvent::Link {
-                    router,
-                    link,
-                    ifindex,
-                    at,
-                },
+                Change::Link(router, link, ifindex) => NetlinkEvent::Link { router, link, ifindex, at },
             });
         }
     }

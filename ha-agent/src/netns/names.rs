@@ -100,11 +100,7 @@ impl Names {
     /// When the inotify instance cannot be read any more.
     pub async fn next(&mut self) -> io::Result<Vec<(u64, NameChange)>> {
         loop {
-            let event = self
-                .stream
-                .next()
-                .await
-                .ok_or_else(|| io::Error::other("the inotify stream has ended"))??;
+            let event = self.stream.next().await.ok_or_else(|| io::Error::other("the inotify stream has ended"))??;
             let changes = self.take(&event);
             if !changes.is_empty() {
                 return Ok(changes);
@@ -139,10 +135,7 @@ impl Names {
             self.rearm(&mut out);
             return out;
         }
-        let change = if event
-            .mask
-            .intersects(EventMask::CREATE | EventMask::MOVED_TO)
-        {
+        let change = if event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
             NameChange::Appeared
         } else {
             NameChange::Vanished
@@ -162,12 +155,8 @@ impl Names {
 
     /// Tries the folders that are not watched yet.
     fn rearm(&mut self, out: &mut Vec<(u64, NameChange)>) {
-        let waiting: Vec<PathBuf> = self
-            .folders
-            .iter()
-            .filter(|(_, folder)| folder.watch.is_none())
-            .map(|(path, _)| path.clone())
-            .collect();
+        let waiting: Vec<PathBuf> =
+            self.folders.iter().filter(|(_, folder)| folder.watch.is_none()).map(|(path, _)| path.clone()).collect();
         for path in waiting {
             if let Err(e) = self.arm(&path) {
                 tracing::warn!(folder = %path.display(), error = %e,
@@ -187,10 +176,7 @@ impl Names {
         loop {
             match self.watches.add(folder, mask()) {
                 Ok(watch) => {
-                    self.armed
-                        .entry(watch.clone())
-                        .or_default()
-                        .push(folder.to_owned());
+                    self.armed.entry(watch.clone()).or_default().push(folder.to_owned());
                     if let Some(entry) = self.folders.get_mut(folder) {
                         entry.watch = Some(watch);
                     }
@@ -243,9 +229,7 @@ impl Names {
 
 impl std::fmt::Debug for Names {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Names")
-            .field("folders", &self.folders.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Names").field("folders", &self.folders.len()).finish_non_exhaustive()
     }
 }
 

@@ -59,10 +59,7 @@ pub(super) fn attempt(socket: &Path, request: &str, deadline: Instant) -> Attemp
         Ok(bytes) => match parse(&bytes) {
             Some(answer) => Attempt::Answered(answer),
             None if bytes.is_empty() => Attempt::Failed(ErrorKind::UnexpectedEof.into()),
-            None => Attempt::Failed(io::Error::new(
-                ErrorKind::InvalidData,
-                "what answers there does not speak HTTP",
-            )),
+            None => Attempt::Failed(io::Error::new(ErrorKind::InvalidData, "what answers there does not speak HTTP")),
         },
         Err(error) => Attempt::Failed(error),
     }
@@ -88,22 +85,14 @@ fn exchange(socket: &Path, request: &str, deadline: Instant) -> io::Result<Vec<u
             Err(e) => return Err(e),
         }
         if bytes.len() as u64 > MAX_ANSWER {
-            return Err(io::Error::new(
-                ErrorKind::InvalidData,
-                "the answer has no end",
-            ));
+            return Err(io::Error::new(ErrorKind::InvalidData, "the answer has no end"));
         }
     }
 }
 
 /// Connects; with a full backlog the kernel waits as long as the send timeout says.
 fn open(socket: &Path, deadline: Instant) -> io::Result<UnixStream> {
-    let fd = socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&fd, Timeout::Send, Some(left(deadline)?))?;
     connect(&fd, &SocketAddrUnix::new(socket)?)?;
     Ok(fd.into())
@@ -126,13 +115,8 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let status = words.next()?.parse().ok()?;
     let retry_after = lines.find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("retry-after")
-            .then(|| value.trim().parse().ok().map(Duration::from_secs))?
+        name.eq_ignore_ascii_case("retry-after").then(|| value.trim().parse().ok().map(Duration::from_secs))?
     });
     let printable = |c: char| if c.is_control() { ' ' } else { c };
-    Some(Answer {
-        status,
-        retry_after,
-        text: body.trim().chars().take(MAX_TEXT).map(printable).collect(),
-    })
+    Some(Answer { status, retry_after, text: body.trim().chars().take(MAX_TEXT).map(printable).collect() })
 }

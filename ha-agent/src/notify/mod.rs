@@ -112,18 +112,11 @@ pub fn run(socket: &Path, args: Args) -> Result<(), NotifyError> {
             }
             Attempt::Failed(error) if http::may_pass(&error) => (pause, error.to_string()),
             Attempt::Failed(source) => {
-                return Err(NotifyError::Socket {
-                    socket: socket.to_owned(),
-                    source,
-                });
+                return Err(NotifyError::Socket { socket: socket.to_owned(), source });
             }
         };
         if left == 0 || Instant::now() + wait >= deadline {
-            return Err(NotifyError::Unreachable {
-                socket: socket.to_owned(),
-                waited: begin.elapsed(),
-                last,
-            });
+            return Err(NotifyError::Unreachable { socket: socket.to_owned(), waited: begin.elapsed(), last });
         }
         left -= 1;
         std::thread::sleep(wait);
@@ -132,16 +125,11 @@ pub fn run(socket: &Path, args: Args) -> Result<(), NotifyError> {
 }
 
 fn read_token(path: &Path) -> Result<String, NotifyError> {
-    let error = |source| NotifyError::Token {
-        path: path.to_owned(),
-        source,
-    };
+    let error = |source| NotifyError::Token { path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(error)?;
     let token = text.lines().next().unwrap_or_default().trim();
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(error(io::Error::other(
-            "its first line must be the token, in printable ASCII without spaces",
-        )));
+        return Err(error(io::Error::other("its first line must be the token, in printable ASCII without spaces")));
     }
     Ok(token.to_owned())
 }

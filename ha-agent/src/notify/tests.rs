@@ -115,10 +115,7 @@ fn it_gives_up_in_time_and_says_why() {
     let begin = Instant::now();
     let error = run(&socket, short.clone()).unwrap_err();
     assert!(matches!(error, NotifyError::Unreachable { .. }), "{error}");
-    assert!(
-        error.to_string().contains(socket.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(socket.to_str().unwrap()), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(3));
 
     // A full backlog, and then a server that never answers.
@@ -134,25 +131,16 @@ fn it_gives_up_in_time_and_says_why() {
     short.timeout = Duration::from_secs(5);
     let begin = Instant::now();
     run(&folder.path().join("none"), short).unwrap_err();
-    assert!(
-        begin.elapsed() < Duration::from_secs(1),
-        "no retries were asked for"
-    );
+    assert!(begin.elapsed() < Duration::from_secs(1), "no retries were asked for");
 }
 
 #[test]
 fn a_no_is_final_and_printable() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
-    let server = server(
-        &socket,
-        &["HTTP/1.1 404 Not Found\r\n\r\nnot\u{1b}[31m known\n"],
-    );
+    let server = server(&socket, &["HTTP/1.1 404 Not Found\r\n\r\nnot\u{1b}[31m known\n"]);
     let error = run(&socket, args(&["BACKUP"])).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the agent refused the state (404): not [31m known"
-    );
+    assert_eq!(error.to_string(), "the agent refused the state (404): not [31m known");
     server.join().unwrap();
 }
 
@@ -160,30 +148,18 @@ fn a_no_is_final_and_printable() {
 fn what_cannot_work_is_said_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
-    assert!(matches!(
-        run(&socket, args(&["active"])),
-        Err(NotifyError::Words)
-    ));
+    assert!(matches!(run(&socket, args(&["active"])), Err(NotifyError::Words)));
     run(&socket, args(&["MASTER_PRIORITY"])).expect("no change of state, no request");
 
     let mut token = args(&["BACKUP"]);
     token.token_file = Some(folder.path().join("none"));
-    assert!(matches!(
-        run(&socket, token.clone()),
-        Err(NotifyError::Token { .. })
-    ));
+    assert!(matches!(run(&socket, token.clone()), Err(NotifyError::Token { .. })));
     let bad = folder.path().join("bad");
     std::fs::write(&bad, "two words\n").unwrap();
     token.token_file = Some(bad);
-    assert!(matches!(
-        run(&socket, token),
-        Err(NotifyError::Token { .. })
-    ));
+    assert!(matches!(run(&socket, token), Err(NotifyError::Token { .. })));
 
     let server = server(&socket, &["SSH-2.0-x\r\n"]);
-    assert!(matches!(
-        run(&socket, args(&["BACKUP"])),
-        Err(NotifyError::Socket { .. })
-    ));
+    assert!(matches!(run(&socket, args(&["BACKUP"])), Err(NotifyError::Socket { .. })));
     server.join().unwrap();
 }

@@ -15,6 +15,5 @@ pub(super) fn claim(words: &[String]) -> Option<Option<State>> {
         _ => return None,
     };
     // The FIFO's words first: there `STOP` is a claim of backup for reasons given there.
-    fifo::claim(&word.to_ascii_uppercase())
-        .or_else(|| State::from_word(&word.to_ascii_lowercase()).map(Some))
+    fifo::claim(&word.to_ascii_uppercase()).or_else(|| State::from_word(&word.to_ascii_lowercase()).map(Some))
 }

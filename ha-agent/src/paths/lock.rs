@@ -25,10 +25,9 @@ impl Lock {
         let dir = open_directory(&runtime_dir.components().collect::<std::path::PathBuf>())?;
         match fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { dir }),
-            Err(Errno::WOULDBLOCK) => Err(PathsError::AlreadyRunning {
-                dir: runtime_dir.to_owned(),
-                pid: holder(&dir),
-            }),
+            Err(Errno::WOULDBLOCK) => {
+                Err(PathsError::AlreadyRunning { dir: runtime_dir.to_owned(), pid: holder(&dir) })
+            }
             Err(e) => Err(PathsError::io("lock", runtime_dir, e)),
         }
     }
@@ -46,12 +45,7 @@ impl AsFd for Lock {
 fn holder(dir: &OwnedFd) -> Option<i32> {
     let stat = fs::fstat(dir).ok()?;
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    find_holder(
-        &locks,
-        fs::major(stat.st_dev),
-        fs::minor(stat.st_dev),
-        stat.st_ino,
-    )
+    find_holder(&locks, fs::major(stat.st_dev), fs::minor(stat.st_dev), stat.st_ino)
 }
 
 /// A line is `1: FLOCK  ADVISORY  WRITE 1234 00:2a:5678 0 EOF`; those who wait have `->` after the

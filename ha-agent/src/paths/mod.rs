@@ -94,11 +94,7 @@ impl PathsError {
     }
 
     pub(crate) fn io(what: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self::Io {
-            what,
-            path: path.to_owned(),
-            source: source.into(),
-        }
+        Self::Io { what, path: path.to_owned(), source: source.into() }
     }
 }
 
@@ -115,8 +111,7 @@ pub fn prepare(dir: &Path, mode: u32) -> Result<(), PathsError> {
 /// users can reach what is inside.
 pub fn prepare_for_group(dir: &Path, mode: u32, gid: u32) -> Result<(), PathsError> {
     let fd = open_prepared(dir, mode)?;
-    fs::fchown(&fd, None, Some(Gid::from_raw(gid)))
-        .map_err(|e| PathsError::io("change the group of", dir, e))
+    fs::fchown(&fd, None, Some(Gid::from_raw(gid))).map_err(|e| PathsError::io("change the group of", dir, e))
 }
 
 fn open_prepared(dir: &Path, mode: u32) -> Result<OwnedFd, PathsError> {
@@ -137,8 +132,7 @@ fn open_prepared(dir: &Path, mode: u32) -> Result<OwnedFd, PathsError> {
     let fd = open_directory(&dir)?;
     if created {
         // The umask may have taken bits away, never added any.
-        fs::fchmod(&fd, Mode::from_raw_mode(mode))
-            .map_err(|e| PathsError::io("set the mode of", &dir, e))?;
+        fs::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(|e| PathsError::io("set the mode of", &dir, e))?;
     }
     let stat = fs::fstat(&fd).map_err(|e| PathsError::io("inspect", &dir, e))?;
     check_owner_and_mode(&dir, &stat, mode)?;
@@ -158,26 +152,14 @@ fn open_directory(dir: &Path) -> Result<OwnedFd, PathsError> {
 }
 
 /// Shared with the FIFO reader: who could have put something else there, or could write into it.
-pub(crate) fn check_owner_and_mode(
-    path: &Path,
-    stat: &Stat,
-    wanted: u32,
-) -> Result<(), PathsError> {
+pub(crate) fn check_owner_and_mode(path: &Path, stat: &Stat, wanted: u32) -> Result<(), PathsError> {
     let us = rustix::process::geteuid().as_raw();
     if stat.st_uid != us && stat.st_uid != 0 {
-        return Err(PathsError::Owner {
-            path: path.to_owned(),
-            owner: stat.st_uid,
-            us,
-        });
+        return Err(PathsError::Owner { path: path.to_owned(), owner: stat.st_uid, us });
     }
     let mode = stat.st_mode & 0o7777;
     if mode & 0o022 & !wanted != 0 {
-        return Err(PathsError::Writable {
-            path: path.to_owned(),
-            mode,
-            wanted,
-        });
+        return Err(PathsError::Writable { path: path.to_owned(), mode, wanted });
     }
     Ok(())
 }

@@ -22,17 +22,11 @@ pub struct BoundSocket {
 
 impl BoundSocket {
     /// Binds and listens; see [`bind_unix`].
-    pub fn bind(
-        path: &Path,
-        mode: u32,
-        gid: Option<u32>,
-        backlog: i32,
-    ) -> Result<Self, PathsError> {
+    pub fn bind(path: &Path, mode: u32, gid: Option<u32>, backlog: i32) -> Result<Self, PathsError> {
         clear_stale(path)?;
         let socket = new_socket(path)?;
         // Nobody else may connect before group and mode are right, nor before listen(2).
-        fs::fchmod(&socket, Mode::from_raw_mode(0o600))
-            .map_err(|e| PathsError::io("set the mode of", path, e))?;
+        fs::fchmod(&socket, Mode::from_raw_mode(0o600)).map_err(|e| PathsError::io("set the mode of", path, e))?;
         net::bind(&socket, &address(path)?).map_err(|e| match e {
             Errno::ADDRINUSE => PathsError::Live(path.to_owned()),
             e => PathsError::io("bind", path, e),
@@ -40,10 +34,7 @@ impl BoundSocket {
         let file = SocketFile::adopt(path)?;
         file.give(mode, gid)?;
         net::listen(&socket, backlog).map_err(|e| PathsError::io("listen on", path, e))?;
-        Ok(Self {
-            file,
-            listener: socket.into(),
-        })
+        Ok(Self { file, listener: socket.into() })
     }
 
     /// The listener (non-blocking) and the guard of its name. Drop the guard first.
@@ -64,12 +55,7 @@ impl BoundSocket {
 /// removed, a live one ([`PathsError::Live`]) and anything else is left alone. The name is bound
 /// directly rather than renamed into place, so that tools show it and a server that appears
 /// between the probe and the bind is never robbed.
-pub fn bind_unix(
-    path: &Path,
-    mode: u32,
-    gid: Option<u32>,
-    backlog: i32,
-) -> Result<UnixListener, PathsError> {
+pub fn bind_unix(path: &Path, mode: u32, gid: Option<u32>, backlog: i32) -> Result<UnixListener, PathsError> {
     let (listener, file) = BoundSocket::bind(path, mode, gid, backlog)?.into_parts();
     file.leave();
     Ok(listener)
@@ -89,36 +75,22 @@ pub struct SocketFile {
 impl SocketFile {
     fn adopt(path: &Path) -> Result<Self, PathsError> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle =
-            fs::open(path, flags, Mode::empty()).map_err(|e| PathsError::io("open", path, e))?;
+        let handle = fs::open(path, flags, Mode::empty()).map_err(|e| PathsError::io("open", path, e))?;
         let stat = fs::fstat(&handle).map_err(|e| PathsError::io("inspect", path, e))?;
         if !is(&stat, FileType::Socket) {
             return Err(PathsError::NotASocket(path.to_owned()));
         }
-        Ok(Self {
-            path: path.to_owned(),
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            handle,
-            ours: true,
-        })
+        Ok(Self { path: path.to_owned(), device: stat.st_dev, inode: stat.st_ino, handle, ours: true })
     }
 
     fn give(&self, mode: u32, gid: Option<u32>) -> Result<(), PathsError> {
         if let Some(gid) = gid {
-            fs::chownat(
-                &self.handle,
-                "",
-                None,
-                Some(Gid::from_raw(gid)),
-                AtFlags::EMPTY_PATH,
-            )
-            .map_err(|e| PathsError::io("change the group of", &self.path, e))?;
+            fs::chownat(&self.handle, "", None, Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)
+                .map_err(|e| PathsError::io("change the group of", &self.path, e))?;
         }
         // fchmod(2) refuses O_PATH descriptors; this name leads to the same inode.
         let by_handle = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
-        fs::chmod(by_handle, Mode::from_raw_mode(mode))
-            .map_err(|e| PathsError::io("set the mode of", &self.path, e))
+        fs::chmod(by_handle, Mode::from_raw_mode(mode)).map_err(|e| PathsError::io("set the mode of", &self.path, e))
     }
 
     /// Removes the name now if it is still ours; whether it was.
@@ -132,8 +104,7 @@ impl SocketFile {
 
     fn remove_if_ours(&mut self) -> bool {
         let ours = std::mem::take(&mut self.ours)
-            && fs::lstat(&self.path)
-                .is_ok_and(|stat| stat.st_dev == self.device && stat.st_ino == self.inode);
+            && fs::lstat(&self.path).is_ok_and(|stat| stat.st_dev == self.device && stat.st_ino == self.inode);
         ours && fs::unlink(&self.path).is_ok()
     }
 }
@@ -166,8 +137,7 @@ fn clear_stale(path: &Path) -> Result<(), PathsError> {
         }
         Err(e) => return Err(PathsError::io("probe", path, e)),
     }
-    let same =
-        fs::lstat(path).is_ok_and(|now| now.st_dev == before.st_dev && now.st_ino == before.st_ino);
+    let same = fs::lstat(path).is_ok_and(|now| now.st_dev == before.st_dev && now.st_ino == before.st_ino);
     if !same {
         return Err(PathsError::Live(path.to_owned()));
     }
@@ -175,21 +145,13 @@ fn clear_stale(path: &Path) -> Result<(), PathsError> {
 }
 
 fn new_socket(path: &Path) -> Result<OwnedFd, PathsError> {
-    net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )
-    .map_err(|e| PathsError::io("make a socket for", path, e))
+    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
+        .map_err(|e| PathsError::io("make a socket for", path, e))
 }
 
 fn address(path: &Path) -> Result<SocketAddrUnix, PathsError> {
     SocketAddrUnix::new(path).map_err(|e| match e {
-        Errno::NAMETOOLONG => PathsError::TooLong {
-            path: path.to_owned(),
-            length: path.as_os_str().as_bytes().len(),
-        },
+        Errno::NAMETOOLONG => PathsError::TooLong { path: path.to_owned(), length: path.as_os_str().as_bytes().len() },
         e => PathsError::io("use as a socket address", path, e),
     })
 }

@@ -31,16 +31,10 @@ fn unsafe_directories_are_refused_with_the_reason() {
 
     set_mode(&dir, 0o770);
     let error = prepare(&dir, 0o750).unwrap_err();
-    assert!(
-        matches!(error, PathsError::Writable { mode: 0o770, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, PathsError::Writable { mode: 0o770, .. }), "{error}");
     assert!(error.to_string().contains("0770"), "{error}");
     set_mode(&dir, 0o1777);
-    assert!(matches!(
-        prepare(&dir, 0o770),
-        Err(PathsError::Writable { .. })
-    ));
+    assert!(matches!(prepare(&dir, 0o770), Err(PathsError::Writable { .. })));
     set_mode(&dir, 0o755);
     prepare(&dir, 0o750).expect("readable by others is not writable by others");
 
@@ -48,17 +42,11 @@ fn unsafe_directories_are_refused_with_the_reason() {
     symlink(&dir, &link).unwrap();
     assert!(matches!(prepare(&link, 0o750), Err(PathsError::Symlink(_))));
     let slash = tmp.path().join("link/");
-    assert!(matches!(
-        prepare(&slash, 0o750),
-        Err(PathsError::Symlink(_))
-    ));
+    assert!(matches!(prepare(&slash, 0o750), Err(PathsError::Symlink(_))));
 
     let file = tmp.path().join("file");
     std::fs::write(&file, "").unwrap();
-    assert!(matches!(
-        prepare(&file, 0o750),
-        Err(PathsError::NotADirectory(_))
-    ));
+    assert!(matches!(prepare(&file, 0o750), Err(PathsError::NotADirectory(_))));
 }
 
 #[test]
@@ -69,10 +57,7 @@ fn privileged_a_stranger_s_directory_is_refused() {
     prepare_for_group(&dir, 0o750, 4242).unwrap();
     assert_eq!(std::fs::metadata(&dir).unwrap().gid(), 4242);
     std::os::unix::fs::chown(&dir, Some(4242), None).unwrap();
-    assert!(matches!(
-        prepare(&dir, 0o750),
-        Err(PathsError::Owner { owner: 4242, .. })
-    ));
+    assert!(matches!(prepare(&dir, 0o750), Err(PathsError::Owner { owner: 4242, .. })));
 }
 
 #[test]
@@ -83,9 +68,7 @@ fn the_lock_is_taken_once_and_names_its_holder() {
     assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0);
     let error = Lock::take(tmp.path()).unwrap_err();
     assert!(error.is_already_running());
-    let PathsError::AlreadyRunning { pid, .. } = error else {
-        panic!("{error}")
-    };
+    let PathsError::AlreadyRunning { pid, .. } = error else { panic!("{error}") };
     // Some file systems show other device numbers in /proc/locks; a wrong pid is never shown.
     assert!(pid.is_none_or(|pid| pid == std::process::id().cast_signed()));
     drop(lock);
@@ -129,10 +112,7 @@ fn a_stale_socket_is_replaced_and_a_live_one_never() {
 
     let error = BoundSocket::bind(&path, 0o660, None, 16).unwrap_err();
     assert!(matches!(error, PathsError::Live(_)), "{error}");
-    assert!(
-        error.to_string().contains(path.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     UnixStream::connect(&path).expect("the live one is left alone");
     drop(bound);
 }
@@ -143,10 +123,7 @@ fn a_live_server_with_a_full_backlog_is_still_live() {
     let path = tmp.path().join("s");
     let _bound = BoundSocket::bind(&path, 0o660, None, 0).unwrap();
     let _fills_it = UnixStream::connect(&path).unwrap();
-    assert!(matches!(
-        BoundSocket::bind(&path, 0o660, None, 16),
-        Err(PathsError::Live(_))
-    ));
+    assert!(matches!(BoundSocket::bind(&path, 0o660, None, 16), Err(PathsError::Live(_))));
 }
 
 #[test]
@@ -169,19 +146,14 @@ fn what_is_not_our_kind_of_socket_is_left_alone() {
 
     let long = tmp.path().join("x".repeat(120));
     assert!(matches!(bind(&long), Err(PathsError::TooLong { .. })));
-    assert!(matches!(
-        bind(&tmp.path().join("no/dir")),
-        Err(PathsError::Io { .. })
-    ));
+    assert!(matches!(bind(&tmp.path().join("no/dir")), Err(PathsError::Io { .. })));
 }
 
 #[test]
 fn a_name_that_someone_else_took_over_is_not_removed() {
     let tmp = tempfile::tempdir().unwrap();
     let path = tmp.path().join("s");
-    let (_listener, file) = BoundSocket::bind(&path, 0o660, None, 16)
-        .unwrap()
-        .into_parts();
+    let (_listener, file) = BoundSocket::bind(&path, 0o660, None, 16).unwrap().into_parts();
     std::fs::remove_file(&path).unwrap();
     let _other = UnixListener::bind(&path).unwrap();
     assert!(!file.remove());

@@ -25,10 +25,7 @@ impl Events {
     pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Event>, Arc<AtomicU64>) {
         let (queue, receiver) = mpsc::channel(capacity);
         let lost = Arc::new(AtomicU64::new(0));
-        let events = Self {
-            queue,
-            lost: Arc::clone(&lost),
-        };
+        let events = Self { queue, lost: Arc::clone(&lost) };
         (events, receiver, lost)
     }
 

@@ -40,11 +40,7 @@ pub fn json<T: Serialize + ?Sized>(value: &T) -> String {
 struct Escaping;
 
 impl Formatter for Escaping {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut clean = 0;
         for (at, character) in fragment.char_indices() {
             if is_deceiving(character) {

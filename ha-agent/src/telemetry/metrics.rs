@@ -34,11 +34,7 @@ impl Metrics {
     /// Registers the event stream's counters.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register(
-            "events",
-            "Events that were written, by name",
-            metrics.written.clone(),
-        );
+        registry.register("events", "Events that were written, by name", metrics.written.clone());
         registry.register(
             "events_lost",
             "Events that were lost because a queue was full, by sink; `queue` is the one before all sinks",

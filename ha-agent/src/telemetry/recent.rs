@@ -9,15 +9,9 @@ use super::event::{Event, Severity};
 use crate::core::model::RouterId;
 
 /// Events of the whole node that are kept, and their bytes at most.
-const NODE: Limit = Limit {
-    lines: 1000,
-    bytes: 1 << 20,
-};
+const NODE: Limit = Limit { lines: 1000, bytes: 1 << 20 };
 /// Events of each watched router: with 1,000 routers 4 MiB at most.
-const ROUTER: Limit = Limit {
-    lines: 16,
-    bytes: 4096,
-};
+const ROUTER: Limit = Limit { lines: 16, bytes: 4096 };
 /// Lines that a follower may lag behind before it is cut.
 const FOLLOW: usize = 1024;
 
@@ -76,9 +70,7 @@ impl Ring {
     fn push(&mut self, record: &Arc<Record>, limit: &Limit) {
         self.bytes += record.line.len();
         self.records.push_back(Arc::clone(record));
-        while self.records.len() > limit.lines
-            || (self.bytes > limit.bytes && self.records.len() > 1)
-        {
+        while self.records.len() > limit.lines || (self.bytes > limit.bytes && self.records.len() > 1) {
             let Some(oldest) = self.records.pop_front() else {
                 break;
             };
@@ -89,36 +81,22 @@ impl Ring {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                rings: Mutex::default(),
-                live: broadcast::channel(FOLLOW).0,
-            }),
-        }
+        Self { shared: Arc::new(Shared { rings: Mutex::default(), live: broadcast::channel(FOLLOW).0 }) }
     }
 }
 
 impl Recent {
     /// Keeps the record and hands it to followers.
     pub(super) fn push(&self, event: &Event, record: &Arc<Record>) {
-        let mut rings = self
-            .shared
-            .rings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut rings = self.shared.rings.lock().unwrap_or_else(PoisonError::into_inner);
         rings.node.push(record, &NODE);
         match event {
             Event::RouterForgotten { router_id, .. } => {
                 rings.routers.remove(router_id);
             }
             // Only these open a ring, so that refused requests with invented ids take no memory.
-            Event::RouterWatched { router_id, .. }
-            | Event::TransitionConfirmed { router_id, .. } => {
-                rings
-                    .routers
-                    .entry(*router_id)
-                    .or_default()
-                    .push(record, &ROUTER);
+            Event::RouterWatched { router_id, .. } | Event::TransitionConfirmed { router_id, .. } => {
+                rings.routers.entry(*router_id).or_default().push(record, &ROUTER);
             }
             _ => {
                 if let Some(ring) = event.router().and_then(|id| rings.routers.get_mut(&id)) {
@@ -132,25 +110,13 @@ impl Recent {
 
     /// The last events about a watched router, oldest first.
     pub fn of(&self, router: RouterId) -> Vec<Arc<Record>> {
-        let rings = self
-            .shared
-            .rings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        rings
-            .routers
-            .get(&router)
-            .map(|ring| ring.records.iter().cloned().collect())
-            .unwrap_or_default()
+        let rings = self.shared.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        rings.routers.get(&router).map(|ring| ring.records.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// The node's last events, oldest first, and the receiver of all that come after them.
     pub fn follow(&self) -> (Vec<Arc<Record>>, broadcast::Receiver<Arc<Record>>) {
-        let rings = self
-            .shared
-            .rings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let rings = self.shared.rings.lock().unwrap_or_else(PoisonError::into_inner);
         let last = rings.node.records.iter().cloned().collect();
         (last, self.shared.live.subscribe())
     }

@@ -8,9 +8,7 @@ use crate::core::model::Reporter;
 pub fn summary(event: &Event) -> String {
     let text = words(event);
     if text.chars().any(is_deceiving) {
-        text.chars()
-            .map(|c| if is_deceiving(c) { '\u{fffd}' } else { c })
-            .collect()
+        text.chars().map(|c| if is_deceiving(c) { '\u{fffd}' } else { c }).collect()
     } else {
         text
     }
@@ -18,95 +16,46 @@ pub fn summary(event: &Event) -> String {
 
 fn words(event: &Event) -> String {
     match event {
-        Event::AgentStarted {
-            version,
-            kernel,
-            mode,
-            channels,
-        } => format!("ha-agent {version} started on Linux {kernel}: {mode}, channels {channels}"),
+        Event::AgentStarted { version, kernel, mode, channels } => {
+            format!("ha-agent {version} started on Linux {kernel}: {mode}, channels {channels}")
+        }
         Event::AgentStopped { reason } => format!("ha-agent stopped: {reason}"),
-        Event::RouterWatched {
-            source,
-            netns,
-            interface,
-            vip,
-            vrid,
-            ..
-        } => format!("watched: {vip} on {interface} in {netns}, VRID {vrid} (from {source})"),
+        Event::RouterWatched { source, netns, interface, vip, vrid, .. } => {
+            format!("watched: {vip} on {interface} in {netns}, VRID {vrid} (from {source})")
+        }
         Event::RouterForgotten { reason, .. } => format!("no longer watched: {reason}"),
-        Event::ReportReceived {
-            state, reporter, ..
-        } => format!("{state} reported by {}", teller(reporter)),
-        Event::ReportRefused {
-            status,
-            reason,
-            reporter,
-            ..
-        } => {
+        Event::ReportReceived { state, reporter, .. } => format!("{state} reported by {}", teller(reporter)),
+        Event::ReportRefused { status, reason, reporter, .. } => {
             let by = reporter.as_ref().map_or("unknown".to_owned(), teller);
-            let code = if *status == 0 {
-                String::new()
-            } else {
-                format!(" ({status})")
-            };
+            let code = if *status == 0 { String::new() } else { format!(" ({status})") };
             format!("report refused: {reason}{code}, from {by}")
         }
-        Event::TransitionConfirmed {
-            state,
-            previous,
-            basis,
-            latency_ms,
-            ..
-        } => {
+        Event::TransitionConfirmed { state, previous, basis, latency_ms, .. } => {
             let before = previous.map_or(String::new(), |previous| format!("{previous} → "));
             format!("{before}{state} confirmed by {basis} after {latency_ms:.0} ms")
         }
-        Event::TransitionRejected {
-            claim,
-            reporter,
-            reason,
-            ..
-        } => format!(
-            "claim {claim} rejected ({}), from {}",
-            reason.as_str(),
-            teller(reporter)
-        ),
-        Event::TransitionSuperseded {
-            state, by, held_ms, ..
-        } => format!("{state} overtaken by {by} after {held_ms:.0} ms, not passed on"),
+        Event::TransitionRejected { claim, reporter, reason, .. } => {
+            format!("claim {claim} rejected ({}), from {}", reason.as_str(), teller(reporter))
+        }
+        Event::TransitionSuperseded { state, by, held_ms, .. } => {
+            format!("{state} overtaken by {by} after {held_ms:.0} ms, not passed on")
+        }
         Event::AnomalyRaised { kind, detail, .. } => format!("{}: {detail}", kind.as_str()),
-        Event::AnomalyCleared {
-            kind, lasted_ms, ..
-        } => format!("{} over after {:.1} s", kind.as_str(), lasted_ms / 1000.0),
-        Event::DeliverySent {
-            batch,
-            count,
-            attempt,
-            states,
-        } => match states.as_slice() {
+        Event::AnomalyCleared { kind, lasted_ms, .. } => {
+            format!("{} over after {:.1} s", kind.as_str(), lasted_ms / 1000.0)
+        }
+        Event::DeliverySent { batch, count, attempt, states } => match states.as_slice() {
             [one] => format!("{} delivered (batch {batch}, attempt {attempt})", one.state),
             _ => format!("{count} states delivered (batch {batch}, attempt {attempt})"),
         },
-        Event::DeliveryFailed {
-            batch,
-            count,
-            attempt,
-            reason,
-            retry_in_ms,
-        } => {
-            let next = retry_in_ms.map_or("not tried again".to_owned(), |ms| {
-                format!("again in {ms} ms")
-            });
-            format!(
-                "delivery of {count} states failed (batch {batch}, attempt {attempt}): {reason}; {next}"
-            )
+        Event::DeliveryFailed { batch, count, attempt, reason, retry_in_ms } => {
+            let next = retry_in_ms.map_or("not tried again".to_owned(), |ms| format!("again in {ms} ms"));
+            format!("delivery of {count} states failed (batch {batch}, attempt {attempt}): {reason}; {next}")
         }
         Event::DeliveryRecovered { reason, count } => {
             format!("delivery recovered ({reason}): {count} states asserted again")
         }
-        Event::ChannelDegraded {
-            channel, reason, ..
-        } => format!("{channel} degraded: {reason}"),
+        Event::ChannelDegraded { channel, reason, .. } => format!("{channel} degraded: {reason}"),
         Event::ChannelRestored { channel, .. } => format!("{channel} restored"),
     }
 }

@@ -16,20 +16,14 @@ const GOLDEN: &str = include_str!("golden/events.jsonl");
 const TS: &str = "2026-01-02T03:04:05.678901Z";
 
 fn router(number: u128) -> RouterId {
-    RouterId(Uuid::from_u128(
-        0x2f0c_1c52_5b1d_4f53_9f0e_0000_0000_0000 + number,
-    ))
+    RouterId(Uuid::from_u128(0x2f0c_1c52_5b1d_4f53_9f0e_0000_0000_0000 + number))
 }
 
 fn evidence() -> Evidence {
     Evidence {
         vip: Vip::Absent,
         link: Link::Up,
-        tx: TxEvidence {
-            state: Tx::Yielded,
-            priority: Some(50),
-            age_ms: Some(4100),
-        },
+        tx: TxEvidence { state: Tx::Yielded, priority: Some(50), age_ms: Some(4100) },
         foreign: Some(ForeignEvidence {
             address: "169.254.192.7".parse().unwrap(),
             priority: 50,
@@ -49,11 +43,7 @@ fn bare_evidence() -> Evidence {
     Evidence {
         vip: Vip::Present,
         link: Link::Up,
-        tx: TxEvidence {
-            state: Tx::Transmitting,
-            priority: None,
-            age_ms: None,
-        },
+        tx: TxEvidence { state: Tx::Transmitting, priority: None, age_ms: None },
         foreign: None,
         report: None,
         channels_down: vec![],
@@ -80,37 +70,20 @@ fn examples() -> Vec<Event> {
             vip: text("169.254.0.1/24"),
             vrid: 1,
         },
-        Event::ReportReceived {
-            router_id,
-            state: State::Primary,
-            reporter,
-        },
-        Event::ReportReceived {
-            router_id,
-            state: State::Fault,
-            reporter: Reporter::Fifo,
-        },
+        Event::ReportReceived { router_id, state: State::Primary, reporter },
+        Event::ReportReceived { router_id, state: State::Fault, reporter: Reporter::Fifo },
         Event::ReportRefused {
             router_id: Some(router_id),
             status: 403,
             reason: text("peer_not_allowed"),
             reporter: Some(reporter),
         },
-        Event::ReportRefused {
-            router_id: None,
-            status: 0,
-            reason: text("bad_line"),
-            reporter: None,
-        },
+        Event::ReportRefused { router_id: None, status: 0, reason: text("bad_line"), reporter: None },
         Event::TransitionConfirmed {
             router_id,
             state: State::Primary,
             previous: Some(State::Backup),
-            basis: Basis {
-                report: true,
-                vip: true,
-                wire: true,
-            },
+            basis: Basis { report: true, vip: true, wire: true },
             latency_ms: 251.5,
             evidence: evidence(),
         },
@@ -118,11 +91,7 @@ fn examples() -> Vec<Event> {
             router_id,
             state: State::Primary,
             previous: None,
-            basis: Basis {
-                report: false,
-                vip: true,
-                wire: true,
-            },
+            basis: Basis { report: false, vip: true, wire: true },
             latency_ms: 0.0,
             evidence: bare_evidence(),
         },
@@ -133,38 +102,21 @@ fn examples() -> Vec<Event> {
             reason: RejectReason::Contradicted,
             evidence: evidence(),
         },
-        Event::TransitionSuperseded {
-            router_id,
-            state: State::Primary,
-            by: State::Backup,
-            held_ms: 12.25,
-        },
+        Event::TransitionSuperseded { router_id, state: State::Primary, by: State::Backup, held_ms: 12.25 },
         Event::AnomalyRaised {
             router_id,
             kind: AnomalyKind::SplitBrain,
             detail: text("169.254.192.7 advertises too, with priority 50"),
             evidence: evidence(),
         },
-        Event::AnomalyCleared {
-            router_id,
-            kind: AnomalyKind::SplitBrain,
-            lasted_ms: 6805.0,
-        },
+        Event::AnomalyCleared { router_id, kind: AnomalyKind::SplitBrain, lasted_ms: 6805.0 },
         Event::DeliverySent {
             batch: 7,
             count: 2,
             attempt: 1,
             states: vec![
-                Delivered {
-                    router_id,
-                    state: State::Primary,
-                    sequence: 3,
-                },
-                Delivered {
-                    router_id: router(2),
-                    state: State::Backup,
-                    sequence: 1,
-                },
+                Delivered { router_id, state: State::Primary, sequence: 3 },
+                Delivered { router_id: router(2), state: State::Backup, sequence: 1 },
             ],
         },
         Event::DeliveryFailed {
@@ -181,39 +133,21 @@ fn examples() -> Vec<Event> {
             reason: text("refused by the receiver"),
             retry_in_ms: None,
         },
-        Event::DeliveryRecovered {
-            reason: text("restarted"),
-            count: 2,
-        },
-        Event::ChannelDegraded {
-            channel: text("wire"),
-            reason: text("no BPF: two channels decide"),
-            router_id: None,
-        },
+        Event::DeliveryRecovered { reason: text("restarted"), count: 2 },
+        Event::ChannelDegraded { channel: text("wire"), reason: text("no BPF: two channels decide"), router_id: None },
         Event::ChannelDegraded {
             channel: text("wire"),
             reason: text("attach failed on ha-1b2c3d4e-5f"),
             router_id: Some(router_id),
         },
-        Event::ChannelRestored {
-            channel: text("wire"),
-            router_id: Some(router_id),
-        },
-        Event::RouterForgotten {
-            router_id,
-            reason: text("its namespace is gone"),
-        },
-        Event::AgentStopped {
-            reason: text("SIGTERM"),
-        },
+        Event::ChannelRestored { channel: text("wire"), router_id: Some(router_id) },
+        Event::RouterForgotten { router_id, reason: text("its namespace is gone") },
+        Event::AgentStopped { reason: text("SIGTERM") },
     ]
 }
 
 fn lines() -> Vec<String> {
-    (1..)
-        .zip(examples())
-        .map(|(seq, event)| line(TS, seq, "ha-x", &event))
-        .collect()
+    (1..).zip(examples()).map(|(seq, event)| line(TS, seq, "ha-x", &event)).collect()
 }
 
 #[test]
@@ -226,9 +160,7 @@ fn the_golden_file_holds_exactly_these_lines() {
 #[test]
 fn every_event_has_an_example() {
     // serde lists every name when it meets one that it does not know.
-    let all = serde_json::from_str::<Event>(r#"{"event":"?"}"#)
-        .expect_err("no such event")
-        .to_string();
+    let all = serde_json::from_str::<Event>(r#"{"event":"?"}"#).expect_err("no such event").to_string();
     let known: BTreeSet<&str> = all.split('`').skip(3).step_by(2).collect();
     let shown: BTreeSet<&str> = examples().iter().map(Event::name).collect();
     assert_eq!(shown, known, "{all}");
@@ -259,16 +191,10 @@ fn lines_read_back_as_the_event_with_unique_keys_in_order() {
 #[test]
 fn nothing_that_a_terminal_obeys_stands_in_a_line() {
     let event = Event::AgentStopped {
-        reason: "a\nb\u{1b}[31m\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}\"\\é"
-            .to_owned(),
+        reason: "a\nb\u{1b}[31m\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}\"\\é".to_owned(),
     };
     let text = line(TS, 1, "h\u{202e}", &event);
-    assert!(
-        text.contains(
-            r#""reason":"a\nb\u001b[31m\u007f\u0085\u2028\u2029\u202e\u2066\ufeff\"\\é""#
-        ),
-        "{text}"
-    );
+    assert!(text.contains(r#""reason":"a\nb\u001b[31m\u007f\u0085\u2028\u2029\u202e\u2066\ufeff\"\\é""#), "{text}");
     assert!(text.contains(r#""host":"h\u202e""#), "{text}");
     let read: Line = serde_json::from_str(&text).unwrap();
     assert_eq!(read.event, event);
@@ -280,9 +206,7 @@ fn nothing_that_a_terminal_obeys_stands_in_a_line() {
 }
 
 fn stopped(reason: &str) -> Event {
-    Event::AgentStopped {
-        reason: reason.to_owned(),
-    }
+    Event::AgentStopped { reason: reason.to_owned() }
 }
 
 #[tokio::test]
@@ -290,37 +214,24 @@ async fn everything_emitted_before_the_stop_is_written_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.jsonl");
     let mut registry = metrics::registry();
-    let (events, recent, telemetry) = start(
-        &[Sink::File(path.clone())],
-        "ha-x",
-        &mut registry,
-        CancellationToken::new(),
-    );
+    let (events, recent, telemetry) =
+        start(&[Sink::File(path.clone())], "ha-x", &mut registry, CancellationToken::new());
     for event in examples() {
         events.emit(event);
     }
     telemetry.stop().await;
     let text = std::fs::read_to_string(&path).unwrap();
-    let read: Vec<Line> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let read: Vec<Line> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let seqs: Vec<u64> = read.iter().map(|line| line.seq).collect();
     assert_eq!(seqs, (1..=examples().len() as u64).collect::<Vec<_>>());
-    assert!(
-        read.into_iter().map(|line| line.event).eq(examples()),
-        "{text}"
-    );
+    assert!(read.into_iter().map(|line| line.event).eq(examples()), "{text}");
     // The router was forgotten, so its ring is gone; the node's ring has all.
     assert!(recent.of(router(1)).is_empty());
     let (last, _) = recent.follow();
     assert_eq!(last.len(), examples().len());
     let mut metrics = String::new();
     prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
-    assert!(
-        metrics.contains("ha_agent_events_total{event=\"report.received\"} 2"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("ha_agent_events_total{event=\"report.received\"} 2"), "{metrics}");
 }
 
 #[tokio::test]
@@ -333,30 +244,22 @@ async fn what_does_not_fit_the_queue_is_counted_and_told() {
     }
     telemetry.stop().await;
     let (last, _) = recent.follow();
-    let tail: Vec<&str> = last[last.len() - 3..]
-        .iter()
-        .map(|record| &*record.line)
-        .collect();
+    let tail: Vec<&str> = last[last.len() - 3..].iter().map(|record| &*record.line).collect();
     assert!(tail[0].contains("8191"), "{tail:?}");
     assert!(
-        tail[1].contains(r#""event":"channel.degraded","severity":"warning","channel":"events","reason":"5 events were lost: "#),
+        tail[1].contains(
+            r#""event":"channel.degraded","severity":"warning","channel":"events","reason":"5 events were lost: "#
+        ),
         "{tail:?}"
     );
-    assert!(
-        tail[2].contains(r#""event":"channel.restored""#),
-        "{tail:?}"
-    );
+    assert!(tail[2].contains(r#""event":"channel.restored""#), "{tail:?}");
 }
 
 #[tokio::test]
 async fn a_ring_opens_only_for_watched_routers_and_stays_small() {
     let mut registry = metrics::registry();
     let (events, recent, telemetry) = start(&[], "ha-x", &mut registry, CancellationToken::new());
-    let report = |id| Event::ReportReceived {
-        router_id: id,
-        state: State::Primary,
-        reporter: Reporter::Fifo,
-    };
+    let report = |id| Event::ReportReceived { router_id: id, state: State::Primary, reporter: Reporter::Fifo };
     events.emit(report(router(9)));
     events.emit(examples().remove(1));
     for _ in 0..40 {
@@ -376,10 +279,7 @@ async fn followers_get_the_last_events_then_the_live_ones() {
     let (before, mut live) = recent.follow();
     assert!(before.is_empty());
     events.emit(stopped("a"));
-    let record = tokio::time::timeout(Duration::from_secs(5), live.recv())
-        .await
-        .expect("in time")
-        .expect("a record");
+    let record = tokio::time::timeout(Duration::from_secs(5), live.recv()).await.expect("in time").expect("a record");
     assert_eq!(record.name, "agent.stopped");
     assert_eq!(recent.follow().0.len(), 1);
     telemetry.stop().await;

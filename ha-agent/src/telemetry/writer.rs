@@ -69,11 +69,7 @@ pub fn start(
         lost,
         lost_told: 0,
     };
-    let telemetry = Telemetry {
-        task: tokio::spawn(writer.run(queue, stop.clone())),
-        stop,
-        sinks: health,
-    };
+    let telemetry = Telemetry { task: tokio::spawn(writer.run(queue, stop.clone())), stop, sinks: health };
     (events, recent, telemetry)
 }
 
@@ -101,11 +97,7 @@ struct Outstanding {
 
 impl Outstanding {
     fn new(outlet: Outlet) -> Self {
-        Self {
-            outlet,
-            lost_told: 0,
-            degraded: false,
-        }
+        Self { outlet, lost_told: 0, degraded: false }
     }
 }
 
@@ -146,11 +138,8 @@ impl Writer {
             self.write(&event);
         }
         self.look();
-        let ends: Vec<(String, oneshot::Receiver<()>)> = self
-            .outlets
-            .drain(..)
-            .map(|one| (one.outlet.name.clone(), one.outlet.finish()))
-            .collect();
+        let ends: Vec<(String, oneshot::Receiver<()>)> =
+            self.outlets.drain(..).map(|one| (one.outlet.name.clone(), one.outlet.finish())).collect();
         let deadline = Instant::now() + FLUSH;
         for (sink, end) in ends {
             if timeout_at(deadline, end).await.is_err() {
@@ -166,9 +155,7 @@ impl Writer {
             name: event.name(),
             severity: event.severity(),
             routers: match event {
-                Event::DeliverySent { states, .. } => {
-                    states.iter().map(|state| state.router_id).collect()
-                }
+                Event::DeliverySent { states, .. } => states.iter().map(|state| state.router_id).collect(),
                 _ => event.router().into_iter().collect(),
             },
             summary: self.words.then(|| summary(event).into_boxed_str()),
@@ -191,9 +178,7 @@ impl Writer {
             let count = lost - self.lost_told;
             self.lost_told = lost;
             self.metrics.lost("queue", count);
-            news.push(format!(
-                "{count} events were lost: more than {QUEUE} waited to be written"
-            ));
+            news.push(format!("{count} events were lost: more than {QUEUE} waited to be written"));
             restored = true;
         }
         for one in &mut self.outlets {
@@ -221,17 +206,10 @@ impl Writer {
         }
         let channel = || "events".to_owned();
         for reason in news {
-            self.write(&Event::ChannelDegraded {
-                channel: channel(),
-                reason,
-                router_id: None,
-            });
+            self.write(&Event::ChannelDegraded { channel: channel(), reason, router_id: None });
         }
         if restored && self.outlets.iter().all(|one| !one.degraded) {
-            self.write(&Event::ChannelRestored {
-                channel: channel(),
-                router_id: None,
-            });
+            self.write(&Event::ChannelRestored { channel: channel(), router_id: None });
         }
     }
 }

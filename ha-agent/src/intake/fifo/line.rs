@@ -59,31 +59,20 @@ pub enum LineError {
 /// Reads a line without its newline. Never panics, whatever the bytes.
 pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
     let (kind, rest) = split(line, b" \"").ok_or(LineError::Kind)?;
-    let kind = std::str::from_utf8(kind)
-        .ok()
-        .and_then(Kind::from_word)
-        .ok_or(LineError::Kind)?;
+    let kind = std::str::from_utf8(kind).ok().and_then(Kind::from_word).ok_or(LineError::Kind)?;
     let (name, rest) = split(rest, b"\" ").ok_or(LineError::Name)?;
     let name = std::str::from_utf8(name)
         .ok()
         .filter(|name| !name.is_empty() && !name.chars().any(|c| c.is_control() || c == '"'))
         .ok_or(LineError::Name)?;
     let (word, rest) = split(rest, b" ").ok_or(LineError::State)?;
-    let claim = std::str::from_utf8(word)
-        .ok()
-        .and_then(claim)
-        .ok_or(LineError::State)?;
+    let claim = std::str::from_utf8(word).ok().and_then(claim).ok_or(LineError::State)?;
     let priority = std::str::from_utf8(rest)
         .ok()
         .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|digits| digits.parse().ok())
         .ok_or(LineError::Priority)?;
-    Ok(Line {
-        kind,
-        name,
-        claim,
-        priority,
-    })
+    Ok(Line { kind, name, claim, priority })
 }
 
 /// What keepalived's word claims: `None` is no word of keepalived's, `Some(None)` claims nothing.
@@ -102,9 +91,7 @@ pub fn claim(word: &str) -> Option<Option<State>> {
 }
 
 fn split<'a>(bytes: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = bytes
-        .windows(separator.len())
-        .position(|w| w == separator)?;
+    let at = bytes.windows(separator.len()).position(|w| w == separator)?;
     Some((&bytes[..at], &bytes[at + separator.len()..]))
 }
 
@@ -132,11 +119,7 @@ impl Lines {
             self.append(&bytes[..end]);
             bytes = &bytes[end + 1..];
             let line = std::mem::take(&mut self.begun);
-            cuts.push(if std::mem::take(&mut self.skipping) {
-                Cut::TooLong
-            } else {
-                Cut::Line(line)
-            });
+            cuts.push(if std::mem::take(&mut self.skipping) { Cut::TooLong } else { Cut::Line(line) });
         }
         self.append(bytes);
         cuts

@@ -66,10 +66,8 @@ impl Fifo {
         let stop = stop.child_token();
         let gate = Gate::new(events.clone());
         let metrics = Metrics::register(registry);
-        let opened = paths
-            .iter()
-            .map(|path| Ok((path.clone(), reader::open(path)?)))
-            .collect::<Result<Vec<_>, FifoError>>()?;
+        let opened =
+            paths.iter().map(|path| Ok((path.clone(), reader::open(path)?))).collect::<Result<Vec<_>, FifoError>>()?;
         let readers = opened
             .into_iter()
             .map(|(path, pipe)| {
@@ -84,11 +82,7 @@ impl Fifo {
                 tokio::spawn(reader.run(pipe, stop.clone()))
             })
             .collect();
-        Ok(Self {
-            readers,
-            summary: tokio::spawn(gate.summarise(stop.clone())),
-            stop,
-        })
+        Ok(Self { readers, summary: tokio::spawn(gate.summarise(stop.clone())), stop })
     }
 
     /// Stops reading. The FIFOs stay, so that keepalived can go on writing; what it writes now is
@@ -127,11 +121,7 @@ impl Metrics {
             "Lines read from notify FIFOs: taken as a report, ignored (no change of state), refused",
             lines,
         );
-        registry.register(
-            "intake_fifo_writers",
-            "Notify FIFOs that a keepalived has open",
-            metrics.writers.clone(),
-        );
+        registry.register("intake_fifo_writers", "Notify FIFOs that a keepalived has open", metrics.writers.clone());
         metrics
     }
 }

@@ -164,10 +164,7 @@ impl Reader {
             Ok(pipe) => {
                 state.pipe = Some(pipe);
                 if std::mem::take(&mut state.failing) {
-                    self.events.emit(Event::ChannelRestored {
-                        channel: "report".to_owned(),
-                        router_id: None,
-                    });
+                    self.events.emit(Event::ChannelRestored { channel: "report".to_owned(), router_id: None });
                 }
             }
             Err(error) => self.open_failed(state, &error),
@@ -204,19 +201,10 @@ impl Reader {
         let Some(router) = self.directory.by_fifo_instance(line.name) else {
             return self.refuse(Refusal::UnknownInstance);
         };
-        let report = Report {
-            router,
-            state,
-            reporter: Reporter::Fifo,
-            at: clock::now(),
-        };
+        let report = Report { router, state, reporter: Reporter::Fifo, at: clock::now() };
         if self.reports.send(report).await.is_ok() {
             self.metrics.taken.inc();
-            self.events.emit(Event::ReportReceived {
-                router_id: router,
-                state,
-                reporter: Reporter::Fifo,
-            });
+            self.events.emit(Event::ReportReceived { router_id: router, state, reporter: Reporter::Fifo });
         }
     }
 

@@ -29,12 +29,7 @@ fn every_state_that_keepalived_writes() {
     for (word, claim) in table {
         for (text, kind) in [("INSTANCE", Kind::Instance), ("GROUP", Kind::Group)] {
             let line = format!("{text} \"VR_11\" {word} 100");
-            let expected = Line {
-                kind,
-                name: "VR_11",
-                claim,
-                priority: 100,
-            };
+            let expected = Line { kind, name: "VR_11", claim, priority: 100 };
             assert_eq!(parse_line(line.as_bytes()), Ok(expected));
         }
     }
@@ -62,12 +57,7 @@ fn garbage_is_named() {
         (b"INSTANCE \"a\" MASTER 100 ", LineError::Priority),
     ];
     for (line, error) in table {
-        assert_eq!(
-            parse_line(line),
-            Err(error),
-            "{}",
-            String::from_utf8_lossy(line)
-        );
+        assert_eq!(parse_line(line), Err(error), "{}", String::from_utf8_lossy(line));
     }
 }
 
@@ -80,10 +70,7 @@ fn an_overlong_line_is_skipped_to_its_newline() {
     assert_eq!(lines.push(&long), []);
     assert_eq!(lines.push(b"x"), []);
     assert_eq!(lines.push(&long), []);
-    assert_eq!(
-        lines.push(b"tail\nnext\nbegun"),
-        [Cut::TooLong, Cut::Line(b"next".to_vec())]
-    );
+    assert_eq!(lines.push(b"tail\nnext\nbegun"), [Cut::TooLong, Cut::Line(b"next".to_vec())]);
     assert!(lines.abandon());
     assert!(!lines.abandon());
 }
@@ -144,30 +131,17 @@ impl Rig {
         let (emitter, events) = testing::events();
         let mut registry = Registry::default();
         let fifo = start(&path, sender, emitter, &mut registry).unwrap();
-        Self {
-            fifo,
-            path,
-            reports,
-            events,
-            registry,
-            _folder: folder,
-        }
+        Self { fifo, path, reports, events, registry, _folder: folder }
     }
 
     async fn report(&mut self) -> State {
-        let report = timeout(PATIENCE, self.reports.recv())
-            .await
-            .unwrap()
-            .unwrap();
+        let report = timeout(PATIENCE, self.reports.recv()).await.unwrap().unwrap();
         assert_eq!((report.router, report.reporter), (router(), Reporter::Fifo));
         report.state
     }
 
     async fn event(&mut self) -> Event {
-        timeout(PATIENCE, self.events.recv())
-            .await
-            .unwrap()
-            .unwrap()
+        timeout(PATIENCE, self.events.recv()).await.unwrap().unwrap()
     }
 
     fn metrics(&self) -> String {
@@ -184,23 +158,12 @@ fn start(
     registry: &mut Registry,
 ) -> Result<Fifo, FifoError> {
     let paths = [path.to_owned()];
-    Fifo::start(
-        &paths,
-        testing::directory(),
-        reports,
-        events,
-        registry,
-        CancellationToken::new(),
-    )
+    Fifo::start(&paths, testing::directory(), reports, events, registry, CancellationToken::new())
 }
 
 /// Opens as keepalived does: for reading too, and without waiting.
 fn open_as_keepalived(path: &Path) -> std::fs::File {
-    std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap()
+    std::fs::File::options().read(true).write(true).open(path).unwrap()
 }
 
 #[tokio::test]
@@ -220,12 +183,7 @@ async fn lines_become_reports_in_order() {
         assert_eq!(rig.report().await, state);
     }
     let metrics = rig.metrics();
-    for line in [
-        "{result=\"taken\"} 4",
-        "{result=\"ignored\"} 2",
-        "{result=\"refused\"} 0",
-        "intake_fifo_writers 1",
-    ] {
+    for line in ["{result=\"taken\"} 4", "{result=\"ignored\"} 2", "{result=\"refused\"} 0", "intake_fifo_writers 1"] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
     rig.fifo.stop().await;
@@ -236,21 +194,13 @@ async fn garbage_is_refused_and_what_follows_is_read() {
     let mut rig = Rig::start(16);
     let mut writer = open_as_keepalived(&rig.path);
     let long = "zzMARKERzz".repeat(100);
-    let text = format!(
-        "zzMARKERzz\nINSTANCE \"zzMARKERzz\" MASTER 1\n{long}\nINSTANCE \"VR_1\" MASTER 1\n"
-    );
+    let text = format!("zzMARKERzz\nINSTANCE \"zzMARKERzz\" MASTER 1\n{long}\nINSTANCE \"VR_1\" MASTER 1\n");
     writer.write_all(text.as_bytes()).unwrap();
     assert_eq!(rig.report().await, State::Primary);
     for expected in ["malformed_line", "unknown_instance", "line_too_long"] {
         let event = rig.event().await;
         assert!(!format!("{event:?}").contains("MARKER"), "{event:?}");
-        let Event::ReportRefused {
-            status: 0,
-            reason,
-            reporter: Some(Reporter::Fifo),
-            ..
-        } = event
-        else {
+        let Event::ReportRefused { status: 0, reason, reporter: Some(Reporter::Fifo), .. } = event else {
             panic!("{event:?}")
         };
         assert_eq!(reason, expected);
@@ -263,27 +213,21 @@ async fn writers_come_and_go_and_nothing_is_lost() {
     let mut rig = Rig::start(16);
     for round in 0..20 {
         let mut writer = open_as_keepalived(&rig.path);
-        writer
-            .write_all(b"INSTANCE \"VR_1\" MASTER 1\nINSTANCE \"VR_1\" BAC")
-            .unwrap();
+        writer.write_all(b"INSTANCE \"VR_1\" MASTER 1\nINSTANCE \"VR_1\" BAC").unwrap();
         writer.write_all(b"KUP 1\n").unwrap();
         drop(writer);
         assert_eq!(rig.report().await, State::Primary, "round {round}");
         assert_eq!(rig.report().await, State::Backup, "round {round}");
     }
     // A line that its writer did not end is no line.
-    open_as_keepalived(&rig.path)
-        .write_all(b"INSTANCE \"VR_1\" FAU")
-        .unwrap();
+    open_as_keepalived(&rig.path).write_all(b"INSTANCE \"VR_1\" FAU").unwrap();
     let refused = loop {
         if let Event::ReportRefused { reason, .. } = rig.event().await {
             break reason;
         }
     };
     assert_eq!(refused, "malformed_line");
-    open_as_keepalived(&rig.path)
-        .write_all(b"INSTANCE \"VR_1\" FAULT 1\n")
-        .unwrap();
+    open_as_keepalived(&rig.path).write_all(b"INSTANCE \"VR_1\" FAULT 1\n").unwrap();
     assert_eq!(rig.report().await, State::Fault);
     rig.fifo.stop().await;
 }
@@ -302,9 +246,7 @@ async fn a_writer_that_says_nothing_does_not_keep_the_reader_busy() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let spent = used().saturating_sub(before);
     assert!(spent < Duration::from_millis(100), "{spent:?}");
-    open_as_keepalived(&rig.path)
-        .write_all(b"INSTANCE \"VR_1\" FAULT 1\n")
-        .unwrap();
+    open_as_keepalived(&rig.path).write_all(b"INSTANCE \"VR_1\" FAULT 1\n").unwrap();
     assert_eq!(rig.report().await, State::Fault);
     rig.fifo.stop().await;
 }
@@ -313,13 +255,7 @@ async fn a_writer_that_says_nothing_does_not_keep_the_reader_busy() {
 async fn a_full_queue_keeps_lines_waiting() {
     let mut rig = Rig::start(1);
     let mut writer = open_as_keepalived(&rig.path);
-    writer
-        .write_all(
-            "INSTANCE \"VR_1\" MASTER 1\nINSTANCE \"VR_1\" BACKUP 1\n"
-                .repeat(100)
-                .as_bytes(),
-        )
-        .unwrap();
+    writer.write_all("INSTANCE \"VR_1\" MASTER 1\nINSTANCE \"VR_1\" BACKUP 1\n".repeat(100).as_bytes()).unwrap();
     for _ in 0..100 {
         assert_eq!(rig.report().await, State::Primary);
         assert_eq!(rig.report().await, State::Backup);
@@ -344,9 +280,7 @@ async fn a_fifo_that_is_replaced_is_found_again() {
     assert_eq!(degraded, "report");
     std::fs::remove_file(&rig.path).unwrap();
     assert!(matches!(rig.event().await, Event::ChannelRestored { .. }));
-    open_as_keepalived(&rig.path)
-        .write_all(b"INSTANCE \"VR_1\" BACKUP 1\n")
-        .unwrap();
+    open_as_keepalived(&rig.path).write_all(b"INSTANCE \"VR_1\" BACKUP 1\n").unwrap();
     assert_eq!(rig.report().await, State::Backup);
     rig.fifo.stop().await;
 }
@@ -366,19 +300,10 @@ async fn what_is_not_a_safe_fifo_is_refused_at_the_start() {
     let rig = Rig::start(1);
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&rig.path, &link).unwrap();
-    assert!(matches!(
-        refused(&link),
-        FifoError::Path(PathsError::Symlink(_))
-    ));
+    assert!(matches!(refused(&link), FifoError::Path(PathsError::Symlink(_))));
 
     std::fs::set_permissions(&rig.path, std::fs::Permissions::from_mode(0o622)).unwrap();
-    assert!(matches!(
-        refused(&rig.path),
-        FifoError::Path(PathsError::Writable { .. })
-    ));
-    assert!(matches!(
-        refused(&folder.path().join("no/dir")),
-        FifoError::Path(PathsError::Io { .. })
-    ));
+    assert!(matches!(refused(&rig.path), FifoError::Path(PathsError::Writable { .. })));
+    assert!(matches!(refused(&folder.path().join("no/dir")), FifoError::Path(PathsError::Io { .. })));
     rig.fifo.stop().await;
 }

@@ -17,11 +17,7 @@ fn a_flood_of_one_reason_and_user_hides_no_other() {
     let shown = std::iter::from_fn(|| received.try_recv().ok()).count() as u64;
     let held = gate.take_held_back();
     assert!((12..20).contains(&shown), "{shown}");
-    assert_eq!(
-        held,
-        [(Refusal::BadState, 1002 - shown)],
-        "every one is accounted for"
-    );
+    assert_eq!(held, [(Refusal::BadState, 1002 - shown)], "every one is accounted for");
     assert!(gate.take_held_back().is_empty());
 }
 

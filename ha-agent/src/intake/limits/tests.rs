@@ -11,18 +11,11 @@ fn limits(change: impl FnOnce(&mut config::Intake), previous: Option<&Limits>) -
 #[test]
 fn one_user_s_rate_is_not_another_s() {
     let limits = limits(|c| c.max_requests_per_second = 5, None);
-    let taken = (0..100)
-        .filter(|_| limits.count_request(4001).is_ok())
-        .count();
-    assert!(
-        (10..=11).contains(&taken),
-        "burst of twice the rate, not {taken}"
-    );
+    let taken = (0..100).filter(|_| limits.count_request(4001).is_ok()).count();
+    assert!((10..=11).contains(&taken), "burst of twice the rate, not {taken}");
     assert_eq!(limits.count_request(4001), Err(Refusal::TooManyRequests));
     for _ in 0..10 {
-        limits
-            .count_request(4002)
-            .expect("the other user is not affected");
+        limits.count_request(4002).expect("the other user is not affected");
     }
 }
 
@@ -44,29 +37,21 @@ async fn one_user_s_connections_leave_the_others_theirs() {
     assert_eq!((slots, held.len()), (3, 9));
     assert!(one.is_wanted() && !other.is_wanted());
     let slots = [other.enter(), other.enter(), other.enter()];
-    assert!(
-        slots.iter().all(|e| matches!(e, Ok(Entry::Slot(_)))),
-        "{slots:?}"
-    );
+    assert!(slots.iter().all(|e| matches!(e, Ok(Entry::Slot(_)))), "{slots:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_gets_the_next_slot_or_an_answer_in_time() {
     let limits = limits(|c| c.max_connections = 3, None);
     let share = limits.share(4001).unwrap();
-    let Ok(Entry::Slot(slot)) = share.enter() else {
-        panic!("the first one has a slot")
-    };
+    let Ok(Entry::Slot(slot)) = share.enter() else { panic!("the first one has a slot") };
     let waiting = share.enter().unwrap();
     let late = share.enter().unwrap();
     let next = tokio::spawn(waiting.slot(Duration::from_secs(2)));
     tokio::task::yield_now().await;
     drop(slot);
     let _slot = next.await.unwrap().expect("the freed slot");
-    assert_eq!(
-        late.slot(Duration::from_secs(2)).await.unwrap_err(),
-        Refusal::TooManyConnections
-    );
+    assert_eq!(late.slot(Duration::from_secs(2)).await.unwrap_err(), Refusal::TooManyConnections);
     assert!(!share.is_wanted(), "places are given up");
 }
 
@@ -82,16 +67,10 @@ fn a_reload_keeps_the_fill_of_what_did_not_change() {
         Some(&before),
     );
     assert!(same.count_request(4001).is_err());
-    assert!(Arc::ptr_eq(
-        before.share(4001).unwrap(),
-        same.share(4001).unwrap()
-    ));
+    assert!(Arc::ptr_eq(before.share(4001).unwrap(), same.share(4001).unwrap()));
     assert_eq!(same.token.as_deref(), Some(&b"t"[..]));
 
     let other = limits(|c| c.allow_uids = vec![4001], Some(&same));
     assert!(other.share(4002).is_none());
-    assert!(
-        other.count_request(4001).is_ok(),
-        "another rate begins anew"
-    );
+    assert!(other.count_request(4001).is_ok(), "another rate begins anew");
 }

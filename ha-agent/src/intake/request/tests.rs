@@ -54,17 +54,7 @@ fn router_ids_are_hyphenated_uuids() {
     let twice = format!("{ROUTER}, {ROUTER}");
     let moved = "8f3c1d2e4-b5a-4c6d-9e7f-0123456789ab";
     assert!(check(&[("x-neutron-router-id", &upper), BACKUP]).is_ok());
-    for bad in [
-        &simple,
-        &urn,
-        &braced,
-        &long,
-        &twice,
-        "",
-        "x",
-        moved,
-        "../../etc",
-    ] {
+    for bad in [&simple, &urn, &braced, &long, &twice, "", "x", moved, "../../etc"] {
         let outcome = check(&[("x-neutron-router-id", bad), BACKUP]);
         assert_eq!(outcome, Err(Refusal::BadRouterId), "{bad:?}");
     }
@@ -78,10 +68,7 @@ fn each_header_exactly_once() {
         (&[BACKUP], Refusal::MissingRouterId),
         (&[ID, ID, BACKUP], Refusal::DuplicateRouterId),
         (&[ID, BACKUP, BACKUP], Refusal::DuplicateState),
-        (
-            &[ID, BACKUP, ("x-NEUTRON-state", "primary")],
-            Refusal::DuplicateState,
-        ),
+        (&[ID, BACKUP, ("x-NEUTRON-state", "primary")], Refusal::DuplicateState),
         (&[ID, ("X-Neutron-States", "backup")], Refusal::MissingState),
     ];
     for (pairs, refusal) in table {
@@ -97,10 +84,7 @@ fn path_and_body() {
     }
     assert!(validate("/", &good, None, None).is_ok());
     assert!(validate("/", &good, Some(MAX_BODY), None).is_ok());
-    assert_eq!(
-        validate("/", &good, Some(MAX_BODY + 1), None),
-        Err(Refusal::BodyTooLarge)
-    );
+    assert_eq!(validate("/", &good, Some(MAX_BODY + 1), None), Err(Refusal::BodyTooLarge));
 }
 
 #[test]
@@ -108,26 +92,14 @@ fn the_token_is_asked_for_before_anything_else_is_told() {
     let table: [(&[(&str, &str)], Refusal); 10] = [
         (&[], Refusal::MissingToken),
         (&[("authorization", "")], Refusal::MissingToken),
-        (
-            &[("authorization", "Basic c2VjcmV0")],
-            Refusal::MissingToken,
-        ),
+        (&[("authorization", "Basic c2VjcmV0")], Refusal::MissingToken),
         (&[("authorization", "Bearer")], Refusal::MissingToken),
         (&[("authorization", "Bearer ")], Refusal::BadToken),
         (&[("authorization", "Bearer secre")], Refusal::BadToken),
         (&[("authorization", "Bearer secrets")], Refusal::BadToken),
         (&[("authorization", "Bearer Secret")], Refusal::BadToken),
-        (
-            &[
-                ("authorization", "Bearer secret"),
-                ("authorization", "Bearer secret"),
-            ],
-            Refusal::BadToken,
-        ),
-        (
-            &[("authorization", "bearer secret")],
-            Refusal::MissingRouterId,
-        ),
+        (&[("authorization", "Bearer secret"), ("authorization", "Bearer secret")], Refusal::BadToken),
+        (&[("authorization", "bearer secret")], Refusal::MissingRouterId),
     ];
     for (pairs, refusal) in table {
         let outcome = validate("/", &headers(pairs), None, Some(b"secret"));
@@ -141,10 +113,7 @@ fn the_token_is_asked_for_before_anything_else_is_told() {
 fn the_event_names_a_router_only_if_there_is_one() {
     assert_eq!(named_router(&headers(&[ID])), ROUTER.parse().ok());
     assert_eq!(named_router(&headers(&[ID, ID])), None);
-    assert_eq!(
-        named_router(&headers(&[("x-neutron-router-id", "x")])),
-        None
-    );
+    assert_eq!(named_router(&headers(&[("x-neutron-router-id", "x")])), None);
     assert_eq!(named_router(&HeaderMap::new()), None);
 }
 
@@ -157,14 +126,8 @@ fn the_table_of_refusals_is_sound() {
     for (index, refusal) in Refusal::ALL.iter().enumerate() {
         assert_eq!(*refusal as usize, index);
         let raw = refusal.raw();
-        assert!(
-            raw.ends_with(&format!("\r\n\r\n{}", refusal.text())),
-            "{raw}"
-        );
-        assert_eq!(
-            refusal.response().headers().contains_key("retry-after"),
-            [429, 503].contains(&refusal.status())
-        );
+        assert!(raw.ends_with(&format!("\r\n\r\n{}", refusal.text())), "{raw}");
+        assert_eq!(refusal.response().headers().contains_key("retry-after"), [429, 503].contains(&refusal.status()));
     }
 }
 

@@ -5,10 +5,8 @@ use netlink_packet_route::address::AddressHeaderFlags;
 use proptest::prelude::*;
 
 fn bytes(message: RouteNetlinkMessage) -> Vec<u8> {
-    let mut message = NetlinkMessage::new(
-        netlink_packet_core::NetlinkHeader::default(),
-        NetlinkPayload::InnerMessage(message),
-    );
+    let mut message =
+        NetlinkMessage::new(netlink_packet_core::NetlinkHeader::default(), NetlinkPayload::InnerMessage(message));
     message.finalize();
     let mut out = vec![0; message.buffer_len()];
     message.serialize(&mut out);
@@ -38,13 +36,7 @@ fn addresses_of_both_families() {
         ],
         0,
     );
-    let expected = Address {
-        ifindex: 7,
-        local: ip("169.254.0.1"),
-        peer: ip("169.254.0.1"),
-        prefix: 24,
-        usable: true,
-    };
+    let expected = Address { ifindex: 7, local: ip("169.254.0.1"), peer: ip("169.254.0.1"), prefix: 24, usable: true };
     let decoded = message(&bytes(RouteNetlinkMessage::NewAddress(v4))).expect("decodes");
     assert_eq!(decoded, Some(Message::AddressSet(expected)));
 
@@ -53,29 +45,18 @@ fn addresses_of_both_families() {
     let Some(Message::AddressGone(address)) = decoded else {
         panic!("{decoded:?}");
     };
-    assert_eq!(
-        (address.local, address.peer),
-        (ip("fe80::1"), ip("fe80::1"))
-    );
+    assert_eq!((address.local, address.peer), (ip("fe80::1"), ip("fe80::1")));
 }
 
 #[test]
 fn the_local_end_counts_not_the_peer() {
-    let ptp = address_message(
-        vec![
-            AddressAttribute::Address(ip("10.0.0.2")),
-            AddressAttribute::Local(ip("10.0.0.1")),
-        ],
-        0,
-    );
+    let ptp =
+        address_message(vec![AddressAttribute::Address(ip("10.0.0.2")), AddressAttribute::Local(ip("10.0.0.1"))], 0);
     let decoded = message(&bytes(RouteNetlinkMessage::NewAddress(ptp))).expect("decodes");
     let Some(Message::AddressSet(address)) = decoded else {
         panic!("{decoded:?}");
     };
-    assert_eq!(
-        (address.local, address.peer),
-        (ip("10.0.0.1"), ip("10.0.0.2"))
-    );
+    assert_eq!((address.local, address.peer), (ip("10.0.0.1"), ip("10.0.0.2")));
 }
 
 #[test]
@@ -85,13 +66,8 @@ fn failed_duplicate_detection_is_not_usable_tentative_is() {
         (AddressFlags::Dadfailed, false),
         (AddressFlags::Dadfailed | AddressFlags::Tentative, false),
     ] {
-        let message_ = address_message(
-            vec![
-                AddressAttribute::Address(ip("2001:db8::1")),
-                AddressAttribute::Flags(flags),
-            ],
-            0,
-        );
+        let message_ =
+            address_message(vec![AddressAttribute::Address(ip("2001:db8::1")), AddressAttribute::Flags(flags)], 0);
         let decoded = message(&bytes(RouteNetlinkMessage::NewAddress(message_))).expect("decodes");
         let Some(Message::AddressSet(address)) = decoded else {
             panic!("{decoded:?}");
@@ -105,9 +81,7 @@ fn link_message(family: AddressFamily, flags: LinkFlags, name: Option<&str>) -> 
     message.header.interface_family = family;
     message.header.index = 3;
     message.header.flags = flags;
-    message
-        .attributes
-        .extend(name.map(|name| LinkAttribute::IfName(name.to_owned())));
+    message.attributes.extend(name.map(|name| LinkAttribute::IfName(name.to_owned())));
     message
 }
 
@@ -122,11 +96,7 @@ fn a_link_is_up_when_running_with_carrier() {
     ] {
         let link = link_message(AddressFamily::Unspec, flags, Some("ha-1b2c3d4e-5f"));
         let decoded = message(&bytes(RouteNetlinkMessage::NewLink(link))).expect("decodes");
-        let expected = Message::Link {
-            ifindex: 3,
-            name: IfName::new("ha-1b2c3d4e-5f").expect("a name"),
-            up,
-        };
+        let expected = Message::Link { ifindex: 3, name: IfName::new("ha-1b2c3d4e-5f").expect("a name"), up };
         assert_eq!(decoded, Some(expected), "{flags:?}");
     }
 }
@@ -168,28 +138,12 @@ fn namespaces_and_several_messages_in_one_datagram() {
     let mut datagram = bytes(RouteNetlinkMessage::DelNsId(gone));
     datagram.extend(bytes(RouteNetlinkMessage::NewNsId(named)));
     let decoded: Vec<_> = messages(&datagram).map(|m| m.expect("decodes")).collect();
-    assert_eq!(
-        decoded,
-        [
-            Message::NamespaceGone { nsid: 5 },
-            Message::NamespaceNamed { nsid: 6 }
-        ]
-    );
+    assert_eq!(decoded, [Message::NamespaceGone { nsid: 5 }, Message::NamespaceNamed { nsid: 6 }]);
 }
 
 #[test]
 fn names_that_the_kernel_would_refuse() {
-    for bad in [
-        "",
-        ".",
-        "..",
-        "a b",
-        "a/b",
-        "a:b",
-        "a\0",
-        "a\u{b}",
-        "0123456789abcdef",
-    ] {
+    for bad in ["", ".", "..", "a b", "a/b", "a:b", "a\0", "a\u{b}", "0123456789abcdef"] {
         assert!(IfName::new(bad).is_none(), "{bad:?}");
     }
     assert_eq!(IfName::new("vrrp.7").expect("a name").to_text(), "vrrp.7");

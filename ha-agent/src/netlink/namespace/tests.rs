@@ -17,38 +17,19 @@ fn vip(n: u8) -> IpAddr {
 }
 
 fn interest(n: u8) -> Interest {
-    Interest {
-        router: router(n),
-        interface: name("ha-0"),
-        vip: vip(n),
-        vip_interface: name("ha-0"),
-    }
+    Interest { router: router(n), interface: name("ha-0"), vip: vip(n), vip_interface: name("ha-0") }
 }
 
 fn address(ifindex: u32, n: u8) -> Address {
-    Address {
-        ifindex,
-        local: vip(n),
-        peer: vip(n),
-        prefix: 24,
-        usable: true,
-    }
+    Address { ifindex, local: vip(n), peer: vip(n), prefix: 24, usable: true }
 }
 
 fn link(ifindex: u32, text: &str, up: bool) -> Message {
-    Message::Link {
-        ifindex,
-        name: name(text),
-        up,
-    }
+    Message::Link { ifindex, name: name(text), up }
 }
 
 fn state(ifindex: u32, text: &str, up: bool) -> LinkState {
-    LinkState {
-        name: name(text),
-        ifindex,
-        up,
-    }
+    LinkState { name: name(text), ifindex, up }
 }
 
 /// A table with router 1 covered by this dump; what that told is dropped.
@@ -61,10 +42,7 @@ fn known(dump: Dump) -> Namespace {
 }
 
 fn up_with_vip() -> Dump {
-    Dump {
-        links: vec![state(2, "ha-0", true)],
-        addresses: vec![address(2, 1)],
-    }
+    Dump { links: vec![state(2, "ha-0", true)], addresses: vec![address(2, 1)] }
 }
 
 fn send(table: &mut Namespace, message: Message) -> Vec<Change> {
@@ -86,11 +64,7 @@ fn the_first_state_is_told_once_the_dump_has_ended() {
     table.end_dump(up_with_vip(), &mut out);
     assert_eq!(
         out,
-        [
-            Change::Found(router(1)),
-            Change::Link(router(1), Link::Up, Some(2)),
-            Change::Vip(router(1), Vip::Present),
-        ]
+        [Change::Found(router(1)), Change::Link(router(1), Link::Up, Some(2)), Change::Vip(router(1), Vip::Present),]
     );
 }
 
@@ -100,26 +74,16 @@ fn without_interface_the_vip_is_absent() {
     table.watch(interest(1));
     table.begin_dump();
     let mut out = Vec::new();
-    let elsewhere = Dump {
-        links: vec![],
-        addresses: vec![address(9, 1)],
-    };
+    let elsewhere = Dump { links: vec![], addresses: vec![address(9, 1)] };
     table.end_dump(elsewhere, &mut out);
     assert_eq!(
         out,
-        [
-            Change::Found(router(1)),
-            Change::Link(router(1), Link::Gone, None),
-            Change::Vip(router(1), Vip::Absent),
-        ]
+        [Change::Found(router(1)), Change::Link(router(1), Link::Gone, None), Change::Vip(router(1), Vip::Absent),]
     );
     // The interface that holds it gets the name.
     assert_eq!(
         send(&mut table, link(9, "ha-0", false)),
-        [
-            Change::Link(router(1), Link::Down, Some(9)),
-            Change::Vip(router(1), Vip::Present),
-        ]
+        [Change::Link(router(1), Link::Down, Some(9)), Change::Vip(router(1), Vip::Present),]
     );
 }
 
@@ -130,42 +94,24 @@ fn only_changes_are_told() {
     assert_eq!(send(&mut table, Message::AddressSet(address(2, 9))), []);
     assert_eq!(send(&mut table, Message::AddressGone(address(3, 1))), []);
     assert_eq!(send(&mut table, link(5, "qr-1", true)), []);
-    assert_eq!(
-        send(&mut table, Message::AddressGone(address(2, 1))),
-        [Change::Vip(router(1), Vip::Absent)]
-    );
-    assert_eq!(
-        send(&mut table, link(2, "ha-0", false)),
-        [Change::Link(router(1), Link::Down, Some(2))]
-    );
+    assert_eq!(send(&mut table, Message::AddressGone(address(2, 1))), [Change::Vip(router(1), Vip::Absent)]);
+    assert_eq!(send(&mut table, link(2, "ha-0", false)), [Change::Link(router(1), Link::Down, Some(2))]);
 }
 
 #[test]
 fn the_same_address_with_two_prefixes_is_held_until_both_are_gone() {
     let mut table = known(up_with_vip());
-    let host = Address {
-        prefix: 32,
-        ..address(2, 1)
-    };
+    let host = Address { prefix: 32, ..address(2, 1) };
     assert_eq!(send(&mut table, Message::AddressSet(host)), []);
     assert_eq!(send(&mut table, Message::AddressGone(address(2, 1))), []);
-    assert_eq!(
-        send(&mut table, Message::AddressGone(host)),
-        [Change::Vip(router(1), Vip::Absent)]
-    );
+    assert_eq!(send(&mut table, Message::AddressGone(host)), [Change::Vip(router(1), Vip::Absent)]);
 }
 
 #[test]
 fn an_address_refused_by_duplicate_detection_is_absent() {
     let mut table = known(up_with_vip());
-    let refused = Address {
-        usable: false,
-        ..address(2, 1)
-    };
-    assert_eq!(
-        send(&mut table, Message::AddressSet(refused)),
-        [Change::Vip(router(1), Vip::Absent)]
-    );
+    let refused = Address { usable: false, ..address(2, 1) };
+    assert_eq!(send(&mut table, Message::AddressSet(refused)), [Change::Vip(router(1), Vip::Absent)]);
 }
 
 #[test]
@@ -173,20 +119,11 @@ fn a_recreated_device_has_a_new_index_and_no_addresses() {
     let mut table = known(up_with_vip());
     assert_eq!(
         send(&mut table, Message::LinkGone { ifindex: 2 }),
-        [
-            Change::Link(router(1), Link::Gone, None),
-            Change::Vip(router(1), Vip::Absent),
-        ]
+        [Change::Link(router(1), Link::Gone, None), Change::Vip(router(1), Vip::Absent),]
     );
-    assert_eq!(
-        send(&mut table, link(8, "ha-0", true)),
-        [Change::Link(router(1), Link::Up, Some(8))]
-    );
+    assert_eq!(send(&mut table, link(8, "ha-0", true)), [Change::Link(router(1), Link::Up, Some(8))]);
     // Also when the end of the old one was not told.
-    assert_eq!(
-        send(&mut table, link(9, "ha-0", true)),
-        [Change::Link(router(1), Link::Up, Some(9))]
-    );
+    assert_eq!(send(&mut table, link(9, "ha-0", true)), [Change::Link(router(1), Link::Up, Some(9))]);
 }
 
 #[test]
@@ -194,17 +131,11 @@ fn renaming_takes_the_link_and_its_addresses_along() {
     let mut table = known(up_with_vip());
     assert_eq!(
         send(&mut table, link(2, "old", true)),
-        [
-            Change::Link(router(1), Link::Gone, None),
-            Change::Vip(router(1), Vip::Absent),
-        ]
+        [Change::Link(router(1), Link::Gone, None), Change::Vip(router(1), Vip::Absent),]
     );
     assert_eq!(
         send(&mut table, link(2, "ha-0", true)),
-        [
-            Change::Link(router(1), Link::Up, Some(2)),
-            Change::Vip(router(1), Vip::Present),
-        ]
+        [Change::Link(router(1), Link::Up, Some(2)), Change::Vip(router(1), Vip::Present),]
     );
 }
 
@@ -216,13 +147,7 @@ fn what_happened_during_a_dump_is_told_as_one() {
     assert_eq!(send(&mut table, Message::AddressSet(address(2, 1))), []);
     assert_eq!(send(&mut table, link(2, "ha-0", false)), []);
     let mut out = Vec::new();
-    table.end_dump(
-        Dump {
-            links: vec![state(2, "ha-0", true)],
-            addresses: vec![],
-        },
-        &mut out,
-    );
+    table.end_dump(Dump { links: vec![state(2, "ha-0", true)], addresses: vec![] }, &mut out);
     assert_eq!(out, [Change::Link(router(1), Link::Down, Some(2))]);
 }
 
@@ -255,21 +180,14 @@ fn a_watch_added_during_a_dump_waits_for_the_next() {
     table.watch(interest(2));
     let mut out = Vec::new();
     table.end_dump(up_with_vip(), &mut out);
-    assert!(
-        out.iter()
-            .all(|change| !matches!(change, Change::Found(r) if *r == router(2)))
-    );
+    assert!(out.iter().all(|change| !matches!(change, Change::Found(r) if *r == router(2))));
     assert!(table.needs_dump());
     table.begin_dump();
     out.clear();
     table.end_dump(up_with_vip(), &mut out);
     assert_eq!(
         out,
-        [
-            Change::Found(router(2)),
-            Change::Link(router(2), Link::Up, Some(2)),
-            Change::Vip(router(2), Vip::Absent),
-        ]
+        [Change::Found(router(2)), Change::Link(router(2), Link::Up, Some(2)), Change::Vip(router(2), Vip::Absent),]
     );
 }
 
@@ -278,10 +196,7 @@ fn the_same_watch_again_changes_nothing_another_one_is_told_anew() {
     let mut table = known(up_with_vip());
     table.watch(interest(1));
     assert!(!table.needs_dump());
-    table.watch(Interest {
-        vip: vip(7),
-        ..interest(1)
-    });
+    table.watch(Interest { vip: vip(7), ..interest(1) });
     assert!(table.needs_dump());
 }
 
@@ -406,11 +321,7 @@ impl Kernel {
             }
             Act::SetAddress(l, n, prefix, usable) => {
                 if let Some(ifindex) = self.pick(l) {
-                    let new = Address {
-                        prefix,
-                        usable,
-                        ..address(ifindex, n)
-                    };
+                    let new = Address { prefix, usable, ..address(ifindex, n) };
                     self.addresses.retain(|a| !same(a, &new));
                     self.addresses.push(new);
                     self.sent.push(Message::AddressSet(new));
@@ -426,10 +337,7 @@ impl Kernel {
 
     fn truth(&self, interest: &Interest) -> (Vip, Link, Option<u32>) {
         let find = |wanted: IfName| {
-            self.links
-                .iter()
-                .find(|(_, (n, _))| name(NAMES[*n]) == wanted)
-                .map(|(ifindex, (_, up))| (*ifindex, *up))
+            self.links.iter().find(|(_, (n, _))| name(NAMES[*n]) == wanted).map(|(ifindex, (_, up))| (*ifindex, *up))
         };
         let (link, ifindex) = match find(interest.interface) {
             Some((ifindex, true)) => (Link::Up, Some(ifindex)),
@@ -437,9 +345,7 @@ impl Kernel {
             None => (Link::Gone, None),
         };
         let held = find(interest.vip_interface).is_some_and(|(ifindex, _)| {
-            self.addresses
-                .iter()
-                .any(|a| a.ifindex == ifindex && a.local == interest.vip && a.usable)
+            self.addresses.iter().any(|a| a.ifindex == ifindex && a.local == interest.vip && a.usable)
         });
         (if held { Vip::Present } else { Vip::Absent }, link, ifindex)
     }
@@ -462,9 +368,7 @@ impl Running {
             }
         } else if self.parts == self.want.names.len() {
             self.dump.addresses = kernel.addresses.clone();
-            self.dump
-                .addresses
-                .retain(|a| self.want.vips.contains(&a.local));
+            self.dump.addresses.retain(|a| self.want.vips.contains(&a.local));
         }
         self.parts += 1;
     }

@@ -3,10 +3,7 @@ use std::time::Duration;
 use super::*;
 
 async fn soon(names: &mut Names) -> Vec<(u64, NameChange)> {
-    tokio::time::timeout(Duration::from_secs(10), names.next())
-        .await
-        .expect("nothing was told")
-        .expect("inotify works")
+    tokio::time::timeout(Duration::from_secs(10), names.next()).await.expect("nothing was told").expect("inotify works")
 }
 
 #[tokio::test]
@@ -15,9 +12,7 @@ async fn files_appear_and_vanish_in_order() {
     let mut names = Names::new().expect("inotify");
     let path = folder.path().join("qrouter-1");
     names.add(&path, 1).expect("watched");
-    names
-        .add(&folder.path().join("qrouter-2"), 2)
-        .expect("watched");
+    names.add(&folder.path().join("qrouter-2"), 2).expect("watched");
     std::fs::write(folder.path().join("unwatched"), "").expect("written");
     std::fs::write(&path, "").expect("written");
     std::fs::remove_file(&path).expect("removed");
@@ -26,14 +21,7 @@ async fn files_appear_and_vanish_in_order() {
     while seen.len() < 3 {
         seen.extend(soon(&mut names).await);
     }
-    assert_eq!(
-        seen,
-        [
-            (1, NameChange::Appeared),
-            (1, NameChange::Vanished),
-            (1, NameChange::Appeared)
-        ]
-    );
+    assert_eq!(seen, [(1, NameChange::Appeared), (1, NameChange::Vanished), (1, NameChange::Appeared)]);
 }
 
 #[tokio::test]
@@ -92,10 +80,7 @@ async fn what_is_removed_is_not_told() {
 
 #[test]
 fn a_path_needs_a_folder_and_a_name() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let _inside = runtime.enter();
     let mut names = Names::new().expect("inotify");
     for bad in ["", "/", "relative/path", "/run/.."] {

@@ -24,10 +24,7 @@ struct Open {
 
 impl File {
     pub(super) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            open: None,
-        }
+        Self { path: path.to_owned(), open: None }
     }
 
     /// Whether the open file is still the one that the path names.
@@ -39,15 +36,8 @@ impl File {
     }
 
     fn open(&self) -> io::Result<Open> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            .open(&self.path)?;
-        Ok(Open {
-            file,
-            looked: Instant::now(),
-        })
+        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(&self.path)?;
+        Ok(Open { file, looked: Instant::now() })
     }
 }
 

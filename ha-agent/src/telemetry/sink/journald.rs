@@ -21,10 +21,7 @@ pub(super) struct Journald {
 
 impl Journald {
     pub(super) fn new(path: impl AsRef<Path>) -> Self {
-        Self {
-            path: path.as_ref().to_owned(),
-            socket: None,
-        }
+        Self { path: path.as_ref().to_owned(), socket: None }
     }
 }
 
@@ -46,9 +43,7 @@ impl Sink for Journald {
             }
             other => other,
         };
-        sent.map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
-        })?;
+        sent.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))?;
         *done = record.line.len() + 1;
         Ok(())
     }
@@ -63,10 +58,8 @@ fn fields(record: &Record, with_json: bool) -> String {
         Severity::Info => 6,
     };
     let message = record.summary.as_deref().unwrap_or(record.name);
-    let mut text = format!(
-        "MESSAGE={message}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER=ha-agent\nHA_EVENT={}\n",
-        record.name
-    );
+    let mut text =
+        format!("MESSAGE={message}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER=ha-agent\nHA_EVENT={}\n", record.name);
     // journald takes a field several times; `journalctl HA_ROUTER_ID=…` finds each.
     for router in record.routers.iter().take(64) {
         text.push_str(&format!("HA_ROUTER_ID={router}\n"));

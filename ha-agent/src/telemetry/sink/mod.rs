@@ -75,10 +75,7 @@ impl Outlet {
     pub(super) fn start(sink: &config::Sink) -> io::Result<Self> {
         match sink {
             config::Sink::Stdout => Self::spawn("stdout", Box::new(stdout::Stdout)),
-            config::Sink::Journald => Self::spawn(
-                "journald",
-                Box::new(journald::Journald::new(journald::SOCKET)),
-            ),
+            config::Sink::Journald => Self::spawn("journald", Box::new(journald::Journald::new(journald::SOCKET))),
             config::Sink::File(path) => {
                 let name = format!("file:{}", path.display());
                 Self::spawn(&name, Box::new(file::File::new(path)))
@@ -91,20 +88,11 @@ impl Outlet {
         let health = Arc::new(Health::default());
         let (end, ended) = oneshot::channel();
         let for_thread = Arc::clone(&health);
-        let handle = thread::Builder::new()
-            .name("events-sink".to_owned())
-            .stack_size(STACK)
-            .spawn(move || {
-                run(sink, &queue, &for_thread);
-                let _ = end.send(());
-            })?;
-        Ok(Self {
-            name: name.to_owned(),
-            lines,
-            health,
-            thread: handle.thread().clone(),
-            ended,
-        })
+        let handle = thread::Builder::new().name("events-sink".to_owned()).stack_size(STACK).spawn(move || {
+            run(sink, &queue, &for_thread);
+            let _ = end.send(());
+        })?;
+        Ok(Self { name: name.to_owned(), lines, health, thread: handle.thread().clone(), ended })
     }
 
     /// Queues the record; false when it is lost here.
@@ -125,12 +113,7 @@ impl Outlet {
 
     /// What is wrong now, in words.
     pub(super) fn trouble(&self) -> Option<String> {
-        let failure = self
-            .health
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let failure = self.health.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Half empty again counts as recovered, so that a slow reader does not make it flap.
         failure.or_else(|| {
             (self.lost() > 0 && self.health.waiting.load(Ordering::Relaxed) > LINES / 2)
@@ -180,11 +163,7 @@ fn run(mut sink: Box<dyn Sink>, queue: &Receiver<Arc<Record>>, health: &Health) 
 }
 
 /// Writes the rest of `line` and its newline with `write`; `done` counts both.
-fn write_rest(
-    line: &str,
-    done: &mut usize,
-    mut write: impl FnMut(&[u8]) -> io::Result<usize>,
-) -> io::Result<()> {
+fn write_rest(line: &str, done: &mut usize, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<()> {
     let mut whole = Vec::with_capacity(line.len() + 1);
     whole.extend_from_slice(line.as_bytes());
     whole.push(b'\n');

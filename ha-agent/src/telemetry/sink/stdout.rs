@@ -18,14 +18,8 @@ impl Sink for Stdout {
             match rustix::io::write(out, bytes) {
                 // Whoever started the agent may have left it non-blocking; a full pipe is no error.
                 Err(Errno::AGAIN) => {
-                    let second = Timespec {
-                        tv_sec: 1,
-                        tv_nsec: 0,
-                    };
-                    poll(
-                        &mut [PollFd::from_borrowed_fd(out, PollFlags::OUT)],
-                        Some(&second),
-                    )?;
+                    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+                    poll(&mut [PollFd::from_borrowed_fd(out, PollFlags::OUT)], Some(&second))?;
                     Err(io::ErrorKind::Interrupted.into())
                 }
                 other => Ok(other?),

@@ -36,9 +36,7 @@ fn a_file_is_created_0640_and_opened_anew_after_it_was_moved() {
     let moved = dir.path().join("e.jsonl.1");
     let outlet = Outlet::start(&config::Sink::File(path.clone())).unwrap();
     assert!(outlet.take(&record("one")));
-    until("first line", || {
-        std::fs::read_to_string(&path).is_ok_and(|text| text == "one\n")
-    });
+    until("first line", || std::fs::read_to_string(&path).is_ok_and(|text| text == "one\n"));
     // The umask may take more away, never less.
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777 & !0o640, 0, "{mode:o}");
@@ -97,14 +95,7 @@ impl Sink for Gate {
 fn a_sink_that_stands_still_loses_only_what_exceeds_its_queue() {
     let (open, gate) = mpsc::channel();
     let (written, lines) = mpsc::channel();
-    let outlet = Outlet::spawn(
-        "gate",
-        Box::new(Gate {
-            open: gate,
-            written,
-        }),
-    )
-    .unwrap();
+    let outlet = Outlet::spawn("gate", Box::new(Gate { open: gate, written })).unwrap();
     // One line is in the thread's hands, the queue holds LINES more.
     assert!(outlet.take(&record("first")));
     until("the thread to take it", || {
@@ -149,9 +140,7 @@ fn journald_gets_words_priority_and_the_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("socket");
     let server = UnixDatagram::bind(&path).unwrap();
-    server
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let outlet = Outlet::spawn("journald", Box::new(journald::Journald::new(&path))).unwrap();
     let id: crate::core::model::RouterId = "2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d".parse().unwrap();
     let mut routed = Arc::into_inner(record("{}")).unwrap();
@@ -167,10 +156,6 @@ fn journald_gets_words_priority_and_the_line() {
     // Too large for a datagram: its words go alone.
     outlet.take(&record(&"x".repeat(4 << 20)));
     let length = server.recv(&mut buffer).expect("a datagram");
-    assert!(
-        !buffer[..length]
-            .windows(7)
-            .any(|window| window == b"HA_JSON")
-    );
+    assert!(!buffer[..length].windows(7).any(|window| window == b"HA_JSON"));
     end(outlet);
 }
