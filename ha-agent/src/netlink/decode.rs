@@ -93,7 +93,7 @@ pub enum Message {
         ifindex: u32,
         /// Its name now.
         name: IfName,
-        /// See [`link_up`].
+        /// Administratively up, running and with carrier.
         up: bool,
     },
     /// A link has left the namespace or is deleted.

@@ -6,9 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use netlink_packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
@@ -19,8 +17,6 @@ use tokio::task::JoinHandle;
 use super::decode::{self, Address, IfName};
 use super::namespace::{Dump, LinkState, Want};
 
-/// linux/if_link.h; the crate has no name for it.
-const IFLA_TARGET_NETNSID: u16 = 46;
 /// The kernel answers in microseconds; this is for an answer that got lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -114,11 +110,7 @@ impl Requests {
         let mut message = LinkMessage::default();
         message.attributes =
             vec![LinkAttribute::IfName(name.to_text()), LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
-        if let Some(nsid) = target {
-            message
-                .attributes
-                .push(LinkAttribute::Other(DefaultNla::new(IFLA_TARGET_NETNSID, nsid.to_ne_bytes().to_vec())));
-        }
+        message.attributes.extend(target.map(LinkAttribute::IfNetnsId));
         let answers = self.ask(WHAT, RouteNetlinkMessage::GetLink(message), NLM_F_ACK).await;
         let answers = match answers {
             Ok(answers) => answers,
@@ -131,12 +123,11 @@ impl Requests {
             let RouteNetlinkMessage::NewLink(message) = answer else {
                 continue;
             };
-            if let Some(nsid) = target
-                && !message.attributes.iter().any(|attribute| {
-                    matches!(attribute, LinkAttribute::Other(other)
-                        if is_target(other, nsid))
-                })
-            {
+            let told = message.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::IfNetnsId(nsid) => Some(*nsid),
+                _ => None,
+            });
+            if told != target {
                 return Err(RequestError::NoTarget);
             }
             let (ifindex, named, up) = decode::link_of(message).ok_or(RequestError::NoAnswer { what: WHAT })?;
@@ -236,16 +227,6 @@ where
 
 fn refused(what: &'static str, code: i32) -> RequestError {
     RequestError::Refused { what, source: io::Error::from_raw_os_error(code.saturating_abs()) }
-}
-
-fn is_target(attribute: &DefaultNla, nsid: i32) -> bool {
-    use netlink_packet_core::Nla;
-    let mut value = [0; 4];
-    if attribute.kind() != IFLA_TARGET_NETNSID || attribute.value_len() != value.len() {
-        return false;
-    }
-    attribute.emit_value(&mut value);
-    value == nsid.to_ne_bytes()
 }
 
 fn fd_attribute(netns: BorrowedFd<'_>) -> NsidAttribute {

@@ -77,3 +77,6 @@ fn open(path: &Path) -> Result<(OwnedFd, u64), ResolveError> {
     let inode = rustix::fs::fstat(&file).map_err(|e| ResolveError::Open(e.into()))?.st_ino;
     Ok((file, inode))
 }
+
+#[cfg(test)]
+mod tests;

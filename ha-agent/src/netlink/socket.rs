@@ -16,8 +16,8 @@ use crate::core::time::Mono;
 /// What is asked for with `SO_RCVBUFFORCE`; the kernel charges only what is really queued.
 pub(super) const RECEIVE_BUFFER: usize = 8 << 20;
 
-/// Room for one notification: a link with many virtual functions has tens of kilobytes.
-const DATAGRAM: usize = 64 << 10;
+/// Room for one notification. A link's is about a kilobyte; only answers to requests can be longer.
+const DATAGRAM: usize = 32 << 10;
 
 /// What a receive gave.
 pub(super) enum Received {

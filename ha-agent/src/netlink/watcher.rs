@@ -487,6 +487,7 @@ impl Watcher {
             match (slot.step, slot.bound) {
                 (Step::Dump, Some(bound)) => {
                     self.metrics.dumps.inc();
+                    slot.stale = false;
                     let want = slot.table.begin_dump();
                     self.jobs.spawn(async move { Done::Dumped(id, epoch, requests.dump(bound.nsid, &want).await) });
                 }
@@ -550,8 +551,8 @@ impl Watcher {
             Err(ResolveError::Absent) => self.lose(id),
             Err(e) => {
                 let attempts = slot.attempts;
-                // A request that failed says nothing about a namespace that is known.
-                let known = slot.bound.is_some() && matches!(e, ResolveError::Request(_));
+                // Only a look that succeeded says something about a namespace that is known.
+                let known = slot.bound.is_some() && !matches!(e, ResolveError::NotYet);
                 if attempts == 0 && !known {
                     self.lose(id);
                 }
@@ -573,7 +574,6 @@ impl Watcher {
         match result {
             Ok(dump) => {
                 slot.attempts = 0;
-                slot.stale = false;
                 slot.table.end_dump(dump, &mut self.changes);
                 self.told(clock::now());
                 self.recovered(id);

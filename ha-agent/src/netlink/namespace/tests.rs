@@ -374,9 +374,12 @@ impl Running {
     }
 }
 
+/// What was told of a router: VIP, link and index.
+type LastTold = (Option<Vip>, Option<(Link, Option<u32>)>);
+
 #[derive(Default)]
 struct Seen {
-    told: BTreeMap<RouterId, (Option<Vip>, Option<(Link, Option<u32>)>)>,
+    told: BTreeMap<RouterId, LastTold>,
 }
 
 impl Seen {
