@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{SendFlags, SocketFlags, accept_with};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -127,8 +128,10 @@ impl Accepting {
                 refuse(stream, refusal).await;
             });
         } else {
-            // A fresh socket's buffer holds the answer; the peer may be too late to see it.
-            let _ = stream.try_write(refusal.raw().as_bytes());
+            // A fresh socket's buffer holds the answer; the peer may be too late to see it. Past
+            // tokio, which does not know yet that the socket can be written.
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            let _ = rustix::net::send(&stream, refusal.raw().as_bytes(), flags);
         }
     }
 
@@ -148,7 +151,6 @@ impl Accepting {
 
 /// A connection that waits in the backlog, if there is one.
 fn accept_now(listener: &UnixListener) -> Option<UnixStream> {
-    use rustix::net::{SocketFlags, accept_with};
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd = accept_with(listener, flags).ok()?;
     UnixStream::from_std(fd.into()).ok()

@@ -85,16 +85,17 @@ impl Shared {
         Ok((router, state))
     }
 
-    /// Hands a report on.
+    /// Hands a report on. The event goes first: what the core makes of the report comes after it
+    /// in the stream.
     fn take(&self, peer: Peer, router: RouterId, state: State) -> Result<(), Refusal> {
         let reporter = peer.reporter();
-        let report = Report { router, state, reporter, at: clock::now() };
-        self.reports.try_send(report).map_err(|e| match e {
-            TrySendError::Full(_) => Refusal::QueueFull,
-            TrySendError::Closed(_) => Refusal::Stopping,
+        let place = self.reports.try_reserve().map_err(|e| match e {
+            TrySendError::Full(()) => Refusal::QueueFull,
+            TrySendError::Closed(()) => Refusal::Stopping,
         })?;
         self.metrics.taken(state).inc();
         self.events.emit(Event::ReportReceived { router_id: router, state, reporter });
+        place.send(Report { router, state, reporter, at: clock::now() });
         Ok(())
     }
 

@@ -22,8 +22,7 @@ pub(super) fn router() -> RouterId {
 }
 
 pub(super) fn events() -> (Events, mpsc::Receiver<Event>) {
-    let (events, receiver, _) = Events::channel(100_000);
-    (events, receiver)
+    Events::channel(100_000)
 }
 
 /// A directory with one router, named `VR_1` in FIFO lines.

@@ -322,6 +322,27 @@ async fn beyond_the_connections_and_their_queue_it_says_so_at_once() {
 }
 
 #[tokio::test]
+async fn a_crowd_that_is_turned_away_is_answered_too() {
+    let mut rig = Rig::start(|c| {
+        c.max_connections = 1;
+        c.header_timeout = Duration::from_secs(60);
+    });
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        crowd.push(UnixStream::connect(&rig.config.socket).await.unwrap());
+    }
+    // One has the slot, two wait for it; of the others more are refused than may linger.
+    for stream in &mut crowd[3..] {
+        assert_eq!(status(&read_to_end(stream).await), 503);
+    }
+    let counted = rig.intake.shared.metrics.refused(Refusal::TooManyConnections);
+    assert_eq!(counted.get(), 197);
+    assert!(rig.refusals().len() < 30, "the events are fewer than the refusals");
+    drop(crowd);
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
 async fn a_full_queue_is_503_and_passes() {
     let mut rig = Rig::start_with(2, |_| {});
     let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
@@ -428,6 +449,107 @@ async fn the_load_client_counts_what_the_agent_counts() {
     let taken = std::iter::from_fn(|| rig.reports.try_recv().ok()).count();
     let counted = rig.metrics_count("backup");
     assert_eq!(taken as u64, counted);
+    rig.intake.stop().await;
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    /// A sound request with anything spliced in: as many reports as answers 200, and the next
+    /// reporter is served.
+    #[test]
+    fn no_bytes_bring_the_server_down(
+        splice in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        at in 0usize..120,
+        cut in 0usize..200,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut rig = Rig::start(|_| {});
+            let mut bytes = good("Connection: close\r\n").into_bytes();
+            bytes.splice(at..at, splice);
+            bytes.truncate(bytes.len().saturating_sub(cut.saturating_sub(100)));
+            let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+            let answer = read_to_end(&mut stream).await;
+            let taken = std::iter::from_fn(|| rig.reports.try_recv().ok()).count();
+            assert_eq!(answer.matches("HTTP/1.1 200").count(), taken, "{answer}");
+
+            let next = exchange(&rig.config.socket, good("Connection: close\r\n").as_bytes()).await;
+            assert_eq!(status(&next), 200);
+            rig.intake.stop().await;
+        });
+    }
+}
+
+/// Runs the test of this name alone, in a process that may have so few descriptors.
+fn in_a_process_with_descriptors(limit: u32, name: &str) -> std::process::Output {
+    let script = format!("ulimit -n {limit}; exec \"$0\" --exact \"$1\" --nocapture");
+    std::process::Command::new("sh")
+        .args(["-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env("HA_AGENT_TEST_CHILD", "1")
+        .output()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn without_descriptors_reports_are_late_but_not_lost() {
+    if std::env::var_os("HA_AGENT_TEST_CHILD").is_none() {
+        let name = "intake::tests::without_descriptors_reports_are_late_but_not_lost";
+        let output = in_a_process_with_descriptors(64, name);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+        return;
+    }
+    let mut rig = Rig::start(|_| {});
+    let mut taken_up = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken_up.push(file);
+    }
+    taken_up.pop();
+    let mut client = UnixStream::connect(&rig.config.socket).await.unwrap();
+    client.write_all(good("Connection: close\r\n").as_bytes()).await.unwrap();
+    let event = timeout(PATIENCE, rig.events.recv()).await.unwrap().unwrap();
+    let Event::ChannelDegraded { channel, .. } = event else { panic!("{event:?}") };
+    assert_eq!(channel, "report");
+    // Half a second of want: one event, and a handful of attempts rather than a busy loop.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(rig.events.try_recv().is_err());
+    let errors = rig.intake.shared.metrics.accept_errors.get();
+    assert!((2..10).contains(&errors), "{errors}");
+    drop(taken_up);
+    assert_eq!(status(&read_to_end(&mut client).await), 200);
+    let event = timeout(PATIENCE, rig.events.recv()).await.unwrap().unwrap();
+    assert!(matches!(event, Event::ChannelRestored { .. }), "{event:?}");
+    rig.intake.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_notify_command_is_understood() {
+    use crate::notify;
+    let mut rig = Rig::start(|c| c.token = Some("secret".to_owned()));
+    let token = rig.folder.path().join("token");
+    std::fs::write(&token, "secret\n").unwrap();
+    let socket = rig.config.socket.clone();
+    let args = |words: &[&str], token_file| notify::Args {
+        router: router(),
+        words: words.iter().map(|w| (*w).to_owned()).collect(),
+        token_file,
+        timeout: Duration::from_secs(5),
+        retries: notify::DEFAULT_RETRIES,
+    };
+    let told = args(&["INSTANCE", "VR_1", "FAULT", "50"], Some(token));
+    let refused = args(&["MASTER"], None);
+    let blocking = tokio::task::spawn_blocking(move || {
+        notify::run(&socket, told).unwrap();
+        notify::run(&socket, refused).unwrap_err()
+    });
+    let error = blocking.await.unwrap();
+    assert!(matches!(error, notify::NotifyError::Refused { status: 401, .. }), "{error}");
+    assert_eq!(rig.reports.recv().await.unwrap().state, State::Fault);
     rig.intake.stop().await;
 }
 

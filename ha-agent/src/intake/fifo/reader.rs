@@ -201,11 +201,13 @@ impl Reader {
         let Some(router) = self.directory.by_fifo_instance(line.name) else {
             return self.refuse(Refusal::UnknownInstance);
         };
-        let report = Report { router, state, reporter: Reporter::Fifo, at: clock::now() };
-        if self.reports.send(report).await.is_ok() {
-            self.metrics.taken.inc();
-            self.events.emit(Event::ReportReceived { router_id: router, state, reporter: Reporter::Fifo });
-        }
+        let at = clock::now();
+        let Ok(place) = self.reports.reserve().await else {
+            return;
+        };
+        self.metrics.taken.inc();
+        self.events.emit(Event::ReportReceived { router_id: router, state, reporter: Reporter::Fifo });
+        place.send(Report { router, state, reporter: Reporter::Fifo, at });
     }
 
     fn malformed(&self, error: LineError) {

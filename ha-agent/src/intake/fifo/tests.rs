@@ -307,3 +307,82 @@ async fn what_is_not_a_safe_fifo_is_refused_at_the_start() {
     assert!(matches!(refused(&folder.path().join("no/dir")), FifoError::Path(PathsError::Io { .. })));
     rig.fifo.stop().await;
 }
+
+/// A namespace with one end of a veth and a keepalived in it; everything goes with it.
+struct Keepalived {
+    netns: String,
+    process: std::process::Child,
+}
+
+impl Keepalived {
+    fn start(folder: &Path, fifo: &Path) -> Self {
+        let netns = format!("ha-agent-fifo-{}", std::process::id());
+        let config = folder.join("keepalived.conf");
+        std::fs::write(
+            &config,
+            format!(
+                "global_defs {{\n notify_fifo {}\n}}\nvrrp_instance VR_1 {{\n state BACKUP\n \
+                 interface v0\n virtual_router_id 1\n priority 50\n advert_int 1\n \
+                 virtual_ipaddress {{\n 169.254.0.1/24 dev v0\n }}\n}}\n",
+                fifo.display()
+            ),
+        )
+        .unwrap();
+        ip(&["netns", "add", &netns]);
+        let process = std::process::Command::new("ip")
+            .args(["netns", "exec", &netns, "sh", "-ec"])
+            .arg(
+                "ip link add v0 type veth peer name v1; ip addr add 10.0.0.1/24 dev v0
+                 ip link set v0 up; ip link set v1 up; ip link set lo up
+                 cd \"$0\"; exec keepalived -n -P -f keepalived.conf -p ./pid -r ./vrrp.pid",
+            )
+            .arg(folder)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { netns, process }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Keepalived {
+    fn drop(&mut self) {
+        // Its child ends with it only if it is asked.
+        self.signal(rustix::process::Signal::TERM);
+        let _ = self.process.wait();
+        ip(&["netns", "del", &self.netns]);
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    let status = std::process::Command::new("ip").args(arguments).status().unwrap();
+    assert!(status.success(), "ip {arguments:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_a_real_keepalived_is_read_through_reload_and_stop() {
+    let mut rig = Rig::start(16);
+    let folder = tempfile::tempdir().unwrap();
+    let inode = std::fs::metadata(&rig.path).unwrap().ino();
+    let keepalived = Keepalived::start(folder.path(), &rig.path);
+    while rig.report().await != State::Primary {}
+    assert!(rig.metrics().contains("intake_fifo_writers 1"));
+
+    // The reload closes the FIFO and opens it again, and says nothing of its state.
+    keepalived.signal(rustix::process::Signal::HUP);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(rig.metrics().contains("intake_fifo_writers 1"), "{}", rig.metrics());
+
+    keepalived.signal(rustix::process::Signal::TERM);
+    assert_eq!(rig.report().await, State::Backup);
+    drop(keepalived);
+    assert_eq!(std::fs::metadata(&rig.path).unwrap().ino(), inode, "the FIFO stays ours");
+    assert!(!rig.metrics().contains("result=\"refused\"} 1"), "{}", rig.metrics());
+    rig.fifo.stop().await;
+}
