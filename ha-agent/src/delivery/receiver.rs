@@ -1,0 +1,59 @@
+//! Which receiver answers at the socket's path.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Changes when the L3 agent unlinks and binds its socket anew. The inode number alone may come
+/// again; its change time does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+/// None: nothing at the path, or it cannot be looked at.
+pub(super) fn identity(socket: &Path) -> Option<Identity> {
+    let metadata = std::fs::metadata(socket).ok()?;
+    Some(Identity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    })
+}
+
+/// Notices another receiver.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    known: Option<Identity>,
+}
+
+impl Watch {
+    pub(super) fn look(&mut self, socket: &Path) -> Sight {
+        match (identity(socket), &mut self.known) {
+            (None, _) => Sight::Nothing,
+            (Some(now), Some(known)) if *known == now => Sight::Same,
+            (Some(now), Some(known)) => {
+                *known = now;
+                Sight::Other
+            }
+            (Some(now), known @ None) => {
+                *known = Some(now);
+                Sight::First
+            }
+        }
+    }
+}
+
+/// What lies at the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Nothing.
+    Nothing,
+    /// A socket, for the first time.
+    First,
+    /// The same as at the last sight of one.
+    Same,
+    /// Another one.
+    Other,
+}

@@ -1,0 +1,97 @@
+//! One router in the schedule.
+
+use std::time::Duration;
+
+use crate::core::model::State;
+use crate::core::time::Mono;
+use crate::outbox::Entry;
+
+/// Whether and why a state is to be sent; ordered by urgency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Want {
+    /// The receiver does not have it.
+    Change,
+    /// The receiver may have it.
+    Again,
+    /// It has it, or refused it.
+    Nothing,
+}
+
+/// What the receiver heard last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Last {
+    /// None: unknown (before this run).
+    pub(super) state: Option<State>,
+    /// When at the latest.
+    pub(super) at: Mono,
+    /// Whether the present receiver said that it took it.
+    pub(super) sure: bool,
+}
+
+impl Last {
+    pub(super) fn unknown(at: Mono) -> Self {
+        Self {
+            state: None,
+            at,
+            sure: false,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) entry: Entry,
+    /// False before the first entry is taken in, and once the router is forgotten.
+    pub(super) known: bool,
+    pub(super) confirmed: Option<Mono>,
+    pub(super) want: Want,
+    pub(super) in_flight: bool,
+    /// The batch in whose queue it waits.
+    pub(super) queued: Option<u64>,
+    pub(super) last: Last,
+    pub(super) not_before: Mono,
+    pub(super) failures: u32,
+}
+
+impl Slot {
+    pub(super) fn new(entry: Entry, last: Last) -> Self {
+        Self {
+            entry,
+            known: false,
+            confirmed: None,
+            want: Want::Nothing,
+            in_flight: false,
+            queued: None,
+            last,
+            not_before: Mono(0),
+            failures: 0,
+        }
+    }
+
+    /// The earliest time at which it may be sent; none: nothing to send, or one is in flight.
+    pub(super) fn due(&self, hold: Duration) -> Option<Mono> {
+        if self.want == Want::Nothing || self.in_flight {
+            return None;
+        }
+        let contrary = self.last.state != Some(self.entry.state);
+        let held = if contrary && !hold.is_zero() {
+            self.last.at + hold
+        } else {
+            Mono(0)
+        };
+        Some(self.not_before.max(held))
+    }
+
+    pub(super) fn depart(&mut self) -> Entry {
+        self.in_flight = true;
+        self.entry
+    }
+
+    pub(super) fn assert_again(&mut self) {
+        self.last.sure = false;
+        self.not_before = Mono(0);
+        if self.want == Want::Nothing && self.known {
+            self.want = Want::Again;
+        }
+    }
+}
