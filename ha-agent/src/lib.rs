@@ -13,10 +13,12 @@
 //! [`core`] decides and does no I/O; every other module translates and decides nothing.
 
 pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod core;
 pub mod delivery;
+pub mod doctor;
 pub mod intake;
 pub mod inventory;
 pub mod netlink;

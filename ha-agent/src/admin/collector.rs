@@ -7,8 +7,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::info::Info;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -30,8 +30,10 @@ pub(super) const KINDS: [AnomalyKind; 9] = [
 
 /// Adds the board's and the process's metrics to the registry.
 pub fn register(registry: &mut Registry, board: Arc<dyn Board>) {
-    let build = vec![("version", env!("CARGO_PKG_VERSION"))];
-    registry.register("build", "The agent's version", Info::new(build));
+    // A gauge, as is usual, not an OpenMetrics info: more tools read it.
+    let build = Family::<Vec<(&str, &str)>, Gauge>::default();
+    build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
+    registry.register("build_info", "The agent's version", build);
     registry.register_collector(Box::new(BoardCollector(board)));
     registry.register_collector(Box::new(Process));
 }

@@ -21,7 +21,7 @@ use crate::telemetry::Record;
 
 const CHUNKS: usize = 16;
 const CHUNK: usize = 32 * 1024;
-const STALL: Duration = Duration::from_secs(10);
+const STALL: Duration = Duration::from_secs(5);
 const NDJSON: &str = "application/x-ndjson";
 
 /// What is asked for.

@@ -12,6 +12,7 @@
 //! scrape time (`collector`). Who may connect is the socket's mode, 0660.
 
 pub mod collector;
+mod exposition;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod follow;

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::exposition::{CLASSIC, OPENMETRICS, classic};
 use super::{Board, CheckError, RouterStatusAndEvidence, follow};
 use crate::core::evidence::Evidence;
 use crate::core::model::{RouterId, State};
@@ -26,7 +27,6 @@ pub(super) type Body = BoxBody<Bytes, Infallible>;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Largest body that is read, and how long that may take.
 const BODY: usize = 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -134,7 +134,10 @@ impl Api {
             Route::Live => answer(StatusCode::OK, TEXT, "ok\n"),
             Route::Ready if self.board.ready() => answer(StatusCode::OK, TEXT, "ready\n"),
             Route::Ready => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "starting\n"),
-            Route::Metrics => self.metrics(),
+            Route::Metrics => {
+                let accept = request.headers().get(ACCEPT);
+                self.metrics(accept.and_then(|value| value.to_str().ok()).unwrap_or(""))
+            }
             Route::Routers => answer(StatusCode::OK, JSON, json(&self.board.node())),
             Route::Router(id) => match self.board.router(id) {
                 Some(found) => answer(StatusCode::OK, JSON, detail(&found, &self.recent.of(id))),
@@ -148,10 +151,11 @@ impl Api {
         }
     }
 
-    fn metrics(&self) -> Response<Body> {
+    fn metrics(&self, accept: &str) -> Response<Body> {
         let mut text = String::new();
         match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
-            Ok(()) => answer(StatusCode::OK, OPENMETRICS, text),
+            Ok(()) if accept.contains("application/openmetrics-text") => answer(StatusCode::OK, OPENMETRICS, text),
+            Ok(()) => answer(StatusCode::OK, CLASSIC, classic(&text)),
             Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written"),
         }
     }

@@ -128,8 +128,18 @@ async fn the_bodies_are_the_shared_status_types() {
     let node: NodeStatus = serde_json::from_str(&text).expect(&text);
     assert_eq!(node, fixture::node());
     let path = format!("/v1/routers/{}", IDS[0]);
-    let (_, text) = ask(&socket, &request("GET", &path, "")).await;
-    let detail: RouterDetail = serde_json::from_str(&text).expect(&text);
+    // The event is written by another task: it is there soon, not at once.
+    let detail = timeout(Duration::from_secs(5), async {
+        loop {
+            let (_, text) = ask(&socket, &request("GET", &path, "")).await;
+            let detail: RouterDetail = serde_json::from_str(&text).expect(&text);
+            if !detail.recent.is_empty() {
+                break detail;
+            }
+        }
+    })
+    .await
+    .expect("the event is shown");
     assert_eq!(detail.status, fixture::node().routers[0]);
     assert_eq!(detail.evidence, fixture::evidence());
     assert_eq!(detail.recent.len(), 1);
@@ -172,6 +182,12 @@ async fn metrics_show_each_state_and_present_anomalies() {
     }
     assert!(text.contains("ha_agent_process_resident_memory_bytes "), "{text}");
     assert!(text.contains("ha_agent_process_cpu_seconds_total "), "{text}");
+    assert!(text.contains("# TYPE ha_agent_events_lost_total counter\n"), "{text}");
+    assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+    let asked = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                 Accept: application/openmetrics-text;version=1.0.0;q=0.9,*/*;q=0.1\r\n\r\n";
+    let (_, text) = ask(&running.socket(), asked).await;
+    assert!(text.contains("# TYPE ha_agent_events_lost counter\n"), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
     running.stop().await;
 }
@@ -256,4 +272,26 @@ async fn a_live_socket_is_never_replaced_and_a_stale_one_is() {
     drop(live);
     assert!(path.exists());
     server::bind_unix(&path, 0o660).expect("stale");
+}
+
+#[tokio::test]
+#[ignore = "needs promtool (Debian package prometheus)"]
+async fn promtool_accepts_the_metrics() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let running = Running::start();
+    running.events.emit(watched(0));
+    let (_, text) = ask(&running.socket(), &request("GET", "/metrics", "")).await;
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("promtool");
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+    running.stop().await;
 }

@@ -73,6 +73,11 @@ impl Problems {
         self.found.push(Problem { file: self.file.clone(), line, key: key.to_owned(), message: message.into() });
     }
 
+    /// Drops what concerns one section.
+    pub(super) fn forget_section(&mut self, section: &str) {
+        self.found.retain(|problem| problem.key.split('.').next() != Some(section));
+    }
+
     /// `value` when nothing was wrong, else everything that was.
     pub(super) fn into_result<T>(mut self, value: T) -> Result<T, ConfigError> {
         if self.found.is_empty() {

@@ -43,6 +43,24 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
+/// For commands that only look for the agent's sockets: what concerns `[intake]` (a token file that
+/// this user may not read, users that exist elsewhere) is not complained about.
+///
+/// # Errors
+/// As [`load`], without problems of `[intake]`.
+pub fn load_as_client(path: Option<&Path>) -> Result<Config, ConfigError> {
+    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(_) => return load(path),
+    };
+    let mut problems = error::Problems::new(file);
+    let document = raw::Document::read(&text, &mut problems);
+    let config = validate::config(document, &Accounts::local(), &mut problems);
+    problems.forget_section("intake");
+    problems.into_result(config)
+}
+
 /// Validates the text of a file named `file`, with these accounts.
 ///
 /// # Errors

@@ -71,9 +71,7 @@ impl FailureKind {
         match self {
             Self::Busy => Scope::Busy,
             Self::Closed | Self::Nonsense | Self::ServerError => Scope::State,
-            Self::Absent | Self::NotListening | Self::Denied | Self::Timeout | Self::Io => {
-                Scope::Receiver
-            }
+            Self::Absent | Self::NotListening | Self::Denied | Self::Timeout | Self::Io => Scope::Receiver,
         }
     }
 }
@@ -106,30 +104,16 @@ impl Failure {
             | Kind::NotConnected => FailureKind::Closed,
             _ => FailureKind::Io,
         };
-        Self {
-            kind,
-            detail: format!("{doing}: {error}"),
-            written,
-        }
+        Self { kind, detail: format!("{doing}: {error}"), written }
     }
 
     pub(super) fn timeout(limit: Duration, written: bool) -> Self {
-        Self {
-            kind: FailureKind::Timeout,
-            detail: format!("no answer within {limit:?}"),
-            written,
-        }
+        Self { kind: FailureKind::Timeout, detail: format!("no answer within {limit:?}"), written }
     }
 
     /// From a status that is no success: refused for good, or failed.
     pub(super) fn from_status(status: u16) -> Answer {
-        let failed = |kind, detail| {
-            Answer::Failed(Self {
-                kind,
-                detail,
-                written: true,
-            })
-        };
+        let failed = |kind, detail| Answer::Failed(Self { kind, detail, written: true });
         match status {
             200..=299 => Answer::Taken,
             408 | 429 | 500..=599 => failed(FailureKind::ServerError, format!("answered {status}")),

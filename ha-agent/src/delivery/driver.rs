@@ -130,12 +130,8 @@ impl Driver {
     }
 
     fn take_mail(&mut self) {
-        let (routers, reload) = self.shared.with(|mailbox| {
-            (
-                std::mem::take(&mut mailbox.assert_again),
-                mailbox.reload.take(),
-            )
-        });
+        let (routers, reload) =
+            self.shared.with(|mailbox| (std::mem::take(&mut mailbox.assert_again), mailbox.reload.take()));
         for router in routers {
             self.schedule.assert_again(router);
         }
@@ -183,8 +179,7 @@ impl Driver {
                     let host = Arc::clone(&self.host);
                     self.requests.spawn(async move {
                         let limit = REQUEST_LIMIT;
-                        let answers =
-                            json::send(&socket, &host, send.batch, &send.items, limit).await;
+                        let answers = json::send(&socket, &host, send.batch, &send.items, limit).await;
                         (send, answers)
                     });
                 }
@@ -221,12 +216,7 @@ impl Driver {
     fn tell(&mut self) {
         for output in self.schedule.outputs() {
             let event = match output {
-                Output::Acknowledged {
-                    router,
-                    sequence,
-                    state,
-                    confirmed,
-                } => {
+                Output::Acknowledged { router, sequence, state, confirmed } => {
                     self.outbox.acknowledge(router, sequence, state);
                     if let Some(confirmed) = confirmed {
                         let took = clock::now().since(confirmed);
@@ -234,23 +224,10 @@ impl Driver {
                     }
                     continue;
                 }
-                Output::Sent {
-                    batch,
-                    attempt,
-                    states,
-                } => Event::DeliverySent {
-                    batch,
-                    count: states.len(),
-                    attempt,
-                    states,
-                },
-                Output::Failed {
-                    batch,
-                    count,
-                    attempt,
-                    reason,
-                    retry_in,
-                } => {
+                Output::Sent { batch, attempt, states } => {
+                    Event::DeliverySent { batch, count: states.len(), attempt, states }
+                }
+                Output::Failed { batch, count, attempt, reason, retry_in } => {
                     let socket = self.config.socket.display();
                     tracing::warn!(%socket, attempt, count, %reason, "delivery failed");
                     Event::DeliveryFailed {
@@ -258,17 +235,11 @@ impl Driver {
                         count,
                         attempt,
                         reason: format!("{socket}: {reason}"),
-                        retry_in_ms: retry_in
-                            .map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+                        retry_in_ms: retry_in.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
                     }
                 }
                 Output::Recovered { restarted, count } => Event::DeliveryRecovered {
-                    reason: if restarted {
-                        "restarted"
-                    } else {
-                        "answering_again"
-                    }
-                    .to_owned(),
+                    reason: if restarted { "restarted" } else { "answering_again" }.to_owned(),
                     count,
                 },
             };

@@ -66,12 +66,7 @@ pub fn body(host: &str, batch: u64, entries: &[Entry]) -> Vec<u8> {
             basis: entry.basis,
         })
         .collect();
-    let batch = Batch {
-        schema: 1,
-        host,
-        batch,
-        states,
-    };
+    let batch = Batch { schema: 1, host, batch, states };
     serde_json::to_vec(&batch).unwrap_or_default()
 }
 
@@ -83,23 +78,13 @@ fn rfc3339(us: i64) -> String {
 /// The routers that a 2xx answer refuses, with the reason; empty for a body that is empty or says
 /// something else.
 pub fn refused(body: &[u8]) -> HashMap<RouterId, String> {
-    let reply: Reply = serde_json::from_slice(body).unwrap_or(Reply {
-        refused: Vec::new(),
-    });
+    let reply: Reply = serde_json::from_slice(body).unwrap_or(Reply { refused: Vec::new() });
     let refused = reply.refused.into_iter();
-    refused
-        .map(|refusal| (refusal.router_id, refusal.reason))
-        .collect()
+    refused.map(|refusal| (refusal.router_id, refusal.reason)).collect()
 }
 
 /// Sends a batch and waits for the answer, at most `limit` in all; one answer per entry.
-pub(super) async fn send(
-    socket: &Path,
-    host: &str,
-    batch: u64,
-    entries: &[Entry],
-    limit: Duration,
-) -> Vec<Answer> {
+pub(super) async fn send(socket: &Path, host: &str, batch: u64, entries: &[Entry], limit: Duration) -> Vec<Answer> {
     let mut written = false;
     let exchange = exchange(socket, body(host, batch, entries), &mut written);
     let failed = match tokio::time::timeout(limit, exchange).await {
@@ -121,18 +106,11 @@ pub(super) async fn send(
     vec![failed; entries.len()]
 }
 
-async fn exchange(
-    socket: &Path,
-    body: Vec<u8>,
-    written: &mut bool,
-) -> Result<(u16, Bytes), Failure> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|error| Failure::from_io(&error, "connect", false))?;
+async fn exchange(socket: &Path, body: Vec<u8>, written: &mut bool) -> Result<(u16, Bytes), Failure> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| Failure::from_io(&error, "connect", false))?;
     *written = true;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| from_hyper(&error))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| from_hyper(&error))?;
     let request = Request::post("/v1/ha-states")
         .header(header::HOST, "localhost")
         .header(header::CONTENT_TYPE, "application/json")
@@ -140,15 +118,10 @@ async fn exchange(
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| nonsense(error.to_string()))?;
     let answer = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| from_hyper(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| from_hyper(&error))?;
         let status = response.status().as_u16();
         // The states are taken, whatever becomes of the body.
-        let body = Limited::new(response.into_body(), REPLY_MAX)
-            .collect()
-            .await;
+        let body = Limited::new(response.into_body(), REPLY_MAX).collect().await;
         Ok((status, body.map_or(Bytes::new(), |body| body.to_bytes())))
     };
     tokio::pin!(answer);
@@ -160,20 +133,12 @@ async fn exchange(
 }
 
 fn nonsense(detail: String) -> Failure {
-    Failure {
-        kind: FailureKind::Nonsense,
-        detail,
-        written: true,
-    }
+    Failure { kind: FailureKind::Nonsense, detail, written: true }
 }
 
 fn from_hyper(error: &hyper::Error) -> Failure {
     if error.is_parse() {
         return nonsense(format!("the answer is not HTTP: {error}"));
     }
-    Failure {
-        kind: FailureKind::Closed,
-        detail: format!("no answer: {error}"),
-        written: true,
-    }
+    Failure { kind: FailureKind::Closed, detail: format!("no answer: {error}"), written: true }
 }

@@ -39,26 +39,14 @@ impl Metrics {
             answering: Gauge::default(),
             latency: Histogram::new(exponential_buckets(0.000_5, 2.0, 18)),
         };
-        registry.register(
-            "delivery_delivered",
-            "States that the receiver took",
-            metrics.delivered.clone(),
-        );
+        registry.register("delivery_delivered", "States that the receiver took", metrics.delivered.clone());
         registry.register(
             "delivery_failures",
             "Requests that the receiver did not take, by reason",
             metrics.failures.clone(),
         );
-        registry.register(
-            "delivery_pending",
-            "States that wait for the receiver",
-            metrics.pending.clone(),
-        );
-        registry.register(
-            "delivery_answering",
-            "1 while the receiver answers, else 0",
-            metrics.answering.clone(),
-        );
+        registry.register("delivery_pending", "States that wait for the receiver", metrics.pending.clone());
+        registry.register("delivery_answering", "1 while the receiver answers, else 0", metrics.answering.clone());
         registry.register(
             "delivery_latency_seconds",
             "From a state's confirmation until the receiver took it",

@@ -88,14 +88,7 @@ impl Delivery {
     ) -> Self {
         let emit: Emit = Arc::new(move |event| events.emit(event));
         let metrics = Metrics::register(registry);
-        Self::start_with(
-            config,
-            (neutron_release, host),
-            outbox,
-            entries,
-            (emit, metrics),
-            stop,
-        )
+        Self::start_with(config, (neutron_release, host), outbox, entries, (emit, metrics), stop)
     }
 
     fn start_with(
@@ -108,21 +101,11 @@ impl Delivery {
     ) -> Self {
         let stop = stop.child_token();
         let shared = Arc::new(Shared::default());
-        let mut driver = Driver::new(
-            config.clone(),
-            (release, host),
-            outbox.clone(),
-            Arc::clone(&shared),
-            (emit, metrics),
-        );
+        let mut driver =
+            Driver::new(config.clone(), (release, host), outbox.clone(), Arc::clone(&shared), (emit, metrics));
         driver.load(entries);
         let task = tokio::spawn(driver.run(stop.clone()));
-        Self {
-            shared,
-            outbox,
-            stop,
-            task,
-        }
+        Self { shared, outbox, stop, task }
     }
 
     /// How delivery stands, at most a second ago.
@@ -148,8 +131,7 @@ impl Delivery {
     /// New settings from now on. Another socket or protocol is another receiver: every confirmed
     /// state is asserted there.
     pub fn reload(&self, config: &config::Delivery) {
-        self.shared
-            .with(|mailbox| mailbox.reload = Some(config.clone()));
+        self.shared.with(|mailbox| mailbox.reload = Some(config.clone()));
         self.shared.mail.notify_one();
     }
 

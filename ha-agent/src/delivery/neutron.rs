@@ -61,9 +61,7 @@ pub fn status(reply: &[u8]) -> Option<u16> {
     if !code.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let status = code
-        .iter()
-        .fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    let status = code.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
     (100..600).contains(&status).then_some(status)
 }
 
@@ -80,16 +78,12 @@ pub(super) async fn send(socket: &Path, entry: &Entry, release: u32, limit: Dura
     Answer::Failed(match ended {
         Err(_) => Failure::timeout(limit, written),
         Ok(Err(failure)) => failure,
-        Ok(Ok(())) if reply.is_empty() => Failure {
-            kind: FailureKind::Closed,
-            detail: "closed without an answer".to_owned(),
-            written: true,
-        },
-        Ok(Ok(())) => Failure {
-            kind: FailureKind::Nonsense,
-            detail: "the answer is not HTTP".to_owned(),
-            written: true,
-        },
+        Ok(Ok(())) if reply.is_empty() => {
+            Failure { kind: FailureKind::Closed, detail: "closed without an answer".to_owned(), written: true }
+        }
+        Ok(Ok(())) => {
+            Failure { kind: FailureKind::Nonsense, detail: "the answer is not HTTP".to_owned(), written: true }
+        }
     })
 }
 
@@ -100,18 +94,10 @@ async fn exchange(
     reply: &mut Vec<u8>,
     written: &mut bool,
 ) -> Result<(), Failure> {
-    let mut stream = UnixStream::connect(socket)
-        .await
-        .map_err(|error| Failure::from_io(&error, "connect", false))?;
+    let mut stream = UnixStream::connect(socket).await.map_err(|error| Failure::from_io(&error, "connect", false))?;
     *written = true;
-    stream
-        .write_all(&request(entry, release))
-        .await
-        .map_err(|error| Failure::from_io(&error, "write", true))?;
+    stream.write_all(&request(entry, release)).await.map_err(|error| Failure::from_io(&error, "write", true))?;
     let mut limited = stream.take(REPLY_MAX as u64);
-    limited
-        .read_to_end(reply)
-        .await
-        .map_err(|error| Failure::from_io(&error, "read", true))?;
+    limited.read_to_end(reply).await.map_err(|error| Failure::from_io(&error, "read", true))?;
     Ok(())
 }

@@ -15,11 +15,7 @@ pub(super) struct Identity {
 /// None: nothing at the path, or it cannot be looked at.
 pub(super) fn identity(socket: &Path) -> Option<Identity> {
     let metadata = std::fs::metadata(socket).ok()?;
-    Some(Identity {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    })
+    Some(Identity { device: metadata.dev(), inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) })
 }
 
 /// Notices another receiver.

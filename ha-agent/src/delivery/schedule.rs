@@ -287,13 +287,7 @@ impl Schedule {
                 }
             }
             self.in_flight += 1;
-            return Some(Send {
-                batch,
-                items,
-                begun: now,
-                epoch: self.epoch,
-                generation: self.generation,
-            });
+            return Some(Send { batch, items, begun: now, epoch: self.epoch, generation: self.generation });
         }
     }
 
@@ -304,11 +298,7 @@ impl Schedule {
         }
         let mut earliest = self.pause_until;
         if self.changes.is_empty() && self.again.is_empty() {
-            let due = self
-                .slots
-                .values()
-                .filter_map(|slot| slot.due(self.hold()))
-                .min()?;
+            let due = self.slots.values().filter_map(|slot| slot.due(self.hold())).min()?;
             earliest = earliest.max(due).max(self.next_batch);
             if let Some(outage) = &self.outage {
                 earliest = earliest.max(outage.next_try);
@@ -320,9 +310,7 @@ impl Schedule {
     /// The answers to a request, one per item, in its order.
     pub fn answered(&mut self, send: &Send, answers: Vec<Answer>, now: Mono) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let heard = answers
-            .iter()
-            .any(|answer| !matches!(answer, Answer::Failed(_)));
+        let heard = answers.iter().any(|answer| !matches!(answer, Answer::Failed(_)));
         if heard {
             self.heard(send, now);
         }
@@ -332,13 +320,7 @@ impl Schedule {
         });
         let failed = failure.map(|failure| (self.judge(send, failure, now), failure.clone()));
         for (entry, answer) in send.items.iter().zip(answers) {
-            self.settle_answer(
-                send,
-                entry,
-                answer,
-                failed.as_ref().map(|(scope, _)| *scope),
-                now,
-            );
+            self.settle_answer(send, entry, answer, failed.as_ref().map(|(scope, _)| *scope), now);
         }
         if let Some((Scope::Receiver, failure)) = failed {
             self.empty_queue(&failure.detail, now);
@@ -392,11 +374,7 @@ impl Schedule {
         if due.is_empty() {
             return;
         }
-        let mut attempt = due
-            .iter()
-            .map(|(.., failures)| *failures)
-            .max()
-            .unwrap_or(0);
+        let mut attempt = due.iter().map(|(.., failures)| *failures).max().unwrap_or(0);
         if let Some(outage) = &self.outage {
             attempt = outage.attempts;
             if self.rules.protocol == Protocol::Neutron {
@@ -426,10 +404,7 @@ impl Schedule {
     fn pop(&mut self, now: Mono) -> Option<RouterId> {
         let hold = self.hold();
         loop {
-            let router = self
-                .changes
-                .pop_front()
-                .or_else(|| self.again.pop_front())?;
+            let router = self.changes.pop_front().or_else(|| self.again.pop_front())?;
             let Some(slot) = self.slots.get_mut(&router) else {
                 continue;
             };
@@ -487,15 +462,9 @@ impl Schedule {
         if outage.is_some() {
             self.next_batch = now;
             let count = self.assert_all();
-            self.outputs.push(Output::Recovered {
-                restarted: restarted.is_some(),
-                count,
-            });
+            self.outputs.push(Output::Recovered { restarted: restarted.is_some(), count });
         } else if let Some(count) = restarted {
-            self.outputs.push(Output::Recovered {
-                restarted: true,
-                count,
-            });
+            self.outputs.push(Output::Recovered { restarted: true, count });
         }
     }
 
@@ -506,25 +475,14 @@ impl Schedule {
         self.slots.values().filter(|slot| slot.known).count()
     }
 
-    fn settle_answer(
-        &mut self,
-        send: &Send,
-        entry: &Entry,
-        answer: Answer,
-        scope: Option<Scope>,
-        now: Mono,
-    ) {
+    fn settle_answer(&mut self, send: &Send, entry: &Entry, answer: Answer, scope: Option<Scope>, now: Mono) {
         let router = entry.router;
         let newest = send.generation == self.generation;
         if let Some(slot) = self.slots.get_mut(&router) {
             slot.in_flight = false;
             let written = !matches!(&answer, Answer::Failed(failure) if !failure.written);
             if written {
-                slot.last = Last {
-                    state: Some(entry.state),
-                    at: now,
-                    sure: newest && answer == Answer::Taken,
-                };
+                slot.last = Last { state: Some(entry.state), at: now, sure: newest && answer == Answer::Taken };
             }
             let done = slot.entry.sequence == entry.sequence && newest;
             match &answer {
@@ -568,13 +526,11 @@ impl Schedule {
         let mut scope = failure.kind.scope();
         // Behind a `json` socket 5xx may be a proxy's word for a receiver that is away; and while
         // the receiver is away, no failure proves that it is back.
-        if scope == Scope::State && (self.rules.protocol == Protocol::Json || self.outage.is_some())
-        {
+        if scope == Scope::State && (self.rules.protocol == Protocol::Json || self.outage.is_some()) {
             scope = Scope::Receiver;
         }
         // Others were answered meanwhile: it is this one state.
-        if failure.kind == FailureKind::Timeout && self.last_heard.is_some_and(|at| at > send.begun)
-        {
+        if failure.kind == FailureKind::Timeout && self.last_heard.is_some_and(|at| at > send.begun) {
             scope = Scope::State;
         }
         if scope == Scope::Busy {
@@ -598,20 +554,11 @@ impl Schedule {
         scope
     }
 
-    fn failed(
-        &mut self,
-        send: &Send,
-        router: RouterId,
-        scope: Scope,
-        failure: &Failure,
-        now: Mono,
-    ) {
+    fn failed(&mut self, send: &Send, router: RouterId, scope: Scope, failure: &Failure, now: Mono) {
         match scope {
             Scope::Busy => match self.slots.get_mut(&router) {
                 // It keeps its place.
-                Some(slot)
-                    if slot.want != Want::Nothing && self.rules.protocol == Protocol::Neutron =>
-                {
+                Some(slot) if slot.want != Want::Nothing && self.rules.protocol == Protocol::Neutron => {
                     slot.queued = Some(send.batch);
                     self.changes.push_front(router);
                 }
@@ -645,10 +592,7 @@ impl Schedule {
 
     /// Begins or prolongs the outage.
     fn receiver_failed(&mut self, send: &Send, kind: FailureKind, now: Mono) {
-        let outage = self.outage.get_or_insert(Outage {
-            attempts: 0,
-            next_try: now,
-        });
+        let outage = self.outage.get_or_insert(Outage { attempts: 0, next_try: now });
         // Requests that ran together fail together: one failure.
         if send.epoch == self.epoch {
             self.epoch += 1;

@@ -42,11 +42,8 @@ struct Fake {
 impl Fake {
     fn listen(path: &Path, backlog: i32, manner: Manner) -> Self {
         let _ = std::fs::remove_file(path);
-        let socket =
-            socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
-        socket
-            .bind(&socket2::SockAddr::unix(path).unwrap())
-            .unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&socket2::SockAddr::unix(path).unwrap()).unwrap();
         socket.listen(backlog).unwrap();
         let (sender, heard) = mpsc::channel();
         let manner = Arc::new(Mutex::new(manner));
@@ -63,13 +60,7 @@ impl Fake {
                 std::thread::spawn(move || serve(stream.into(), manner, &sender, &ends));
             }
         });
-        Self {
-            path: path.to_owned(),
-            heard,
-            manner,
-            stop,
-            thread: Some(thread),
-        }
+        Self { path: path.to_owned(), heard, manner, stop, thread: Some(thread) }
     }
 
     fn be(&self, manner: Manner) {
@@ -92,11 +83,7 @@ impl Fake {
         let heard = self.heard.try_iter();
         heard
             .map(|(at, request)| {
-                (
-                    at,
-                    header(&request, "X-Neutron-Router-Id").parse().unwrap(),
-                    header(&request, "X-Neutron-State"),
-                )
+                (at, header(&request, "X-Neutron-Router-Id").parse().unwrap(), header(&request, "X-Neutron-State"))
             })
             .collect()
     }
@@ -114,12 +101,7 @@ impl Drop for Fake {
     }
 }
 
-fn serve(
-    mut stream: UnixStream,
-    manner: Manner,
-    heard: &mpsc::Sender<(Instant, String)>,
-    ends: &AtomicBool,
-) {
+fn serve(mut stream: UnixStream, manner: Manner, heard: &mpsc::Sender<(Instant, String)>, ends: &AtomicBool) {
     let mut buffer = vec![0; 4096];
     let mut length = stream.read(&mut buffer).unwrap_or(0);
     if matches!(manner, Manner::Body(_)) {
@@ -138,10 +120,7 @@ fn serve(
     if length == 0 {
         return;
     }
-    let _ = heard.send((
-        Instant::now(),
-        String::from_utf8(buffer[..length].to_vec()).unwrap(),
-    ));
+    let _ = heard.send((Instant::now(), String::from_utf8(buffer[..length].to_vec()).unwrap()));
     let reply = match manner {
         Manner::New => "HTTP/1.1 200 OK\nContent-Type: text/plain; charset=UTF-8\nConnection: close\nContent-Location': http://127.0.0.1/".to_owned(),
         Manner::Old => "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nContent-Length: 0\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nConnection: close\r\n\r\n".to_owned(),
@@ -162,8 +141,7 @@ fn serve(
 fn header(request: &str, name: &str) -> String {
     let line = request.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name)
-            .then(|| value.trim().to_owned())
+        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
     });
     line.unwrap_or_else(|| panic!("no {name} in {request}"))
 }
@@ -190,11 +168,7 @@ impl Node {
             (emit, Metrics::register(&mut registry)),
             CancellationToken::new(),
         );
-        Self {
-            outbox,
-            delivery,
-            events,
-        }
+        Self { outbox, delivery, events }
     }
 
     fn put(&self, n: u128, state: State) {
@@ -204,23 +178,13 @@ impl Node {
     async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !holds(self) {
-            assert!(
-                Instant::now() < deadline,
-                "{what}: {:?}",
-                self.events.lock().unwrap()
-            );
+            assert!(Instant::now() < deadline, "{what}: {:?}", self.events.lock().unwrap());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     async fn until_delivered(&self) {
-        self.until("delivered", |node| {
-            node.outbox
-                .snapshot()
-                .iter()
-                .all(|(_, standing)| !standing.pending)
-        })
-        .await;
+        self.until("delivered", |node| node.outbox.snapshot().iter().all(|(_, standing)| !standing.pending)).await;
     }
 
     fn saw(&self, test: impl Fn(&Event) -> bool) -> bool {
@@ -238,13 +202,7 @@ fn id(n: u128) -> RouterId {
 }
 
 fn confirmed(n: u128, state: State) -> Confirmed {
-    Confirmed {
-        router: id(n),
-        state,
-        previous: None,
-        basis: Basis::default(),
-        confirmed_at_us: 1_767_323_045_678_901,
-    }
+    Confirmed { router: id(n), state, previous: None, basis: Basis::default(), confirmed_at_us: 1_767_323_045_678_901 }
 }
 
 fn config(dir: &TempDir, protocol: Protocol) -> config::Delivery {
@@ -269,19 +227,8 @@ async fn both_servers_take_a_state() {
         node.until_delivered().await;
         assert_eq!(header(&fake.next().await, "x-neutron-state"), "primary");
         assert_eq!(node.delivery.delivered(id(1)).unwrap().0, State::Primary);
-        node.until("sent", |node| {
-            node.saw(|event| {
-                matches!(
-                    event,
-                    Event::DeliverySent {
-                        count: 1,
-                        attempt: 1,
-                        ..
-                    }
-                )
-            })
-        })
-        .await;
+        node.until("sent", |node| node.saw(|event| matches!(event, Event::DeliverySent { count: 1, attempt: 1, .. })))
+            .await;
         assert!(!node.saw(|event| matches!(event, Event::DeliveryFailed { .. })));
         node.stop().await;
     }
@@ -298,11 +245,7 @@ async fn four_hundred_at_once_lose_none() {
     let changes: Vec<_> = (0..400).map(|n| confirmed(n, State::Primary)).collect();
     node.outbox.put(&changes);
     node.until_delivered().await;
-    let heard: BTreeSet<_> = fake
-        .words()
-        .into_iter()
-        .map(|(_, router, _)| router)
-        .collect();
+    let heard: BTreeSet<_> = fake.words().into_iter().map(|(_, router, _)| router).collect();
     assert_eq!(heard.len(), 400);
     assert!(!node.saw(|event| matches!(event, Event::DeliveryFailed { .. })));
     node.stop().await;
@@ -318,10 +261,7 @@ async fn states_of_a_router_arrive_in_order_and_apart() {
     let states = [State::Backup, State::Primary, State::Fault, State::Primary];
     for round in 0..60_usize {
         for n in 0..8_u128 {
-            node.put(
-                n,
-                states[(round * 7 + usize::try_from(n).unwrap() * round) % 4],
-            );
+            node.put(n, states[(round * 7 + usize::try_from(n).unwrap() * round) % 4]);
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -329,11 +269,7 @@ async fn states_of_a_router_arrive_in_order_and_apart() {
     let mut last: BTreeMap<RouterId, (Instant, String)> = BTreeMap::new();
     for (at, router, word) in fake.words() {
         if let Some((before, other)) = last.insert(router, (at, word.clone())) {
-            assert!(
-                other == word || at - before >= config.l3_agent_hold,
-                "{router} {other} {word} {:?}",
-                at - before
-            );
+            assert!(other == word || at - before >= config.l3_agent_hold, "{router} {other} {word} {:?}", at - before);
         }
     }
     for (router, standing) in node.outbox.snapshot() {
@@ -355,47 +291,38 @@ async fn an_absent_l3_agent_is_waited_for_and_hears_all() {
     let fake = Fake::listen(&config.socket, 5, Manner::New);
     node.until_delivered().await;
     assert!(begun.elapsed() < Duration::from_secs(2));
-    node.until("recovered", |node| {
-        node.saw(|event| matches!(event, Event::DeliveryRecovered { .. }))
-    })
-    .await;
-    let heard: BTreeMap<_, _> = fake
-        .words()
-        .into_iter()
-        .map(|(_, router, word)| (router, word))
-        .collect();
+    node.until("recovered", |node| node.saw(|event| matches!(event, Event::DeliveryRecovered { .. }))).await;
+    let heard: BTreeMap<_, _> = fake.words().into_iter().map(|(_, router, word)| (router, word)).collect();
     assert_eq!(heard[&id(1)], "primary");
     // It restarts while nothing changes.
     drop(fake);
     let fake = Fake::listen(&config.socket, 5, Manner::New);
     let again = [fake.next().await, fake.next().await];
-    assert!(
-        again
-            .iter()
-            .all(|request| header(request, "X-Neutron-State") == "primary")
-    );
-    node.until("restarted", |node| node.saw(|event| matches!(event, Event::DeliveryRecovered { reason, count: 2 } if reason == "restarted"))).await;
-    node.until("idle", |node| node.delivery.status().pending == 0)
-        .await;
+    assert!(again.iter().all(|request| header(request, "X-Neutron-State") == "primary"));
+    node.until("restarted", |node| {
+        node.saw(|event| matches!(event, Event::DeliveryRecovered { reason, count: 2 } if reason == "restarted"))
+    })
+    .await;
+    node.until("idle", |node| node.delivery.status().pending == 0).await;
     assert_eq!(node.delivery.status().answering, Some(true));
     node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_fails_is_tried_again() {
-    for (manner, word) in [
-        (Manner::Status(503), "answered 503"),
-        (Manner::Nonsense, "not HTTP"),
-        (Manner::Close, "closed without"),
-    ] {
+    for (manner, word) in
+        [(Manner::Status(503), "answered 503"), (Manner::Nonsense, "not HTTP"), (Manner::Close, "closed without")]
+    {
         let dir = TempDir::new().unwrap();
         let config = config(&dir, Protocol::Neutron);
         let fake = Fake::listen(&config.socket, 5, manner);
         let node = Node::start(dir.path(), &config);
         node.put(1, State::Primary);
-        node.until("failed", |node| node.saw(|event| matches!(event, Event::DeliveryFailed { reason, .. } if reason.contains(word)))).await;
-        node.until("status", |node| node.delivery.status().last_error.is_some())
-            .await;
+        node.until("failed", |node| {
+            node.saw(|event| matches!(event, Event::DeliveryFailed { reason, .. } if reason.contains(word)))
+        })
+        .await;
+        node.until("status", |node| node.delivery.status().last_error.is_some()).await;
         fake.be(Manner::New);
         node.until_delivered().await;
         node.stop().await;
@@ -409,20 +336,9 @@ async fn a_refusal_is_told_and_not_repeated() {
     let fake = Fake::listen(&config.socket, 5, Manner::Status(400));
     let node = Node::start(dir.path(), &config);
     node.put(1, State::Primary);
-    node.until("refused", |node| {
-        node.saw(|event| {
-            matches!(
-                event,
-                Event::DeliveryFailed {
-                    retry_in_ms: None,
-                    ..
-                }
-            )
-        })
-    })
-    .await;
-    node.until("settled", |node| node.delivery.status().pending == 0)
+    node.until("refused", |node| node.saw(|event| matches!(event, Event::DeliveryFailed { retry_in_ms: None, .. })))
         .await;
+    node.until("settled", |node| node.delivery.status().pending == 0).await;
     assert_eq!(fake.words().len(), 1);
     assert!(node.outbox.standing(id(1)).unwrap().pending);
     fake.be(Manner::New);
@@ -464,11 +380,7 @@ async fn what_a_killed_agent_did_not_deliver_is_delivered_after_the_restart() {
     let mut registry = Registry::default();
     let killed = loop {
         let copy = TempDir::new().unwrap();
-        std::fs::copy(
-            dir.path().join("outbox.redb"),
-            copy.path().join("outbox.redb"),
-        )
-        .unwrap();
+        std::fs::copy(dir.path().join("outbox.redb"), copy.path().join("outbox.redb")).unwrap();
         let (_, entries) = Outbox::open_with(copy.path(), Arc::new(|_| {}), &mut registry);
         if entries.len() == 2 && entries[0].sequence == sequence {
             break copy;
@@ -480,15 +392,9 @@ async fn what_a_killed_agent_did_not_deliver_is_delivered_after_the_restart() {
     let fake = Fake::listen(&config.socket, 5, Manner::New);
     // The copy's own agent opened it and let it go: wait for its lock.
     let again = Node::start(killed.path(), &config);
-    again
-        .until("two", |node| node.outbox.snapshot().len() == 2)
-        .await;
+    again.until("two", |node| node.outbox.snapshot().len() == 2).await;
     again.until_delivered().await;
-    let heard: BTreeMap<_, _> = fake
-        .words()
-        .into_iter()
-        .map(|(_, router, word)| (router, word))
-        .collect();
+    let heard: BTreeMap<_, _> = fake.words().into_iter().map(|(_, router, word)| (router, word)).collect();
     assert_eq!(heard[&id(1)], "primary");
     assert_eq!(heard[&id(2)], "backup");
     again.put(1, State::Backup);
@@ -506,39 +412,20 @@ async fn json_batches_are_taken_but_for_the_refused() {
     let fake = Fake::listen(
         &config.socket,
         5,
-        Manner::Body(
-            r#"{"refused":[{"router_id":"00000000-0000-0000-0000-000000000002","reason":"not mine"}]}"#,
-        ),
+        Manner::Body(r#"{"refused":[{"router_id":"00000000-0000-0000-0000-000000000002","reason":"not mine"}]}"#),
     );
     let node = Node::start(dir.path(), &config);
     let changes: Vec<_> = (1..=500).map(|n| confirmed(n, State::Primary)).collect();
     node.outbox.put(&changes);
     let request = fake.next().await;
-    assert!(
-        request.starts_with("POST /v1/ha-states HTTP/1.1\r\n"),
-        "{request}"
-    );
-    let body: serde_json::Value =
-        serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
-    assert_eq!(
-        (&body["schema"], &body["host"], &body["batch"]),
-        (&1.into(), &"net-1".into(), &1.into())
-    );
+    assert!(request.starts_with("POST /v1/ha-states HTTP/1.1\r\n"), "{request}");
+    let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&body["schema"], &body["host"], &body["batch"]), (&1.into(), &"net-1".into(), &1.into()));
     assert_eq!(body["states"].as_array().unwrap().len(), 500);
-    assert_eq!(
-        body["states"][0]["confirmed_at"],
-        "2026-01-02T03:04:05.678901Z"
-    );
+    assert_eq!(body["states"][0]["confirmed_at"], "2026-01-02T03:04:05.678901Z");
     node.until("refused", |node| node.saw(|event| matches!(event, Event::DeliveryFailed { count: 1, retry_in_ms: None, reason, .. } if reason.contains("not mine")))).await;
-    node.until("taken", |node| {
-        node.outbox
-            .snapshot()
-            .iter()
-            .filter(|(_, standing)| standing.pending)
-            .count()
-            == 1
-    })
-    .await;
+    node.until("taken", |node| node.outbox.snapshot().iter().filter(|(_, standing)| standing.pending).count() == 1)
+        .await;
     // Not held: the receiver has sequences.
     node.put(1, State::Backup);
     let second = fake.next().await;
@@ -546,16 +433,12 @@ async fn json_batches_are_taken_but_for_the_refused() {
     fake.be(Manner::Status(503));
     node.put(3, State::Backup);
     node.until("failed", |node| {
-        node.saw(
-            |event| matches!(event, Event::DeliveryFailed { reason, .. } if reason.contains("503")),
-        )
+        node.saw(|event| matches!(event, Event::DeliveryFailed { reason, .. } if reason.contains("503")))
     })
     .await;
     fake.be(Manner::Body(""));
-    node.until("recovered", |node| {
-        node.saw(|event| matches!(event, Event::DeliveryRecovered { count: 500, .. }))
-    })
-    .await;
+    node.until("recovered", |node| node.saw(|event| matches!(event, Event::DeliveryRecovered { count: 500, .. })))
+        .await;
     node.until_delivered().await;
     node.stop().await;
 }

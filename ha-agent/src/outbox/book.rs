@@ -160,8 +160,7 @@ impl Shared {
             book.gone.remove(&entry.router);
             book.puts.entry(entry.router).or_insert(now);
             if book.stalled {
-                book.ready
-                    .insert(entry.router, Change::Confirmed { entry, at: now });
+                book.ready.insert(entry.router, Change::Confirmed { entry, at: now });
             }
         }
         let stalled = book.stalled;
@@ -211,9 +210,7 @@ impl Shared {
     pub(super) fn snapshot(&self) -> Vec<(RouterId, Standing)> {
         let book = self.book();
         let standings = book.entries.values();
-        standings
-            .map(|entry| (entry.router, entry.into()))
-            .collect()
+        standings.map(|entry| (entry.router, entry.into())).collect()
     }
 
     pub(super) fn standing(&self, router: RouterId) -> Option<Standing> {
@@ -272,11 +269,7 @@ impl Shared {
             // Without a disk lazy changes stay: reopening writes everything.
             let due = retry_at.or(lazy_at);
             if due.is_some_and(|due| due <= now) {
-                return if retry_at.is_some() {
-                    Next::Reopen
-                } else {
-                    Next::Write(take_job(&mut book, true))
-                };
+                return if retry_at.is_some() { Next::Reopen } else { Next::Write(take_job(&mut book, true)) };
             }
             book = match due {
                 Some(due) => {
@@ -299,10 +292,7 @@ impl Shared {
             let newer = matches!(book.ready.get(&entry.router),
                 Some(Change::Confirmed { entry: other, .. }) if other.sequence > entry.sequence);
             if book.entries.contains_key(&entry.router) && !newer {
-                let change = Change::Confirmed {
-                    entry: *entry,
-                    at: *at,
-                };
+                let change = Change::Confirmed { entry: *entry, at: *at };
                 book.ready.insert(entry.router, change);
             }
         }
@@ -357,20 +347,13 @@ impl Shared {
             }
             (Some(_), None) => {
                 tracing::info!("the outbox is on disk again");
-                (self.emit)(Event::ChannelRestored {
-                    channel: "outbox".to_owned(),
-                    router_id: None,
-                });
+                (self.emit)(Event::ChannelRestored { channel: "outbox".to_owned(), router_id: None });
             }
             (Some(_), Some(reason)) => tracing::warn!(%reason, "the outbox is still in memory"),
             (None, None) => {}
         }
         self.metrics.healthy.set(i64::from(trouble.is_none()));
-        self.health.send_replace(
-            trouble
-                .clone()
-                .map_or(Health::Healthy, |reason| Health::MemoryOnly { reason }),
-        );
+        self.health.send_replace(trouble.clone().map_or(Health::Healthy, |reason| Health::MemoryOnly { reason }));
         book.trouble = trouble;
     }
 
@@ -392,8 +375,7 @@ fn take_job(book: &mut Book, with_lazy: bool) -> Job {
     }
     if with_lazy {
         let lazy = std::mem::take(&mut book.lazy);
-        job.writes
-            .extend(lazy.iter().filter_map(|router| book.entries.get(router)));
+        job.writes.extend(lazy.iter().filter_map(|router| book.entries.get(router)));
         job.deletes = std::mem::take(&mut book.gone).into_iter().collect();
         book.lazy_since = None;
     }

@@ -27,11 +27,7 @@ impl Metrics {
             commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
             healthy: Gauge::default(),
         };
-        registry.register(
-            "outbox_commits",
-            "Outbox transactions written to disk",
-            metrics.commits.clone(),
-        );
+        registry.register("outbox_commits", "Outbox transactions written to disk", metrics.commits.clone());
         registry.register(
             "outbox_commit_failures",
             "Outbox transactions that the disk refused",

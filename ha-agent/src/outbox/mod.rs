@@ -95,34 +95,18 @@ impl Outbox {
     /// from there; a corrupt file is set aside as `outbox.redb.corrupt-<unix seconds>` and named;
     /// an unreadable record is skipped and named.
     pub fn open(state_dir: &Path, events: Events, registry: &mut Registry) -> (Self, Vec<Entry>) {
-        Self::open_with(
-            state_dir,
-            Arc::new(move |event| events.emit(event)),
-            registry,
-        )
+        Self::open_with(state_dir, Arc::new(move |event| events.emit(event)), registry)
     }
 
     /// As [`Outbox::open`], with the events going anywhere.
-    pub(crate) fn open_with(
-        state_dir: &Path,
-        emit: Emit,
-        registry: &mut Registry,
-    ) -> (Self, Vec<Entry>) {
+    pub(crate) fn open_with(state_dir: &Path, emit: Emit, registry: &mut Registry) -> (Self, Vec<Entry>) {
         let metrics = Metrics::register(registry);
         Self::open_on(Disk::new(state_dir), Pace::default(), emit, metrics)
     }
 
-    fn open_on<M: Medium>(
-        medium: M,
-        pace: Pace,
-        emit: Emit,
-        metrics: Metrics,
-    ) -> (Self, Vec<Entry>) {
+    fn open_on<M: Medium>(medium: M, pace: Pace, emit: Emit, metrics: Metrics) -> (Self, Vec<Entry>) {
         let (shared, owner, entries) = writer::start(medium, pace, emit, metrics);
-        let outbox = Self {
-            shared,
-            owner: Arc::new(owner),
-        };
+        let outbox = Self { shared, owner: Arc::new(owner) };
         (outbox, entries)
     }
 

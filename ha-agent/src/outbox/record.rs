@@ -47,9 +47,7 @@ pub fn encode(entry: &Entry) -> [u8; LEN] {
     bytes[0] = VERSION;
     bytes[1] = state_code(entry.state);
     bytes[2] = entry.previous.map_or(0, state_code);
-    bytes[3] = u8::from(entry.basis.report)
-        | u8::from(entry.basis.vip) << 1
-        | u8::from(entry.basis.wire) << 2;
+    bytes[3] = u8::from(entry.basis.report) | u8::from(entry.basis.vip) << 1 | u8::from(entry.basis.wire) << 2;
     bytes[4] = entry.delivered_state.map_or(0, state_code);
     bytes[8..16].copy_from_slice(&entry.confirmed_at_us.to_le_bytes());
     bytes[16..24].copy_from_slice(&entry.sequence.to_le_bytes());
@@ -66,9 +64,7 @@ pub fn decode(router: RouterId, bytes: &[u8]) -> Result<Entry, RecordError> {
         Some(&VERSION) => {}
         other => return Err(RecordError::Version(other.copied().unwrap_or(0))),
     }
-    let bytes: &[u8; LEN] = bytes
-        .try_into()
-        .map_err(|_| RecordError::Length(bytes.len()))?;
+    let bytes: &[u8; LEN] = bytes.try_into().map_err(|_| RecordError::Length(bytes.len()))?;
     if bytes[3] > 7 {
         return Err(RecordError::Field("basis"));
     }
@@ -77,15 +73,9 @@ pub fn decode(router: RouterId, bytes: &[u8]) -> Result<Entry, RecordError> {
     }
     let entry = Entry {
         router,
-        state: state(bytes[1])
-            .flatten()
-            .ok_or(RecordError::Field("state"))?,
+        state: state(bytes[1]).flatten().ok_or(RecordError::Field("state"))?,
         previous: state(bytes[2]).ok_or(RecordError::Field("previous"))?,
-        basis: Basis {
-            report: bytes[3] & 1 != 0,
-            vip: bytes[3] & 2 != 0,
-            wire: bytes[3] & 4 != 0,
-        },
+        basis: Basis { report: bytes[3] & 1 != 0, vip: bytes[3] & 2 != 0, wire: bytes[3] & 4 != 0 },
         confirmed_at_us: i64::from_le_bytes(word(bytes, 8)),
         sequence: u64::from_le_bytes(word(bytes, 16)),
         delivered: u64::from_le_bytes(word(bytes, 24)),
@@ -95,8 +85,7 @@ pub fn decode(router: RouterId, bytes: &[u8]) -> Result<Entry, RecordError> {
     if entry.sequence == 0 || entry.sequence > u64::MAX / 2 {
         return Err(RecordError::Field("sequence"));
     }
-    if entry.delivered > entry.sequence || (entry.delivered == 0) != entry.delivered_state.is_none()
-    {
+    if entry.delivered > entry.sequence || (entry.delivered == 0) != entry.delivered_state.is_none() {
         return Err(RecordError::Field("delivered"));
     }
     Ok(entry)

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
-    TableDefinition, TableError,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableDefinition, TableError,
 };
 use thiserror::Error;
 use uuid::Uuid;
@@ -63,17 +62,11 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            file: dir.join("outbox.redb"),
-        }
+        Self { dir: dir.to_owned(), file: dir.join("outbox.redb") }
     }
 
     pub(super) fn file(&self) -> io::Result<File> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         OpenOptions::new()
             .read(true)
             .write(true)
@@ -149,14 +142,8 @@ impl Store {
 
     fn on(backend: impl StorageBackend) -> Result<Self, StoreError> {
         let (backend, seal) = CrashOnly::new(backend);
-        let database = Database::builder()
-            .set_cache_size(CACHE)
-            .create_with_backend(backend)
-            .map_err(database)?;
-        Ok(Self {
-            _seal: seal,
-            database,
-        })
+        let database = Database::builder().set_cache_size(CACHE).create_with_backend(backend).map_err(database)?;
+        Ok(Self { _seal: seal, database })
     }
 
     /// Reads a copy of the file in memory: recovery after a crash writes, and the disk may not
@@ -167,19 +154,13 @@ impl Store {
             return Ok(Found::default());
         }
         let backend = InMemoryBackend::new();
-        backend
-            .set_len(bytes.len() as u64)
-            .and_then(|()| backend.write(0, &bytes))
-            .map_err(io_error)?;
+        backend.set_len(bytes.len() as u64).and_then(|()| backend.write(0, &bytes)).map_err(io_error)?;
         Self::on(backend)?.read()
     }
 
     fn read(&self) -> Result<Found, StoreError> {
         let mut found = Found::default();
-        let transaction = self
-            .database
-            .begin_read()
-            .map_err(|error| storage(error.into()))?;
+        let transaction = self.database.begin_read().map_err(|error| storage(error.into()))?;
         let table = match transaction.open_table(STATES) {
             Ok(table) => table,
             Err(TableError::TableDoesNotExist(_)) => return Ok(found),
@@ -198,16 +179,11 @@ impl Store {
 
     /// One transaction, on disk when it returns.
     pub(super) fn commit(&self, writes: &[Entry], deletes: &[RouterId]) -> Result<(), StoreError> {
-        let transaction = self
-            .database
-            .begin_write()
-            .map_err(|error| storage(error.into()))?;
+        let transaction = self.database.begin_write().map_err(|error| storage(error.into()))?;
         {
             let mut table = transaction.open_table(STATES).map_err(table_error)?;
             for router in deletes {
-                table
-                    .remove(router.0.as_bytes())
-                    .map_err(|error| storage(error.into()))?;
+                table.remove(router.0.as_bytes()).map_err(|error| storage(error.into()))?;
             }
             for entry in writes {
                 table
@@ -220,18 +196,13 @@ impl Store {
 
     /// Makes the file hold these entries and nothing else.
     pub(super) fn replace(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        let transaction = self
-            .database
-            .begin_write()
-            .map_err(|error| storage(error.into()))?;
+        let transaction = self.database.begin_write().map_err(|error| storage(error.into()))?;
         {
             let mut table = transaction.open_table(STATES).map_err(table_error)?;
             table
                 .retain(|key, _| {
                     let router = RouterId(Uuid::from_bytes(*key));
-                    entries
-                        .binary_search_by_key(&router, |entry| entry.router)
-                        .is_ok()
+                    entries.binary_search_by_key(&router, |entry| entry.router).is_ok()
                 })
                 .map_err(|error| storage(error.into()))?;
             for entry in entries {
@@ -246,9 +217,9 @@ impl Store {
 
 fn database(error: DatabaseError) -> StoreError {
     match error {
-        DatabaseError::UpgradeRequired(version) => StoreError::Corrupt(format!(
-            "redb file format {version} is not this agent's; another release wrote it"
-        )),
+        DatabaseError::UpgradeRequired(version) => {
+            StoreError::Corrupt(format!("redb file format {version} is not this agent's; another release wrote it"))
+        }
         other => storage(other.into()),
     }
 }
@@ -271,9 +242,7 @@ fn storage(error: redb::Error) -> StoreError {
 fn io_error(error: io::Error) -> StoreError {
     match error.kind() {
         // What redb says of a file that is not its own, and of one that ends too early.
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            StoreError::Corrupt(error.to_string())
-        }
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::Corrupt(error.to_string()),
         _ => StoreError::Io(error.to_string()),
     }
 }

@@ -45,13 +45,7 @@ fn id(n: u128) -> RouterId {
 }
 
 fn confirmed(n: u128, state: State) -> Confirmed {
-    Confirmed {
-        router: id(n),
-        state,
-        previous: None,
-        basis: Basis::default(),
-        confirmed_at_us: 1,
-    }
+    Confirmed { router: id(n), state, previous: None, basis: Basis::default(), confirmed_at_us: 1 }
 }
 
 fn open(dir: &Path, seen: &Seen) -> (Outbox, Vec<Entry>) {
@@ -61,10 +55,7 @@ fn open(dir: &Path, seen: &Seen) -> (Outbox, Vec<Entry>) {
 
 fn open_faulty(dir: &Path, seen: &Seen) -> (Outbox, Vec<Entry>, Arc<Faults>) {
     let faults = Arc::new(Faults::default());
-    let medium = Faulty {
-        disk: Disk::new(dir),
-        faults: Arc::clone(&faults),
-    };
+    let medium = Faulty { disk: Disk::new(dir), faults: Arc::clone(&faults) };
     let metrics = Metrics::register(&mut Registry::default());
     let (outbox, entries) = Outbox::open_on(medium, QUICK, seen.emit(), metrics);
     (outbox, entries, faults)
@@ -81,18 +72,13 @@ async fn handed(outbox: &Outbox) -> Vec<Change> {
             let _ = tokio::time::timeout(Duration::from_millis(50), outbox.ready()).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait)
-        .await
-        .expect("nothing was handed over")
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("nothing was handed over")
 }
 
 async fn until(outbox: &Outbox, healthy: bool) {
     let mut health = outbox.health();
     let wait = health.wait_for(|health| (*health == Health::Healthy) == healthy);
-    tokio::time::timeout(Duration::from_secs(20), wait)
-        .await
-        .expect("health does not change")
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("health does not change").unwrap();
 }
 
 fn states(changes: &[Change]) -> Vec<(RouterId, State)> {
@@ -121,9 +107,7 @@ async fn states_sequences_and_deliveries_survive_a_restart() {
     outbox.stop().await;
 
     let (outbox, entries) = open(dir.path(), &seen);
-    let [one, two] = &entries[..] else {
-        panic!("{entries:?}")
-    };
+    let [one, two] = &entries[..] else { panic!("{entries:?}") };
     assert_eq!((one.router, one.state), (id(1), State::Primary));
     assert_eq!(one.sequence, first.sequence + 1);
     assert_eq!(one.delivered, first.sequence);
@@ -151,11 +135,7 @@ async fn acknowledgements_and_forgetting_reach_the_disk_by_themselves() {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let copy = TempDir::new().unwrap();
-        fs::copy(
-            dir.path().join("outbox.redb"),
-            copy.path().join("outbox.redb"),
-        )
-        .unwrap();
+        fs::copy(dir.path().join("outbox.redb"), copy.path().join("outbox.redb")).unwrap();
         let (_, entries) = open(copy.path(), &seen);
         if entries.len() == 1 && entries[0].delivered == sequence {
             break;
@@ -189,11 +169,7 @@ async fn nothing_is_handed_over_before_it_is_on_disk() {
     let (outbox, _, faults) = open_faulty(dir.path(), &Seen::default());
     faults.hang(true);
     outbox.put(&[confirmed(1, State::Primary)]);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(30), outbox.ready())
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(30), outbox.ready()).await.is_err());
     assert_eq!(outbox.take_ready(clock::now()), []);
     faults.hang(false);
     handed(&outbox).await;
@@ -222,10 +198,7 @@ async fn a_failing_disk_is_told_once_and_what_it_missed_is_written_later() {
             outbox.stop().await;
             let (_, entries) = open(dir.path(), &Seen::default());
             assert_eq!(
-                entries
-                    .iter()
-                    .map(|e| (e.router, e.state))
-                    .collect::<Vec<_>>(),
+                entries.iter().map(|e| (e.router, e.state)).collect::<Vec<_>>(),
                 [(id(1), State::Primary), (id(2), State::Primary)]
             );
             assert_eq!(entries[0].sequence, sequence);
@@ -243,34 +216,20 @@ async fn a_disk_that_cannot_be_written_at_the_start_is_read() {
     let sequence = outbox.standing(id(1)).unwrap().sequence;
     // As a crash leaves it: recovery would have to write.
     let crashed = TempDir::new().unwrap();
-    fs::copy(
-        dir.path().join("outbox.redb"),
-        crashed.path().join("outbox.redb"),
-    )
-    .unwrap();
+    fs::copy(dir.path().join("outbox.redb"), crashed.path().join("outbox.redb")).unwrap();
 
     let faults = Arc::new(Faults::default());
     faults.fail_open(true);
-    let medium = Faulty {
-        disk: Disk::new(crashed.path()),
-        faults: Arc::clone(&faults),
-    };
+    let medium = Faulty { disk: Disk::new(crashed.path()), faults: Arc::clone(&faults) };
     let metrics = Metrics::register(&mut Registry::default());
     let (outbox, entries) = Outbox::open_on(medium, QUICK, seen.emit(), metrics);
     assert_eq!(entries.len(), 1);
-    assert_eq!(
-        (entries[0].sequence, entries[0].state),
-        (sequence, State::Primary)
-    );
+    assert_eq!((entries[0].sequence, entries[0].state), (sequence, State::Primary));
     outbox.put(&[confirmed(1, State::Backup)]);
     handed(&outbox).await;
     assert_eq!(outbox.standing(id(1)).unwrap().sequence, sequence + 1);
     assert_eq!(seen.words(), ["degraded"]);
-    assert!(
-        seen.reasons().contains("outbox.redb: "),
-        "{}",
-        seen.reasons()
-    );
+    assert!(seen.reasons().contains("outbox.redb: "), "{}", seen.reasons());
     faults.fail_open(false);
     until(&outbox, true).await;
     outbox.stop().await;
@@ -310,8 +269,7 @@ async fn an_unreadable_record_is_dropped_and_named() {
     handed(&outbox).await;
     outbox.stop().await;
     {
-        const STATES: redb::TableDefinition<'static, &[u8; 16], &[u8]> =
-            redb::TableDefinition::new("states");
+        const STATES: redb::TableDefinition<'static, &[u8; 16], &[u8]> = redb::TableDefinition::new("states");
         let database = redb::Database::open(dir.path().join("outbox.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
         {
@@ -321,10 +279,7 @@ async fn an_unreadable_record_is_dropped_and_named() {
         transaction.commit().unwrap();
     }
     let (outbox, entries) = open(dir.path(), &seen);
-    assert_eq!(
-        entries.iter().map(|e| e.router).collect::<Vec<_>>(),
-        [id(1)]
-    );
+    assert_eq!(entries.iter().map(|e| e.router).collect::<Vec<_>>(), [id(1)]);
     assert_eq!(seen.words(), ["degraded", "restored"]);
     assert!(seen.reasons().contains(&id(2).to_string()));
     outbox.stop().await;
@@ -340,10 +295,7 @@ async fn a_disk_that_hangs_is_not_waited_for() {
     faults.hang(true);
     outbox.put(&[confirmed(1, State::Primary)]);
     assert_eq!(states(&handed(&outbox).await), [(id(1), State::Primary)]);
-    assert!(matches!(
-        *outbox.health().borrow(),
-        Health::MemoryOnly { .. }
-    ));
+    assert!(matches!(*outbox.health().borrow(), Health::MemoryOnly { .. }));
     // From now on without waiting.
     outbox.put(&[confirmed(2, State::Primary), confirmed(1, State::Backup)]);
     let both = states(&outbox.take_ready(clock::now()));
@@ -385,10 +337,7 @@ async fn a_first_sequence_is_higher_than_any_before() {
         // More than a millisecond per state; a router changes far less often.
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
-    assert!(
-        last < 1 << 53,
-        "exact in JSON readers that know only doubles"
-    );
+    assert!(last < 1 << 53, "exact in JSON readers that know only doubles");
 }
 
 /// With the clock set back decades the sequence still rises: only a first one looks at the clock.
@@ -432,9 +381,7 @@ async fn privileged_a_read_only_and_a_full_filesystem() {
     struct Mounted(TempDir);
     impl Drop for Mounted {
         fn drop(&mut self) {
-            let _ = std::process::Command::new("umount")
-                .arg(self.0.path())
-                .status();
+            let _ = std::process::Command::new("umount").arg(self.0.path()).status();
         }
     }
     let mount = |options: &str, mounted: &Mounted| {
@@ -479,10 +426,7 @@ async fn privileged_a_read_only_and_a_full_filesystem() {
     mount("remount,ro", &mounted);
     let (outbox, entries) = open(dir, &seen);
     assert_eq!(entries.len(), 100);
-    assert!(matches!(
-        *outbox.health().borrow(),
-        Health::MemoryOnly { .. }
-    ));
+    assert!(matches!(*outbox.health().borrow(), Health::MemoryOnly { .. }));
     outbox.put(&[confirmed(1, State::Primary)]);
     handed(&outbox).await;
     mount("remount,rw", &mounted);

@@ -31,11 +31,7 @@ impl fmt::Debug for Owner {
 impl Owner {
     pub(super) async fn stop(&self, shared: &Shared, within: Duration) {
         shared.request_stop();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((thread, done)) = thread else {
             return;
         };
@@ -46,9 +42,7 @@ impl Owner {
                     tracing::error!("the outbox's thread panicked");
                 }
             }
-            Err(_) => tracing::warn!(
-                "the disk does not answer: the outbox is left without its last commit"
-            ),
+            Err(_) => tracing::warn!("the disk does not answer: the outbox is left without its last commit"),
         }
     }
 }
@@ -67,44 +61,25 @@ pub(super) fn start<M: Medium>(
     metrics: Metrics,
 ) -> (Arc<Shared>, Owner, Vec<Entry>) {
     let (store, found, trouble) = open_first(&medium, &emit);
-    let shared = Arc::new(Shared::new(
-        &found.entries,
-        pace,
-        emit.clone(),
-        metrics.clone(),
-    ));
+    let shared = Arc::new(Shared::new(&found.entries, pace, emit.clone(), metrics.clone()));
     if let Some(reason) = trouble {
         shared.reopened(Err(reason));
     }
     let (sender, done) = oneshot::channel();
-    let writer = Writer {
-        medium,
-        store,
-        shared: Arc::clone(&shared),
-        pace,
-        emit,
-        metrics,
-    };
-    let thread = std::thread::Builder::new()
-        .name("outbox".to_owned())
-        .spawn(move || {
-            let _ends = sender;
-            writer.run();
-        });
+    let writer = Writer { medium, store, shared: Arc::clone(&shared), pace, emit, metrics };
+    let thread = std::thread::Builder::new().name("outbox".to_owned()).spawn(move || {
+        let _ends = sender;
+        writer.run();
+    });
     let thread = match thread {
         Ok(thread) => Some((thread, done)),
         Err(error) => {
             // Without the thread every state is handed over after the stall time, from memory.
-            shared.reopened(Err(format!(
-                "no thread for the outbox ({error}): states are kept in memory only"
-            )));
+            shared.reopened(Err(format!("no thread for the outbox ({error}): states are kept in memory only")));
             None
         }
     };
-    let owner = Owner {
-        shared: Arc::clone(&shared),
-        thread: Mutex::new(thread),
-    };
+    let owner = Owner { shared: Arc::clone(&shared), thread: Mutex::new(thread) };
     (shared, owner, found.entries)
 }
 
@@ -134,9 +109,7 @@ fn memory_only(medium: &impl Medium, error: &StoreError) -> String {
 fn open_or_set_aside(medium: &impl Medium, emit: &Emit) -> Result<(Store, Found), StoreError> {
     let (store, found) = match Store::open(medium) {
         Err(StoreError::Corrupt(what)) => {
-            let name = medium
-                .set_aside()
-                .map_err(|error| StoreError::Io(format!("corrupt ({what}), and {error}")))?;
+            let name = medium.set_aside().map_err(|error| StoreError::Io(format!("corrupt ({what}), and {error}")))?;
             let reason = format!(
                 "{} is corrupt ({what}): set aside as {name}, a new one is begun; what was not \
                  delivered before this start is confirmed anew from what is seen",
@@ -150,10 +123,8 @@ fn open_or_set_aside(medium: &impl Medium, emit: &Emit) -> Result<(Store, Found)
     };
     let mut gone = Vec::new();
     for (router, error) in &found.unreadable {
-        let reason = format!(
-            "the record of router {router} in {} cannot be read ({error}): it is dropped",
-            medium.name()
-        );
+        let reason =
+            format!("the record of router {router} in {} cannot be read ({error}): it is dropped", medium.name());
         tracing::error!(%reason, "outbox");
         degraded_and_restored(emit, reason, Some(*router));
         gone.push(*router);
@@ -165,17 +136,9 @@ fn open_or_set_aside(medium: &impl Medium, emit: &Emit) -> Result<(Store, Found)
 }
 
 /// Something is lost, and the channel works all the same.
-fn degraded_and_restored(
-    emit: &Emit,
-    reason: String,
-    router_id: Option<crate::core::model::RouterId>,
-) {
+fn degraded_and_restored(emit: &Emit, reason: String, router_id: Option<crate::core::model::RouterId>) {
     let channel = "outbox".to_owned();
-    emit(Event::ChannelDegraded {
-        channel: channel.clone(),
-        reason,
-        router_id,
-    });
+    emit(Event::ChannelDegraded { channel: channel.clone(), reason, router_id });
     emit(Event::ChannelRestored { channel, router_id });
 }
 

@@ -25,4 +25,4 @@ mod writer;
 
 pub use events::{Events, QUEUE};
 pub use recent::{Recent, Record};
-pub use writer::{Telemetry, start};
+pub use writer::{Sinks, Telemetry, start};

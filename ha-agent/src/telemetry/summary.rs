@@ -2,7 +2,8 @@
 
 use super::event::Event;
 use super::line::is_deceiving;
-use crate::core::model::Reporter;
+use crate::core::evidence::{Evidence, Tx};
+use crate::core::model::{Reporter, Vip};
 
 /// The words; without anything that a terminal obeys.
 pub fn summary(event: &Event) -> String {
@@ -34,9 +35,12 @@ fn words(event: &Event) -> String {
             let before = previous.map_or(String::new(), |previous| format!("{previous} → "));
             format!("{before}{state} confirmed by {basis} after {latency_ms:.0} ms")
         }
-        Event::TransitionRejected { claim, reporter, reason, .. } => {
-            format!("claim {claim} rejected ({}), from {}", reason.as_str(), teller(reporter))
-        }
+        Event::TransitionRejected { claim, reporter, reason, evidence, .. } => format!(
+            "claim {claim} rejected as {}: {}; it came from {}",
+            reason.as_str(),
+            witness(evidence),
+            teller(reporter)
+        ),
         Event::TransitionSuperseded { state, by, held_ms, .. } => {
             format!("{state} overtaken by {by} after {held_ms:.0} ms, not passed on")
         }
@@ -46,18 +50,48 @@ fn words(event: &Event) -> String {
         }
         Event::DeliverySent { batch, count, attempt, states } => match states.as_slice() {
             [one] => format!("{} delivered (batch {batch}, attempt {attempt})", one.state),
-            _ => format!("{count} states delivered (batch {batch}, attempt {attempt})"),
+            _ => format!("{} delivered (batch {batch}, attempt {attempt})", states_of(*count)),
         },
         Event::DeliveryFailed { batch, count, attempt, reason, retry_in_ms } => {
             let next = retry_in_ms.map_or("not tried again".to_owned(), |ms| format!("again in {ms} ms"));
-            format!("delivery of {count} states failed (batch {batch}, attempt {attempt}): {reason}; {next}")
+            format!("delivery of {} failed (batch {batch}, attempt {attempt}): {reason}; {next}", states_of(*count))
         }
         Event::DeliveryRecovered { reason, count } => {
-            format!("delivery recovered ({reason}): {count} states asserted again")
+            format!("delivery recovered ({reason}): {} asserted again", states_of(*count))
         }
         Event::ChannelDegraded { channel, reason, .. } => format!("{channel} degraded: {reason}"),
         Event::ChannelRestored { channel, .. } => format!("{channel} restored"),
     }
+}
+
+/// What the other channels say, in short: `vip absent, wire silent, 10.0.0.2 is master`.
+fn witness(evidence: &Evidence) -> String {
+    let master = evidence.foreign.as_ref().map_or(String::new(), |foreign| format!(", {} is master", foreign.address));
+    format!("vip {}, wire {}{master}", vip(evidence.vip), wire(evidence.tx.state))
+}
+
+/// The address table, in a word.
+pub fn vip(vip: Vip) -> &'static str {
+    match vip {
+        Vip::Present => "present",
+        Vip::Absent => "absent",
+        Vip::Unknown => "unknown",
+    }
+}
+
+/// Our adverts, in a word.
+pub fn wire(tx: Tx) -> &'static str {
+    match tx {
+        Tx::Transmitting => "transmitting",
+        Tx::Resigned => "resigned",
+        Tx::Yielded => "yielded",
+        Tx::Silent => "silent",
+        Tx::Unknown => "unknown",
+    }
+}
+
+fn states_of(count: usize) -> String {
+    format!("{count} state{}", if count == 1 { "" } else { "s" })
 }
 
 /// Who made a report, in words.

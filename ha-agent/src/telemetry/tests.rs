@@ -284,3 +284,45 @@ async fn followers_get_the_last_events_then_the_live_ones() {
     assert_eq!(recent.follow().0.len(), 1);
     telemetry.stop().await;
 }
+
+#[test]
+fn summaries_hold_what_an_operator_asks_for() {
+    let summaries: Vec<String> = examples().iter().map(summary::summary).collect();
+    for wanted in [
+        "claim primary rejected as contradicted: vip absent, wire yielded, 169.254.192.7 is master; it came from uid 42, pid 4711",
+        "backup → primary confirmed by report+vip+wire after 252 ms",
+        "delivery of 1 state failed (batch 8, attempt 2): connection refused; again in 400 ms",
+        "2 states delivered (batch 7, attempt 1)",
+        "split_brain over after 6.8 s",
+    ] {
+        assert!(summaries.iter().any(|found| found == wanted), "{wanted}: {summaries:#?}");
+    }
+    assert!(summaries.iter().all(|text| !text.contains('\n')));
+}
+
+#[tokio::test]
+async fn a_sink_in_trouble_is_told_through_the_others_and_to_the_board() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("later");
+    let path = folder.join("events.jsonl");
+    let mut registry = metrics::registry();
+    let (events, recent, telemetry) =
+        start(&[Sink::File(path.clone())], "ha-x", &mut registry, CancellationToken::new());
+    let (_, mut live) = recent.follow();
+    let mut next =
+        async || tokio::time::timeout(Duration::from_secs(10), live.recv()).await.expect("in time").expect("a record");
+    assert_eq!(telemetry.sinks().degraded(), []);
+    events.emit(stopped("a"));
+    assert_eq!(next().await.name, "agent.stopped");
+    let told = next().await;
+    assert_eq!(told.name, "channel.degraded");
+    let name = format!("sink file:{}: ", path.display());
+    assert!(told.line.contains(&name), "{}", told.line);
+    assert!(telemetry.sinks().degraded()[0].reason.starts_with(&name));
+    std::fs::create_dir(&folder).unwrap();
+    assert_eq!(next().await.name, "channel.restored");
+    assert_eq!(telemetry.sinks().degraded(), []);
+    telemetry.stop().await;
+    // Nothing was lost: the failing sink kept its lines.
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
+}

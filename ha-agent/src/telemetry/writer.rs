@@ -19,6 +19,7 @@ use super::sink::{Health, LINES, Outlet};
 use super::summary::summary;
 use crate::clock;
 use crate::config::Sink;
+use crate::status::Degraded;
 
 /// How often the sinks' health is looked at when no event comes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,7 +33,7 @@ const BATCH: usize = 256;
 pub struct Telemetry {
     task: JoinHandle<()>,
     stop: CancellationToken,
-    sinks: Vec<Arc<Health>>,
+    sinks: Sinks,
 }
 
 /// Starts the writer and a thread per sink. `host` stands in every line. When `stop` is cancelled,
@@ -58,25 +59,38 @@ pub fn start(
             }),
         }
     }
-    let health = outlets.iter().map(|one| one.outlet.health()).collect();
+    let health = outlets.iter().map(|one: &Outstanding| (one.outlet.name.clone(), one.outlet.health())).collect();
+    let metrics = Metrics::register(registry);
+    // Zeros from the start: an alert on a rise needs the value before it.
+    let names = outlets.iter().map(|one| &*one.outlet.name);
+    for name in names.chain(["queue"]) {
+        metrics.lost(name, 0);
+    }
     let writer = Writer {
         host: host.to_owned(),
         seq: 0,
         words: sinks.contains(&Sink::Journald),
         recent: recent.clone(),
-        metrics: Metrics::register(registry),
+        metrics,
         outlets,
         lost,
         lost_told: 0,
     };
-    let telemetry = Telemetry { task: tokio::spawn(writer.run(queue, stop.clone())), stop, sinks: health };
+    let telemetry = Telemetry { task: tokio::spawn(writer.run(queue, stop.clone())), stop, sinks: Sinks { health } };
     (events, recent, telemetry)
 }
 
 impl Telemetry {
     /// Files are opened anew before their next line: for SIGHUP, after a log rotation.
     pub fn reopen(&self) {
-        self.sinks.iter().for_each(|sink| sink.reopen());
+        for (_, health) in self.sinks.health.iter() {
+            health.reopen();
+        }
+    }
+
+    /// How the sinks do, for the status board.
+    pub fn sinks(&self) -> Sinks {
+        self.sinks.clone()
     }
 
     /// Writes what was emitted and ends, within two seconds even when a sink stands still.
@@ -85,6 +99,24 @@ impl Telemetry {
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the event writer ended badly");
         }
+    }
+}
+
+/// The health of the sinks; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sinks {
+    health: Arc<[(String, Arc<Health>)]>,
+}
+
+impl Sinks {
+    /// One entry, channel `events`, for each sink that takes no lines now.
+    pub fn degraded(&self) -> Vec<Degraded> {
+        self.health
+            .iter()
+            .filter_map(|(name, health)| {
+                Some(Degraded { channel: "events".to_owned(), reason: format!("sink {name}: {}", health.trouble()?) })
+            })
+            .collect()
     }
 }
 

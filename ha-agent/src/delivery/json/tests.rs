@@ -25,11 +25,7 @@ fn the_body_is_the_promised_one() {
     };
     assert_eq!(
         body,
-        format!(
-            r#"{{"schema":1,"host":"net-1","batch":3,"states":[{},{}]}}"#,
-            row("\"backup\""),
-            row("null")
-        )
+        format!(r#"{{"schema":1,"host":"net-1","batch":3,"states":[{},{}]}}"#, row("\"backup\""), row("null"))
     );
 }
 
@@ -38,14 +34,7 @@ fn refusals_are_read_and_nothing_else() {
     let id = RouterId(Uuid::from_u128(7));
     let body = format!(r#"{{"refused":[{{"router_id":"{id}","reason":"not mine"}}],"more":1}}"#);
     assert_eq!(refused(body.as_bytes())[&id], "not mine");
-    for body in [
-        "",
-        "{}",
-        "ok",
-        "[]",
-        r#"{"refused":3}"#,
-        r#"{"refused":[{"router_id":"x"}]}"#,
-    ] {
+    for body in ["", "{}", "ok", "[]", r#"{"refused":3}"#, r#"{"refused":[{"router_id":"x"}]}"#] {
         assert!(refused(body.as_bytes()).is_empty(), "{body}");
     }
 }

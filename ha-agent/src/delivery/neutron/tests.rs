@@ -6,10 +6,8 @@ use crate::core::model::{Basis, RouterId};
 
 #[test]
 fn words_are_those_of_the_release() {
-    let words = |release| {
-        [State::Primary, State::Backup, State::Fault, State::Unknown]
-            .map(|state| word(state, release))
-    };
+    let words =
+        |release| [State::Primary, State::Backup, State::Fault, State::Unknown].map(|state| word(state, release));
     assert_eq!(words(16), ["master", "backup", "fault", "fault"]);
     assert_eq!(words(17), ["primary", "backup", "fault", "unknown"]);
     assert_eq!(words(29), ["primary", "backup", "fault", "unknown"]);

@@ -32,11 +32,7 @@ impl Progress {
     }
 
     pub(super) fn taken(&mut self, entry: &Entry) {
-        self.taken.push(Delivered {
-            router_id: entry.router,
-            state: entry.state,
-            sequence: entry.sequence,
-        });
+        self.taken.push(Delivered { router_id: entry.router, state: entry.state, sequence: entry.sequence });
     }
 
     pub(super) fn failed(&mut self, reason: String, retry_in: Duration) {
@@ -58,20 +54,10 @@ impl Progress {
 
     pub(super) fn tell(self, batch: u64, outputs: &mut Vec<Output>) {
         if !self.taken.is_empty() {
-            outputs.push(Output::Sent {
-                batch,
-                attempt: self.attempt,
-                states: self.taken,
-            });
+            outputs.push(Output::Sent { batch, attempt: self.attempt, states: self.taken });
         }
         if let Some(reason) = self.refusal {
-            outputs.push(Output::Failed {
-                batch,
-                count: self.refused,
-                attempt: self.attempt,
-                reason,
-                retry_in: None,
-            });
+            outputs.push(Output::Failed { batch, count: self.refused, attempt: self.attempt, reason, retry_in: None });
         }
         // Attempts 1, 2, 4, 8 …: a long outage is told, not counted out.
         if let Some(reason) = self.reason

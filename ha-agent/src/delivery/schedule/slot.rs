@@ -30,11 +30,7 @@ pub(super) struct Last {
 
 impl Last {
     pub(super) fn unknown(at: Mono) -> Self {
-        Self {
-            state: None,
-            at,
-            sure: false,
-        }
+        Self { state: None, at, sure: false }
     }
 }
 
@@ -74,11 +70,7 @@ impl Slot {
             return None;
         }
         let contrary = self.last.state != Some(self.entry.state);
-        let held = if contrary && !hold.is_zero() {
-            self.last.at + hold
-        } else {
-            Mono(0)
-        };
+        let held = if contrary && !hold.is_zero() { self.last.at + hold } else { Mono(0) };
         Some(self.not_before.max(held))
     }
 

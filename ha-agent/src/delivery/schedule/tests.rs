@@ -15,10 +15,7 @@ const RULES: Rules = Rules {
     max_in_flight: 4,
     retry_max: Duration::from_secs(30),
 };
-const JSON: Rules = Rules {
-    protocol: Protocol::Json,
-    ..RULES
-};
+const JSON: Rules = Rules { protocol: Protocol::Json, ..RULES };
 
 fn id(n: u128) -> RouterId {
     RouterId(Uuid::from_u128(n))
@@ -38,15 +35,8 @@ fn entry(n: u128, sequence: u64, state: State) -> Entry {
 }
 
 fn failure(kind: FailureKind) -> Answer {
-    let written = !matches!(
-        kind,
-        FailureKind::Absent | FailureKind::NotListening | FailureKind::Busy
-    );
-    Answer::Failed(Failure {
-        kind,
-        detail: kind.as_str().to_owned(),
-        written,
-    })
+    let written = !matches!(kind, FailureKind::Absent | FailureKind::NotListening | FailureKind::Busy);
+    Answer::Failed(Failure { kind, detail: kind.as_str().to_owned(), written })
 }
 
 /// A schedule whose hold since the start has passed.
@@ -92,11 +82,7 @@ fn the_first_change_goes_at_once_then_one_batch_per_interval() {
         .outputs()
         .into_iter()
         .filter_map(|output| match output {
-            Output::Sent {
-                batch,
-                attempt,
-                states,
-            } => Some((batch, attempt, states.len())),
+            Output::Sent { batch, attempt, states } => Some((batch, attempt, states.len())),
             _ => None,
         })
         .collect();
@@ -143,12 +129,7 @@ fn an_overtaken_pair_is_not_sent() {
     confirm(&mut s, 1, 3, State::Primary, now + 1000 * MS);
     assert_eq!(
         s.outputs(),
-        [Output::Acknowledged {
-            router: id(1),
-            sequence: 3,
-            state: State::Primary,
-            confirmed: Some(now + 1000 * MS)
-        }]
+        [Output::Acknowledged { router: id(1), sequence: 3, state: State::Primary, confirmed: Some(now + 1000 * MS) }]
     );
     assert!(sends(&mut s, now + 60_000 * MS).is_empty());
     assert_eq!(s.pending(), 0);
@@ -161,10 +142,7 @@ fn after_an_unclear_answer_the_state_is_sent_again_and_the_contrary_one_held() {
     let first = one(&mut s, now);
     s.answered(&first, vec![failure(FailureKind::Closed)], now);
     confirm(&mut s, 1, 2, State::Backup, now);
-    assert!(
-        sends(&mut s, now + 2000 * MS).is_empty(),
-        "it may have been read"
-    );
+    assert!(sends(&mut s, now + 2000 * MS).is_empty(), "it may have been read");
     confirm(&mut s, 1, 3, State::Primary, now + 2000 * MS);
     assert_eq!(one(&mut s, now + 2000 * MS).items[0].sequence, 3);
 }
@@ -199,27 +177,10 @@ fn an_outage_is_probed_by_one_and_its_end_asserts_all() {
     for send in &wave {
         s.answered(send, vec![failure(FailureKind::Absent)], now);
     }
-    let failed: Vec<_> = s
-        .outputs()
-        .into_iter()
-        .filter(|o| matches!(o, Output::Failed { .. }))
-        .collect();
-    let [
-        Output::Failed {
-            count: 6,
-            attempt: 1,
-            retry_in: Some(pause),
-            ..
-        },
-    ] = failed[..]
-    else {
-        panic!("{failed:?}")
-    };
+    let failed: Vec<_> = s.outputs().into_iter().filter(|o| matches!(o, Output::Failed { .. })).collect();
+    let [Output::Failed { count: 6, attempt: 1, retry_in: Some(pause), .. }] = failed[..] else { panic!("{failed:?}") };
     assert!(pause >= 50 * MS && pause <= 100 * MS);
-    assert_eq!(
-        (s.answering(), s.last_error()),
-        (Some(false), Some("absent"))
-    );
+    assert_eq!((s.answering(), s.last_error()), (Some(false), Some("absent")));
     let mut attempts = Vec::new();
     let mut pauses = Vec::new();
     for _ in 0..20 {
@@ -240,13 +201,7 @@ fn an_outage_is_probed_by_one_and_its_end_asserts_all() {
     let probe = one(&mut s, now);
     take(&mut s, &probe, now);
     let outputs = s.outputs();
-    assert!(
-        outputs.contains(&Output::Recovered {
-            restarted: false,
-            count: 7
-        }),
-        "{outputs:?}"
-    );
+    assert!(outputs.contains(&Output::Recovered { restarted: false, count: 7 }), "{outputs:?}");
     let mut heard = BTreeSet::from([probe.items[0].router]);
     while let Some(due) = s.deadline() {
         now = due;
@@ -265,19 +220,11 @@ fn a_full_queue_is_tried_again_within_milliseconds_and_is_no_outage() {
     let send = one(&mut s, now);
     s.answered(&send, vec![failure(FailureKind::Busy)], now);
     let due = s.deadline().unwrap();
-    assert!(
-        (5 * MS..=20 * MS).contains(&due.since(now)),
-        "{:?}",
-        due.since(now)
-    );
+    assert!((5 * MS..=20 * MS).contains(&due.since(now)), "{:?}", due.since(now));
     let again = one(&mut s, due);
     assert_eq!(again.batch, send.batch);
     take(&mut s, &again, due);
-    assert!(
-        !s.outputs()
-            .iter()
-            .any(|o| matches!(o, Output::Failed { .. } | Output::Recovered { .. }))
-    );
+    assert!(!s.outputs().iter().any(|o| matches!(o, Output::Failed { .. } | Output::Recovered { .. })));
 }
 
 #[test]
@@ -297,21 +244,13 @@ fn a_queue_that_stays_full_is_an_outage_tried_each_second() {
     assert!(matches!(outputs[0], Output::Failed { attempt: 1, .. }));
     let send = one(&mut s, now);
     take(&mut s, &send, now);
-    assert!(
-        s.outputs()
-            .iter()
-            .any(|o| matches!(o, Output::Recovered { .. }))
-    );
+    assert!(s.outputs().iter().any(|o| matches!(o, Output::Recovered { .. })));
 }
 
 /// One router whose request always fails must not make the others start over.
 #[test]
 fn a_failing_state_does_not_hold_up_others() {
-    for kind in [
-        FailureKind::Closed,
-        FailureKind::Nonsense,
-        FailureKind::ServerError,
-    ] {
+    for kind in [FailureKind::Closed, FailureKind::Nonsense, FailureKind::ServerError] {
         let (mut s, now) = schedule(RULES);
         confirm(&mut s, 1, 1, State::Primary, now);
         confirm(&mut s, 2, 1, State::Primary, now);
@@ -319,26 +258,11 @@ fn a_failing_state_does_not_hold_up_others() {
         s.answered(&both[0], vec![failure(kind)], now);
         take(&mut s, &both[1], now);
         let outputs = s.outputs();
-        assert!(
-            outputs
-                .iter()
-                .any(|o| matches!(o, Output::Sent { states, .. } if states.len() == 1))
-        );
-        assert!(outputs.iter().any(|o| matches!(
-            o,
-            Output::Failed {
-                count: 1,
-                retry_in: Some(_),
-                ..
-            }
-        )));
+        assert!(outputs.iter().any(|o| matches!(o, Output::Sent { states, .. } if states.len() == 1)));
+        assert!(outputs.iter().any(|o| matches!(o, Output::Failed { count: 1, retry_in: Some(_), .. })));
         let due = s.deadline().unwrap();
         assert_eq!(one(&mut s, due).items[0].router, id(1));
-        assert!(
-            !s.outputs()
-                .iter()
-                .any(|o| matches!(o, Output::Recovered { .. }))
-        );
+        assert!(!s.outputs().iter().any(|o| matches!(o, Output::Recovered { .. })));
     }
 }
 
@@ -348,10 +272,7 @@ fn a_refused_state_waits_for_the_next_change_or_assertion() {
     confirm(&mut s, 1, 1, State::Primary, now);
     let send = one(&mut s, now);
     s.answered(&send, vec![Answer::Refused("answered 400".to_owned())], now);
-    assert!(matches!(
-        &s.outputs()[..],
-        [Output::Failed { retry_in: None, .. }]
-    ));
+    assert!(matches!(&s.outputs()[..], [Output::Failed { retry_in: None, .. }]));
     assert_eq!((s.deadline(), s.pending()), (None, 0));
     now = now + 1000 * MS;
     s.assert_again(id(1));
@@ -371,19 +292,12 @@ fn another_receiver_hears_everything_and_the_old_ones_answers_do_not_count() {
     take(&mut s, &both[0], now);
     s.receiver_changed(now);
     take(&mut s, &both[1], now);
-    assert!(
-        !s.outputs()
-            .iter()
-            .any(|o| matches!(o, Output::Recovered { .. }))
-    );
+    assert!(!s.outputs().iter().any(|o| matches!(o, Output::Recovered { .. })));
     now = now + 200 * MS;
     let again = sends(&mut s, now);
     assert_eq!(again.len(), 2);
     take(&mut s, &again[0], now);
-    assert!(s.outputs().contains(&Output::Recovered {
-        restarted: true,
-        count: 2
-    }));
+    assert!(s.outputs().contains(&Output::Recovered { restarted: true, count: 2 }));
     take(&mut s, &again[1], now);
     assert_eq!(s.pending(), 0);
 }
@@ -439,24 +353,12 @@ fn json_sends_a_batch_whole_and_one_at_a_time() {
     answers[2] = Answer::Refused("no".to_owned());
     s.answered(&batch, answers, now + 1000 * MS);
     let outputs = s.outputs();
-    let acknowledged = outputs
-        .iter()
-        .filter(|o| matches!(o, Output::Acknowledged { .. }));
+    let acknowledged = outputs.iter().filter(|o| matches!(o, Output::Acknowledged { .. }));
     assert_eq!(acknowledged.count(), 4);
     let next = one(&mut s, now + 1000 * MS);
-    assert_eq!(
-        next.items
-            .iter()
-            .map(|e| (e.router, e.sequence))
-            .collect::<Vec<_>>(),
-        [(id(1), 2)]
-    );
+    assert_eq!(next.items.iter().map(|e| (e.router, e.sequence)).collect::<Vec<_>>(), [(id(1), 2)]);
     // A proxy in front of a receiver that is away.
-    s.answered(
-        &next,
-        vec![failure(FailureKind::ServerError)],
-        now + 1000 * MS,
-    );
+    s.answered(&next, vec![failure(FailureKind::ServerError)], now + 1000 * MS);
     assert!(s.outage.is_some());
     // A full queue of a whole batch.
     let (mut s, now) = schedule(JSON);
@@ -509,17 +411,11 @@ impl World {
         while let Some(send) = self.s.poll(self.now) {
             for entry in &send.items {
                 let flying = self.flying.iter().flat_map(|send| &send.items);
-                assert!(
-                    flying.into_iter().all(|other| other.router != entry.router),
-                    "two in flight"
-                );
+                assert!(flying.into_iter().all(|other| other.router != entry.router), "two in flight");
                 if let Some((sequence, state, at)) = self.heard.get(&entry.router) {
                     assert!(entry.sequence >= *sequence, "out of order");
                     if !self.json && *state != entry.state {
-                        assert!(
-                            self.now.since(*at) >= RULES.hold,
-                            "contrary within the hold"
-                        );
+                        assert!(self.now.since(*at) >= RULES.hold, "contrary within the hold");
                     }
                 }
             }
@@ -543,11 +439,9 @@ impl World {
         };
         let written = !matches!(&answer, Answer::Failed(failure) if !failure.written);
         for entry in send.items.iter().filter(|_| written) {
-            self.heard
-                .insert(entry.router, (entry.sequence, entry.state, self.now));
+            self.heard.insert(entry.router, (entry.sequence, entry.state, self.now));
         }
-        self.s
-            .answered(&send, vec![answer; send.items.len()], self.now);
+        self.s.answered(&send, vec![answer; send.items.len()], self.now);
     }
 
     fn step(&mut self, step: Step) {
@@ -571,9 +465,7 @@ impl World {
                     self.now = self.now.max(due);
                     let before = self.flying.len();
                     self.depart();
-                    if self.flying.len() == before
-                        && self.s.deadline().is_some_and(|due| due <= self.now)
-                    {
+                    if self.flying.len() == before && self.s.deadline().is_some_and(|due| due <= self.now) {
                         panic!("a deadline without anything to do");
                     }
                 }

@@ -4,12 +4,7 @@ use uuid::Uuid;
 use super::*;
 
 fn any_state() -> impl Strategy<Value = State> {
-    prop_oneof![
-        Just(State::Primary),
-        Just(State::Backup),
-        Just(State::Fault),
-        Just(State::Unknown)
-    ]
+    prop_oneof![Just(State::Primary), Just(State::Backup), Just(State::Fault), Just(State::Unknown)]
 }
 
 prop_compose! {

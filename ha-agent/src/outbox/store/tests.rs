@@ -54,10 +54,7 @@ impl Medium for Faulty {
         if self.faults.open.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(libc::EROFS).into());
         }
-        Ok(FaultyBackend {
-            file: self.disk.backend()?,
-            faults: Arc::clone(&self.faults),
-        })
+        Ok(FaultyBackend { file: self.disk.backend()?, faults: Arc::clone(&self.faults) })
     }
     fn image(&self) -> io::Result<Vec<u8>> {
         self.disk.image()
@@ -130,9 +127,7 @@ fn what_is_committed_is_found() {
     let entries = filled(dir.path(), 300);
     let (store, found) = Store::open(&Disk::new(dir.path())).unwrap();
     assert_eq!(found.entries, entries);
-    store
-        .commit(&[entry(5, 99)], &[entries[0].router, entries[1].router])
-        .unwrap();
+    store.commit(&[entry(5, 99)], &[entries[0].router, entries[1].router]).unwrap();
     store.replace(&[entry(3, 3), entry(5, 100)]).unwrap();
     drop(store);
     let (_, found) = Store::open(&Disk::new(dir.path())).unwrap();
@@ -147,11 +142,7 @@ fn a_file_that_was_never_closed_is_whole() {
     let (store, _) = Store::open(&Disk::new(dir.path())).unwrap();
     for n in 1..=20 {
         store.commit(&[entry(n, 1)], &[]).unwrap();
-        fs::copy(
-            dir.path().join("outbox.redb"),
-            copy.path().join("outbox.redb"),
-        )
-        .unwrap();
+        fs::copy(dir.path().join("outbox.redb"), copy.path().join("outbox.redb")).unwrap();
         let (_, found) = Store::open(&Disk::new(copy.path())).unwrap();
         assert_eq!(found.entries.len(), n as usize);
         let image = Store::read_image(&Disk::new(copy.path())).unwrap();
@@ -195,11 +186,7 @@ fn damage_never_panics() {
         seed ^= seed << 17;
         seed as usize
     };
-    let rounds = if std::env::var_os("HA_AGENT_DAMAGE").is_some() {
-        20_000
-    } else {
-        150
-    };
+    let rounds = if std::env::var_os("HA_AGENT_DAMAGE").is_some() { 20_000 } else { 150 };
     let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
     for round in 0..rounds {
         let mut bytes = whole.clone();

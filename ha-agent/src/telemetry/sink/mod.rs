@@ -61,6 +61,16 @@ impl Health {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
+    /// What is wrong now, in words.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Half empty again counts as recovered, so that a slow reader does not make it flap.
+        failure.or_else(|| {
+            (self.lost.load(Ordering::Relaxed) > 0 && self.waiting.load(Ordering::Relaxed) > LINES / 2)
+                .then(|| "its reader is too slow".to_owned())
+        })
+    }
+
     /// Asks the sink to open its file anew before the next line.
     pub(super) fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);
@@ -74,7 +84,7 @@ impl Outlet {
     /// When the thread cannot be started.
     pub(super) fn start(sink: &config::Sink) -> io::Result<Self> {
         match sink {
-            config::Sink::Stdout => Self::spawn("stdout", Box::new(stdout::Stdout)),
+            config::Sink::Stdout => Self::spawn("stdout", Box::new(stdout::Stdout::new()?)),
             config::Sink::Journald => Self::spawn("journald", Box::new(journald::Journald::new(journald::SOCKET))),
             config::Sink::File(path) => {
                 let name = format!("file:{}", path.display());
@@ -113,12 +123,7 @@ impl Outlet {
 
     /// What is wrong now, in words.
     pub(super) fn trouble(&self) -> Option<String> {
-        let failure = self.health.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Half empty again counts as recovered, so that a slow reader does not make it flap.
-        failure.or_else(|| {
-            (self.lost() > 0 && self.health.waiting.load(Ordering::Relaxed) > LINES / 2)
-                .then(|| "its reader is too slow".to_owned())
-        })
+        self.health.trouble()
     }
 
     pub(super) fn health(&self) -> Arc<Health> {
@@ -151,6 +156,8 @@ fn run(mut sink: Box<dyn Sink>, queue: &Receiver<Arc<Record>>, health: &Health) 
                 Err(error) => {
                     health.set(Some(error.to_string()));
                     if health.stopping.load(Ordering::Relaxed) {
+                        let lost = health.waiting.load(Ordering::Relaxed);
+                        tracing::warn!(lost, %error, "an event sink ends with events unwritten");
                         return;
                     }
                     thread::park_timeout(pause);

@@ -2,24 +2,42 @@
 //! stopped.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use super::{Sink, write_rest};
 use crate::telemetry::recent::Record;
 
-pub(super) struct Stdout;
+/// How long a full pipe is waited for before the line is tried again.
+const WAIT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+pub(super) struct Stdout {
+    out: OwnedFd,
+}
+
+impl Stdout {
+    /// Standard output of this process, by a descriptor of its own.
+    pub(super) fn new() -> io::Result<Self> {
+        let out = fcntl_dupfd_cloexec(rustix::stdio::stdout(), 0)?;
+        Ok(Self { out })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(out: OwnedFd) -> Self {
+        Self { out }
+    }
+}
 
 impl Sink for Stdout {
     fn write(&mut self, record: &Record, done: &mut usize) -> io::Result<()> {
-        let out = rustix::stdio::stdout();
+        let out = &self.out;
         write_rest(&record.line, done, |bytes| {
             match rustix::io::write(out, bytes) {
                 // Whoever started the agent may have left it non-blocking; a full pipe is no error.
                 Err(Errno::AGAIN) => {
-                    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-                    poll(&mut [PollFd::from_borrowed_fd(out, PollFlags::OUT)], Some(&second))?;
+                    poll(&mut [PollFd::new(out, PollFlags::OUT)], Some(&WAIT))?;
                     Err(io::ErrorKind::Interrupted.into())
                 }
                 other => Ok(other?),

@@ -159,3 +159,44 @@ fn journald_gets_words_priority_and_the_line() {
     assert!(!buffer[..length].windows(7).any(|window| window == b"HA_JSON"));
     end(outlet);
 }
+
+#[test]
+fn stdout_without_a_reader_is_trouble_and_not_the_end() {
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let outlet = Outlet::spawn("stdout", Box::new(stdout::Stdout::of(writer))).unwrap();
+    drop(reader);
+    assert!(outlet.take(&record("one")));
+    until("trouble", || outlet.trouble().is_some());
+    assert!(outlet.take(&record("two")));
+    end(outlet);
+}
+
+#[test]
+fn a_full_pipe_is_waited_for_and_loses_nothing() {
+    use std::io::Read;
+    for flags in [rustix::pipe::PipeFlags::empty(), rustix::pipe::PipeFlags::NONBLOCK] {
+        let (reader, writer) = rustix::pipe::pipe_with(flags).unwrap();
+        let outlet = Outlet::spawn("stdout", Box::new(stdout::Stdout::of(writer))).unwrap();
+        let line = "x".repeat(1023);
+        // Four times what a pipe holds: the sink stands still until someone reads.
+        for _ in 0..256 {
+            assert!(outlet.take(&record(&line)));
+        }
+        until("a full pipe", || rustix::io::ioctl_fionread(&reader).is_ok_and(|waiting| waiting == 65_536));
+        assert_eq!(outlet.trouble(), None);
+        let ended = outlet.finish();
+        let mut text = Vec::new();
+        let mut reader = std::fs::File::from(reader);
+        let mut buffer = [0; 4096];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => text.extend_from_slice(&buffer[..count]),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        ended.blocking_recv().expect("the thread ends");
+        assert_eq!(text.len(), 256 * 1024);
+        assert!(text.chunks(1024).all(|chunk| chunk == format!("{line}\n").as_bytes()));
+    }
+}

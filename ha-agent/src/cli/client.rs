@@ -1,0 +1,168 @@
+//! HTTP over the admin socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::runtime;
+use tokio::time::timeout;
+
+use crate::core::model::RouterId;
+use crate::status::NodeStatus;
+
+/// Time for an answer's head, and for the whole of one that ends by itself.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Longest line that is taken from the event stream.
+const LINE: usize = 16 << 20;
+
+/// Why the agent did not tell.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    #[error(
+        "no agent answers at {}: {source}\nIs it running? Start it with `ha-agent run`, or name its configuration with --config FILE: the socket is found there.",
+        socket.display()
+    )]
+    Absent { socket: PathBuf, source: io::Error },
+    #[error(
+        "{} may not be opened by this user\nUse root, or a member of the group that owns the socket.",
+        socket.display()
+    )]
+    Denied { socket: PathBuf },
+    #[error("the agent at {} does not answer: {reason}", socket.display())]
+    Silent { socket: PathBuf, reason: String },
+    #[error("the agent refused: {0}")]
+    Refused(String),
+    #[error("the agent's answer is not understood ({0}); is it of another version?")]
+    NotUnderstood(String),
+    #[error("no router here has an id that begins with {0:?}\n`ha-agent status --full` lists them.")]
+    NoRouter(String),
+    #[error("{given:?} is the beginning of several routers' ids:\n{}", found.join("\n"))]
+    Ambiguous { given: String, found: Vec<String> },
+    #[error("the stream was cut: the agent ended, or this reader was too slow")]
+    Cut,
+}
+
+/// The body of a good answer.
+pub(super) fn get(socket: &Path, path: &str) -> Result<String, ClientError> {
+    block_on(socket, async {
+        let silent = |reason: String| ClientError::Silent { socket: socket.to_owned(), reason };
+        let response = open(socket, path).await?;
+        let body = timeout(ANSWER, response.into_body().collect())
+            .await
+            .map_err(|_| silent("its answer takes too long".to_owned()))?
+            .map_err(|error| silent(error.to_string()))?;
+        text(&body.to_bytes())
+    })
+}
+
+/// An answer as its type.
+pub(super) fn read<T: DeserializeOwned>(answer: &str) -> Result<T, ClientError> {
+    serde_json::from_str(answer).map_err(|error| ClientError::NotUnderstood(error.to_string()))
+}
+
+/// The router that `given` means: a whole id, or a beginning that is unambiguous.
+pub(super) fn resolve(socket: &Path, given: &str) -> Result<RouterId, ClientError> {
+    let node: NodeStatus = read(&get(socket, "/v1/routers")?)?;
+    choose(&node, given)
+}
+
+pub(super) fn choose(node: &NodeStatus, given: &str) -> Result<RouterId, ClientError> {
+    let wanted = given.to_lowercase();
+    let found: Vec<RouterId> =
+        node.routers.iter().map(|router| router.router_id).filter(|id| id.to_string().starts_with(&wanted)).collect();
+    match found.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(ClientError::NoRouter(given.to_owned())),
+        several => Err(ClientError::Ambiguous {
+            given: given.to_owned(),
+            found: several.iter().map(ToString::to_string).collect(),
+        }),
+    }
+}
+
+/// Calls `each` with every line until the stream ends or `each` says no.
+pub(super) fn events(
+    socket: &Path,
+    follow: bool,
+    router: Option<RouterId>,
+    mut each: impl FnMut(&str) -> bool,
+) -> Result<(), ClientError> {
+    let mut path = format!("/v1/events?follow={}", u8::from(follow));
+    if let Some(id) = router {
+        path.push_str(&format!("&router={id}"));
+    }
+    block_on(socket, async {
+        let mut body = open(socket, &path).await?.into_body();
+        let mut pending: Vec<u8> = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| ClientError::Cut)?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            pending.extend_from_slice(&data);
+            let Some(end) = pending.iter().rposition(|byte| *byte == b'\n') else {
+                if pending.len() > LINE {
+                    return Err(ClientError::NotUnderstood("a line without end".to_owned()));
+                }
+                continue;
+            };
+            let whole: Vec<u8> = pending.drain(..=end).collect();
+            for line in text(&whole)?.lines() {
+                if !each(line) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn text(bytes: &[u8]) -> Result<String, ClientError> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| ClientError::NotUnderstood("not UTF-8".to_owned()))
+}
+
+async fn open(socket: &Path, path: &str) -> Result<Response<Incoming>, ClientError> {
+    let silent = |reason: String| ClientError::Silent { socket: socket.to_owned(), reason };
+    let stream = UnixStream::connect(socket).await.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => ClientError::Denied { socket: socket.to_owned() },
+        _ => ClientError::Absent { socket: socket.to_owned(), source },
+    })?;
+    let exchange = async {
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await?;
+        // Ends with the connection, and with the runtime of this one call at the latest.
+        tokio::spawn(connection);
+        let request = Request::get(path).header("Host", "ha-agent").body(Empty::new()).unwrap_or_default();
+        sender.send_request(request).await
+    };
+    let response = timeout(ANSWER, exchange)
+        .await
+        .map_err(|_| silent(format!("nothing for {} s", ANSWER.as_secs())))?
+        .map_err(|error| silent(error.to_string()))?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let body = response.into_body().collect().await;
+    let said = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let said: serde_json::Value = serde_json::from_slice(&said).unwrap_or_default();
+    Err(ClientError::Refused(match said["error"].as_str() {
+        Some(error) => error.to_owned(),
+        None => format!("HTTP {status}"),
+    }))
+}
+
+fn block_on<T>(socket: &Path, future: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ClientError::Silent { socket: socket.to_owned(), reason: error.to_string() })?
+        .block_on(future)
+}

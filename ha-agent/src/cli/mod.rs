@@ -1,0 +1,195 @@
+//! Arguments to calls, and answers to what people read. Nothing is decided here.
+//!
+//! `args` holds the command line, `client` talks to the admin socket; each command that shows
+//! something has its own file, whose rendering is a pure function of what it shows.
+
+pub mod args;
+mod check_config;
+mod client;
+mod doctor;
+mod events;
+mod explain;
+mod status;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{self, Config, ConfigError};
+use crate::doctor::WireProbe;
+use args::{Cli, Command, Format};
+use client::ClientError;
+use terminal::Terminal;
+
+pub use args::NotifyArgs;
+
+/// Exit codes beside 0.
+pub mod exit {
+    /// Runtime failure.
+    pub const FAILURE: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// `EX_TEMPFAIL`: another agent runs already.
+    pub const ALREADY_RUNNING: u8 = 75;
+    /// `EX_NOPERM`: a privilege is missing.
+    pub const NO_PERMISSION: u8 = 77;
+    /// `EX_CONFIG`: the configuration is wrong.
+    pub const CONFIG: u8 = 78;
+}
+
+/// What `run` starts with.
+#[derive(Clone, Debug)]
+pub struct RunArgs {
+    /// Validated.
+    pub config: Config,
+    /// `--config` as given, for SIGHUP to read it again.
+    pub config_path: Option<PathBuf>,
+}
+
+/// The parts of the agent that the command line starts but does not contain.
+#[derive(Clone, Copy, Debug)]
+pub struct Hooks {
+    /// The agent itself.
+    pub run: fn(RunArgs) -> ExitCode,
+    /// `notify`.
+    pub notify: fn(NotifyArgs) -> ExitCode,
+    /// A trial load of the classifier for `doctor`.
+    pub wire_probe: Option<WireProbe>,
+}
+
+/// Why a command failed; `Display` is what stands on stderr.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    #[error("cannot write: {0}")]
+    Write(#[from] io::Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl CliError {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) => exit::CONFIG,
+            Self::Client(ClientError::Denied { .. }) => exit::NO_PERMISSION,
+            _ => exit::FAILURE,
+        }
+    }
+}
+
+/// Reads the command line and does what it says.
+pub fn main(hooks: &Hooks) -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::detect();
+    match dispatch(cli, hooks, terminal) {
+        Ok(code) => code,
+        // Whoever read has seen enough, as with `| head`.
+        Err(CliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "ha-agent: {error}");
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn dispatch(cli: Cli, hooks: &Hooks, terminal: Terminal) -> Result<ExitCode, CliError> {
+    let path = cli.config.as_deref();
+    let format = cli.output;
+    match cli.command {
+        Command::Run(run) => {
+            log_to_stderr(&run.log)?;
+            Ok((hooks.run)(RunArgs { config: config::load(path)?, config_path: cli.config }))
+        }
+        Command::Notify(mut notify) => {
+            notify.config = cli.config;
+            Ok((hooks.notify)(notify))
+        }
+        Command::Status(status) => {
+            let answer = client::get(&socket(path)?, "/v1/routers")?;
+            let text = match format {
+                Format::Json => answer,
+                Format::Table => status::render(&client::read(&answer)?, &terminal, status.full, time::now()),
+            };
+            show(&text)
+        }
+        Command::Explain(explain) => {
+            let socket = socket(path)?;
+            let id = client::resolve(&socket, &explain.router)?;
+            let answer = client::get(&socket, &format!("/v1/routers/{id}"))?;
+            let text = match format {
+                Format::Json => answer,
+                Format::Table => explain::render(&client::read(&answer)?, &terminal, time::now()),
+            };
+            show(&text)
+        }
+        Command::Events(events) => {
+            let socket = socket(path)?;
+            let router = match &events.router {
+                Some(given) => Some(client::resolve(&socket, given)?),
+                None => None,
+            };
+            let mut out = io::stdout().lock();
+            let mut failed = Ok(());
+            let result = client::events(&socket, events.follow, router, |line| {
+                let text = match format {
+                    Format::Json => line.to_owned(),
+                    Format::Table => events::render(line, &terminal),
+                };
+                failed = writeln!(out, "{text}").and_then(|()| out.flush());
+                failed.is_ok()
+            });
+            failed?;
+            result?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor(args) => {
+            let findings = crate::doctor::examine(path, args.routers, hooks.wire_probe);
+            show(&match format {
+                Format::Json => doctor::json(&findings),
+                Format::Table => doctor::render(&findings, &terminal),
+            })?;
+            Ok(if doctor::fails(&findings) { ExitCode::from(exit::FAILURE) } else { ExitCode::SUCCESS })
+        }
+        Command::CheckConfig => {
+            let (text, code) = check_config::render(path, config::load(path), format);
+            show(&text)?;
+            Ok(ExitCode::from(code))
+        }
+    }
+}
+
+fn socket(path: Option<&Path>) -> Result<PathBuf, CliError> {
+    Ok(config::load_as_client(path)?.admin.socket)
+}
+
+fn show(text: &str) -> Result<ExitCode, CliError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Diagnostics of `run` go to stderr: stdout belongs to the event sink of that name.
+fn log_to_stderr(filter: &str) -> Result<(), CliError> {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| CliError::Other(format!("--log {filter:?}: {error}")))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init()
+        .map_err(|error| CliError::Other(format!("diagnostics cannot be set up: {error}")))
+}

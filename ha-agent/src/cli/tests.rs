@@ -1,0 +1,339 @@
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::terminal::Terminal;
+use super::*;
+use crate::admin::fixture::{self, FakeBoard, IDS, id};
+use crate::admin::{Admin, collector};
+use crate::core::evidence::Tx;
+use crate::core::model::{AnomalyKind, Channel, Reporter, State, Vip};
+use crate::doctor::{Finding, Outcome};
+use crate::status::RouterDetail;
+use crate::telemetry::event::{Event, Line, SCHEMA};
+use crate::telemetry::line::line;
+use crate::telemetry::{Events, Telemetry, metrics};
+
+const PLAIN: Terminal = Terminal { colour: false, utf8: true };
+const DUMB: Terminal = Terminal { colour: false, utf8: false };
+
+fn now() -> Timestamp {
+    "2026-01-02T03:07:17Z".parse().expect("a moment")
+}
+
+fn event(ts: &str, event: Event) -> Line {
+    Line { schema: SCHEMA, ts: ts.to_owned(), seq: 1, host: "ha-x".to_owned(), event }
+}
+
+fn detail(index: usize) -> RouterDetail {
+    RouterDetail { status: fixture::node().routers.remove(index), evidence: fixture::evidence(), recent: vec![] }
+}
+
+#[test]
+fn the_command_line_is_consistent_and_complete() {
+    let command = Cli::command();
+    command.clone().debug_assert();
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    assert_eq!(names, ["run", "status", "explain", "events", "notify", "doctor", "check-config"]);
+    // What keepalived appends to a generic notify script.
+    let words = ["ha-agent", "notify", "--router", IDS[0], "INSTANCE", "VR_1", "MASTER", "100"];
+    match Cli::try_parse_from(words).expect("parses").command {
+        Command::Notify(notify) => assert_eq!(notify.words, words[4..]),
+        other => panic!("{other:?}"),
+    }
+    let error = Cli::try_parse_from(["ha-agent", "top"]).expect_err("comes later");
+    assert_eq!(error.exit_code(), i32::from(exit::USAGE));
+}
+
+#[test]
+fn status_is_a_table_with_what_matters() {
+    assert_eq!(
+        status::render(&fixture::node(), &PLAIN, false, now()),
+        "\
+ha-x · ha-agent 0.1.0 · enforce · started 7m 17s ago · L3 agent answers, 1 state waits for it
+
+ROUTER                                CLAIMED  VIP      WIRE          CONFIRMED  SINCE       DELIVERED  ANOMALIES
+────────────────────────────────────  ───────  ───────  ────────────  ─────────  ──────────  ─────────  ─────────────────────
+2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d  primary  present  transmitting  primary    3m 12s ago  primary
+2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6e  primary  present  transmitting  primary    3m 12s ago  backup     split_brain, flapping
+7d31e0aa                              backup   absent   silent        backup     3m 12s ago  backup
+c94b7720                              –        unknown  unknown       –          –           –
+
+▲ c94b7720 vip: its namespace does not exist yet
+4 routers: 2 primary, 1 backup, 1 not yet confirmed; 1 with anomalies: see `ha-agent explain ROUTER`
+"
+    );
+}
+
+#[test]
+fn ids_are_as_short_as_they_may_and_ascii_where_nothing_else_shows() {
+    let mut node = fixture::node();
+    node.routers.remove(1);
+    node.routers.truncate(2);
+    node.delivery.answering = Some(false);
+    node.delivery.last_error = Some("connection refused".to_owned());
+    node.delivery.pending = 0;
+    assert_eq!(
+        status::render(&node, &DUMB, false, now()),
+        "\
+ha-x | ha-agent 0.1.0 | enforce | started 7m 17s ago | L3 agent does not answer: connection refused
+
+ROUTER    CLAIMED  VIP      WIRE          CONFIRMED  SINCE       DELIVERED  ANOMALIES
+--------  -------  -------  ------------  ---------  ----------  ---------  ---------
+2f0c1c52  primary  present  transmitting  primary    3m 12s ago  primary
+7d31e0aa  backup   absent   silent        backup     3m 12s ago  backup
+
+2 routers: 1 primary, 1 backup; no anomalies
+"
+    );
+    assert!(status::render(&node, &DUMB, true, now()).contains(IDS[2]));
+    node.routers.clear();
+    assert!(status::render(&node, &DUMB, false, now()).ends_with("No routers are watched here yet.\n"));
+}
+
+#[test]
+fn colours_do_not_move_columns() {
+    let colour = Terminal { colour: true, utf8: true };
+    let painted = status::render(&fixture::node(), &colour, false, now());
+    assert!(painted.contains("\u{1b}[32mprimary\u{1b}[0m"), "{painted}");
+    let mut bare = String::new();
+    for (index, part) in painted.split("\u{1b}[").enumerate() {
+        bare.push_str(if index == 0 { part } else { part.split_once('m').expect("an escape ends").1 });
+    }
+    assert_eq!(bare, status::render(&fixture::node(), &PLAIN, false, now()));
+}
+
+#[test]
+fn explain_says_in_words_what_was_seen() {
+    let mut shown = detail(0);
+    shown.recent = vec![event(
+        "2026-01-02T03:04:05.678901Z",
+        Event::TransitionConfirmed {
+            router_id: id(0),
+            state: State::Primary,
+            previous: Some(State::Backup),
+            basis: "report+vip+wire".parse().unwrap(),
+            latency_ms: 251.5,
+            evidence: fixture::evidence(),
+        },
+    )];
+    assert_eq!(
+        explain::render(&shown, &PLAIN, now()),
+        "\
+Router 2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d
+169.254.0.1/24 on ha-1b2c3d4e-5f in namespace qrouter-2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d, VRID 1, known from ha_confs
+
+Confirmed primary since 2026-01-02 03:04:05 UTC (3m 12s ago) because keepalived's side reported primary, the VIP 169.254.0.1/24 was set and adverts left on ha-1b2c3d4e-5f.
+The L3 agent acknowledged primary.
+
+What is seen now
+  report  primary reported 65 s ago by uid 42, pid 4711
+  vip     169.254.0.1/24 is set
+  link    ha-1b2c3d4e-5f is up
+  wire    our adverts of priority 50 leave; the last one 0.4 s ago
+          no other master is heard
+
+TIME (UTC)    EVENT                 WHAT HAPPENED
+────────────  ────────────────────  ──────────────────────────────────────────────────────────
+03:04:05.678  transition.confirmed  backup → primary confirmed by report+vip+wire after 252 ms
+"
+    );
+}
+
+#[test]
+fn explain_names_contradictions_and_says_what_to_check() {
+    let mut shown = detail(1);
+    shown.status.claimed = Some(State::Backup);
+    shown.evidence.foreign = Some(fixture::foreign());
+    shown.evidence.channels_down = vec![Channel::Vip];
+    shown.evidence.report = None;
+    let text = explain::render(&shown, &DUMB, now());
+    for part in [
+        "The last claim was backup. It is not what is confirmed, so the L3 agent is not told.",
+        "The L3 agent acknowledged backup last; primary is not acknowledged yet.",
+        "  report  nothing was reported\n",
+        "  vip     has no vote now: the channel is down (last known: 169.254.0.2/24 is set)\n",
+        "          169.254.192.7 is master too: priority 50, every 2.0 s, the last advert 0.1 s ago\n",
+        "  split_brain: this node and another one advertise at the same time",
+        "    Check: whether adverts (IP protocol 112) pass between the nodes both ways",
+        "  flapping: the role changes too often.\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let waiting = explain::render(&detail(3), &DUMB, now());
+    assert!(waiting.contains("No state is confirmed yet"), "{waiting}");
+    assert!(waiting.contains("! vip: its namespace does not exist yet"), "{waiting}");
+}
+
+#[test]
+fn a_backup_is_explained_by_what_is_absent() {
+    let mut shown = detail(2);
+    shown.evidence.vip = Vip::Absent;
+    shown.evidence.tx.state = Tx::Yielded;
+    let text = explain::render(&shown, &PLAIN, now());
+    assert!(
+        text.contains("because keepalived's side reported backup, the VIP 169.254.0.3/24 was not set and no valid adverts of ours held the VRID on ha-1b2c3d4e-5f."),
+        "{text}"
+    );
+    assert!(text.contains("our adverts of priority 50 ended after a better one came"), "{text}");
+}
+
+#[test]
+fn events_are_a_line_each_and_unknown_ones_are_harmless() {
+    let rejected = line(
+        "2026-01-02T03:04:05.678901Z",
+        9,
+        "ha-x",
+        &Event::AnomalyRaised {
+            router_id: id(0),
+            kind: AnomalyKind::SplitBrain,
+            detail: "169.254.192.7 advertises too".to_owned(),
+            evidence: fixture::evidence(),
+        },
+    );
+    assert_eq!(
+        events::render(&rejected, &PLAIN),
+        "03:04:05.678  error    2f0c1c52  anomaly.raised         split_brain: 169.254.192.7 advertises too"
+    );
+    let report = line(
+        "2026-01-02T03:04:05.678901Z",
+        9,
+        "ha-x",
+        &Event::ReportRefused {
+            router_id: None,
+            status: 403,
+            reason: "peer_not_allowed".to_owned(),
+            reporter: Some(Reporter::Socket { uid: 42, pid: 7 }),
+        },
+    );
+    assert_eq!(
+        events::render(&report, &PLAIN),
+        "03:04:05.678  warning            report.refused         report refused: peer_not_allowed (403), from uid 42, pid 7"
+    );
+    assert_eq!(events::render("{\"event\":\"new.kind\"\u{1b}[2J}", &PLAIN), "{\"event\":\"new.kind\"[2J}");
+}
+
+#[test]
+fn the_doctor_shows_meaning_and_remedy() {
+    let findings = [
+        Finding { name: "kernel", result: Outcome::Ok, found: "Linux 6.18".to_owned(), means: None, remedy: None },
+        Finding {
+            name: "BPF",
+            result: Outcome::Fail,
+            found: "refused".to_owned(),
+            means: Some("no wire channel".to_owned()),
+            remedy: Some("run as root".to_owned()),
+        },
+    ];
+    assert!(doctor::fails(&findings));
+    assert!(!doctor::fails(&findings[..1]));
+    assert_eq!(
+        doctor::render(&findings, &DUMB),
+        "\
+ok      kernel  Linux 6.18
+FAIL    BPF     refused
+                means no wire channel
+                do    run as root
+
+1 failing, 0 to look at.
+"
+    );
+    assert_eq!(
+        doctor::json(&findings),
+        r#"[{"name":"kernel","result":"ok","found":"Linux 6.18"},{"name":"BPF","result":"fail","found":"refused","means":"no wire channel","remedy":"run as root"}]"#
+    );
+}
+
+#[test]
+fn check_config_tells_all_and_exits_with_its_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, "mode = \"x\"\n[admin]\nsokcet = \"a\"\n").unwrap();
+    let (text, code) = check_config::render(Some(&path), config::load(Some(&path)), Format::Table);
+    assert_eq!(code, exit::CONFIG);
+    assert!(text.contains(":1: mode: unknown value"), "{text}");
+    assert!(text.ends_with("did you mean \"socket\"?\n\n2 problems\n"), "{text}");
+    let (text, _) = check_config::render(Some(&path), config::load(Some(&path)), Format::Json);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["problems"][1]["line"], 3);
+    std::fs::write(&path, "[admin]\nlisten = \"127.0.0.1:1\"\n").unwrap();
+    let (text, code) = check_config::render(Some(&path), config::load(Some(&path)), Format::Table);
+    assert_eq!(code, 0);
+    assert!(text.contains("metrics at   http://127.0.0.1:1/metrics\n"), "{text}");
+}
+
+#[test]
+fn ages_and_moments_read_well() {
+    for (seconds, text) in [(0, "0s"), (59, "59s"), (192, "3m 12s"), (3_700, "1h 1m"), (200_000, "2d 7h")] {
+        assert_eq!(time::span(seconds), text);
+    }
+    for (millis, text) in [(412, "0.4 s"), (2_000, "2.0 s"), (65_000, "65 s"), (180_000, "3m 0s")] {
+        assert_eq!(time::millis(millis), text);
+    }
+    assert_eq!(time::ago("nonsense", now()), "nonsense");
+    // A clock set back makes no negative age.
+    assert_eq!(time::ago("2027-01-01T00:00:00Z", now()), "0s ago");
+}
+
+fn serve(dir: &Path) -> (Admin, Events, Telemetry, PathBuf) {
+    let mut registry = metrics::registry();
+    let (events, recent, telemetry) = crate::telemetry::start(&[], "ha-x", &mut registry, CancellationToken::new());
+    let board = Arc::new(FakeBoard::default());
+    collector::register(&mut registry, board.clone());
+    let socket = dir.join("admin.sock");
+    let config = config::Admin { socket: socket.clone(), listen: None };
+    let admin = Admin::start(&config, board, recent, Arc::new(registry), CancellationToken::new()).expect("starts");
+    (admin, events, telemetry, socket)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_resolves_reads_and_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (admin, events, telemetry, socket) = serve(dir.path());
+    let forgotten = Event::RouterForgotten { router_id: id(2), reason: "test".to_owned() };
+    let emitted = forgotten.clone();
+    let follower = socket.clone();
+    let seen = tokio::task::spawn_blocking(move || {
+        assert_eq!(client::resolve(&socket, "7D31").expect("one"), id(2));
+        let error = client::resolve(&socket, "2f0c").expect_err("two");
+        assert!(error.to_string().ends_with(&format!("{}\n{}", IDS[0], IDS[1])), "{error}");
+        let error = client::resolve(&socket, "ffff").expect_err("none");
+        assert!(error.to_string().contains("\"ffff\""), "{error}");
+        let answer = client::get(&socket, &format!("/v1/routers/{}", IDS[0])).expect("a router");
+        let read: RouterDetail = client::read(&answer).expect("its detail");
+        assert_eq!(read.status.router_id, id(0));
+        let error = client::get(&socket, "/v1/nothing").expect_err("404");
+        assert_eq!(error.to_string(), "the agent refused: no such path here");
+        // Emitted before or after the stream begins: it comes either way, once.
+        events.emit(emitted);
+        let mut seen = Vec::new();
+        client::events(&follower, true, Some(id(2)), |line| {
+            seen.push(line.to_owned());
+            false
+        })
+        .expect("follows");
+        seen
+    })
+    .await
+    .expect("no panic");
+    assert_eq!(seen.len(), 1);
+    let read: Line = serde_json::from_str(&seen[0]).unwrap();
+    assert_eq!(read.event, forgotten);
+    admin.stop().await;
+    telemetry.stop().await;
+}
+
+#[test]
+fn without_an_agent_the_error_names_the_socket_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("admin.sock");
+    let error = CliError::from(client::get(&socket, "/v1/routers").expect_err("nobody"));
+    assert_eq!(error.code(), exit::FAILURE);
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("no agent answers at {}: ", socket.display())), "{text}");
+    assert!(text.contains("ha-agent run"), "{text}");
+    let error = CliError::from(ClientError::Denied { socket });
+    assert_eq!(error.code(), exit::NO_PERMISSION);
+}

@@ -1,0 +1,272 @@
+//! Facts → findings, in plain words.
+
+use std::path::{Path, PathBuf};
+
+use super::Finding;
+use super::facts::{Directory, SocketFact};
+use crate::config::{Config, ConfigError};
+
+/// Descriptors that the agent needs for itself, and for each router (a namespace, two attachments).
+const DESCRIPTORS: (u64, u64) = (256, 3);
+
+/// Capabilities by number (`linux/capability.h`), and what stops without them.
+const CAPABILITIES: &[(u32, &str, &str)] = &[
+    (21, "CAP_SYS_ADMIN", "no router's namespace can be entered: no VIP and no wire channel there"),
+    (12, "CAP_NET_ADMIN", "the classifier cannot be attached: no wire channel"),
+    (39, "CAP_BPF", "the classifier cannot be loaded: no wire channel"),
+    (38, "CAP_PERFMON", "the kernel may refuse the classifier: no wire channel"),
+    (11, "CAP_NET_BROADCAST", "a netlink socket per namespace is needed, which costs memory"),
+];
+
+pub(super) fn configuration(path: &Path, loaded: &Result<Config, ConfigError>) -> Finding {
+    match loaded {
+        Ok(_) if path.exists() => Finding::ok("configuration", format!("{} is right", path.display())),
+        Ok(_) => Finding::ok("configuration", format!("{} does not exist: defaults hold", path.display())),
+        Err(error) => Finding::fail(
+            "configuration",
+            error.to_string(),
+            "the agent does not start with it (exit code 78)",
+            "correct the lines that are named; `ha-agent check-config` tells when all is right",
+        ),
+    }
+}
+
+pub(super) fn capabilities(effective: Option<u64>) -> Finding {
+    let Some(effective) = effective else {
+        return Finding::warn(
+            "privileges",
+            "cannot be read from /proc/self/status",
+            "it is not known whether the agent may do its work",
+            "mount /proc",
+        );
+    };
+    let missing: Vec<&(u32, &str, &str)> =
+        CAPABILITIES.iter().filter(|(number, ..)| effective >> number & 1 == 0).collect();
+    // CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON, as before Linux 5.8.
+    let all_in_one = effective >> 21 & 1 == 1;
+    let missing: Vec<_> =
+        missing.into_iter().filter(|(number, ..)| !(all_in_one && matches!(number, 38 | 39))).collect();
+    if missing.is_empty() {
+        return Finding::ok("privileges", "every capability that is needed");
+    }
+    let names: Vec<&str> = missing.iter().map(|(_, name, _)| *name).collect();
+    let means: Vec<&str> = missing.iter().map(|(.., means)| *means).collect();
+    Finding::fail(
+        "privileges",
+        format!("missing: {}", names.join(", ")),
+        &means.join("; "),
+        "run as root, or grant these capabilities to the service",
+    )
+}
+
+pub(super) fn kernel(release: &str) -> Vec<Finding> {
+    let name = "kernel";
+    let found = format!("Linux {release}");
+    let Some(version) = version(release) else {
+        return vec![Finding::warn(
+            name,
+            found,
+            "its version is not understood, so it is not known what it can do",
+            "trust the checks below",
+        )];
+    };
+    vec![if version < (5, 8) {
+        Finding::fail(
+            name,
+            found,
+            "it has no BPF ring buffer: no wire channel; the report and VIP channels decide alone",
+            "use Linux 5.8 or later, 6.6 or later if possible",
+        )
+    } else if version < (6, 6) {
+        Finding::warn(
+            name,
+            found,
+            "it has no tcx: the classifier is attached through clsact, beside others' filters",
+            "nothing is needed; Linux 6.6 has tcx",
+        )
+    } else {
+        Finding::ok(name, format!("{found}: has tcx"))
+    }]
+}
+
+pub(super) fn bpf(probe: &Result<bool, String>) -> Finding {
+    const MEANS: &str = "no wire channel: states are judged by the report and VIP channels alone, and split brain, silent and foreign masters are not seen";
+    match probe {
+        Ok(true) => Finding::ok("BPF", "a classifier can be loaded"),
+        Ok(false) => Finding::fail(
+            "BPF",
+            "the kernel has no traffic classifiers",
+            MEANS,
+            "use a kernel with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT",
+        ),
+        Err(error) => Finding::fail(
+            "BPF",
+            format!("a trial load was refused: {error}"),
+            MEANS,
+            "run as root; in a container allow bpf(2) (CAP_BPF and the seccomp profile); look at kernel lockdown",
+        ),
+    }
+}
+
+pub(super) fn cookie(probe: &Result<bool, String>) -> Finding {
+    let name = "namespace cookie";
+    match probe {
+        Ok(true) => Finding::ok(name, "a classifier may ask for it"),
+        Ok(false) => Finding::warn(
+            name,
+            "a classifier may not ask for it (before Linux 6.15)",
+            "a namespace is told from another by what is written at attach time instead",
+            "nothing is needed",
+        ),
+        Err(error) => Finding::warn(name, format!("cannot be tried: {error}"), "as under BPF", "as under BPF"),
+    }
+}
+
+pub(super) fn classifier(probe: Result<String, String>) -> Finding {
+    match probe {
+        Ok(found) => Finding::ok("classifier", found),
+        Err(error) => Finding::fail(
+            "classifier",
+            error,
+            "no wire channel, although BPF works here",
+            "report it with this text and the kernel's version",
+        ),
+    }
+}
+
+pub(super) fn all_namespaces(probe: &Result<(), String>) -> Finding {
+    match probe {
+        Ok(()) => Finding::ok("netlink", "one socket hears every namespace"),
+        Err(error) => Finding::warn(
+            "netlink",
+            format!("one socket cannot hear every namespace: {error}"),
+            "a socket per namespace is needed, which costs memory and descriptors",
+            "run as root, or grant CAP_NET_BROADCAST",
+        ),
+    }
+}
+
+pub(super) fn descriptors(soft: Option<u64>, hard: Option<u64>, routers: u64) -> Finding {
+    let name = "descriptors";
+    let need = DESCRIPTORS.0 + DESCRIPTORS.1.saturating_mul(routers);
+    let shown = |limit: Option<u64>| limit.map_or("no limit".to_owned(), |limit| limit.to_string());
+    let found = format!("limit {} (hard {}), {routers} routers need {need}", shown(soft), shown(hard));
+    let fits = |limit: Option<u64>| limit.is_none_or(|limit| limit >= need);
+    let remedy = format!("LimitNOFILE={need} in the service, or `ulimit -n {need}`");
+    if fits(soft) {
+        Finding::ok(name, found)
+    } else if fits(hard) {
+        Finding::warn(name, found, "enough only when the limit is raised to the hard one", &remedy)
+    } else {
+        Finding::fail(name, found, "routers beyond the limit are not watched on the wire", &remedy)
+    }
+}
+
+pub(super) fn directory(name: &'static str, path: &Path, fact: &Directory, means: &'static str) -> Finding {
+    let shown = path.display();
+    match fact {
+        Directory::Writable { in_memory: true } if name.starts_with("state") => Finding::warn(
+            name,
+            format!("{shown} lies in memory"),
+            "undelivered states outlive the agent, but not a restart of the machine",
+            "put state_dir on a disk",
+        ),
+        Directory::Writable { .. } => Finding::ok(name, format!("{shown} is writable")),
+        Directory::Creatable => Finding::ok(name, format!("{shown} will be created")),
+        Directory::Unusable(why) => Finding::fail(
+            name,
+            format!("{shown}: {why}"),
+            means,
+            "create it for the agent's user, or give another one in the configuration",
+        ),
+    }
+}
+
+pub(super) fn l3_agent(path: &Path, fact: SocketFact) -> Finding {
+    let name = "L3 agent";
+    let shown = path.display();
+    let means = "confirmed states wait, and are delivered when it is there";
+    match fact {
+        SocketFact::There { uid, listening: true } => {
+            Finding::ok(name, format!("listens at {shown}, owned by uid {uid}"))
+        }
+        SocketFact::There { uid, listening: false } => Finding::warn(
+            name,
+            format!("{shown}, owned by uid {uid}, is there, but nobody is seen listening"),
+            means,
+            "start the L3 agent; disregard this if it knows the path by another name, as in a container",
+        ),
+        SocketFact::Absent => Finding::warn(
+            name,
+            format!("{shown} does not exist"),
+            means,
+            "start the L3 agent, or set delivery.socket (or neutron.state_path) to where it listens",
+        ),
+        SocketFact::NotASocket => Finding::fail(
+            name,
+            format!("{shown} is not a socket"),
+            "nothing can be delivered",
+            "set delivery.socket to where the L3 agent listens",
+        ),
+        SocketFact::Hidden(error) => Finding::warn(
+            name,
+            format!("{shown} cannot be looked at: {error}"),
+            "it is not known whether states can be delivered",
+            "run this as root",
+        ),
+    }
+}
+
+pub(super) fn routers(given: usize, path: &Path, found: Option<usize>) -> Finding {
+    let name = "routers";
+    let shown = path.display();
+    match (given, found) {
+        (0, None) => Finding::warn(
+            name,
+            format!("none configured, and {shown} is not there"),
+            "no router is watched until it appears",
+            "set neutron.state_path to Neutron's, or write [[router]] sections",
+        ),
+        (given, None) => Finding::ok(name, format!("{given} configured; {shown} is not there")),
+        (given, Some(found)) => Finding::ok(name, format!("{given} configured, {found} in {shown}")),
+    }
+}
+
+pub(super) fn keepalived(found: Option<(PathBuf, String)>) -> Finding {
+    match found {
+        Some((path, version)) => Finding::ok("keepalived", format!("{version} ({})", path.display())),
+        None => Finding::warn(
+            "keepalived",
+            "is not in PATH",
+            "nothing is lost if it runs in a container; otherwise no router here can be primary",
+            "install keepalived, or disregard this",
+        ),
+    }
+}
+
+pub(super) fn reporters(uids: &[u32]) -> Finding {
+    if uids.is_empty() {
+        return Finding::warn(
+            "reporters",
+            "only the agent's own user: there is no user `neutron` here, and none is configured",
+            "Neutron's monitor runs as root and may report where the agent runs as root; others are refused with 403",
+            "name them in intake.allow_users",
+        );
+    }
+    let uids: Vec<String> = uids.iter().map(ToString::to_string).collect();
+    Finding::ok("reporters", format!("the agent's own user, and uid {}", uids.join(", ")))
+}
+
+pub(super) fn running(socket: &Path, answers: bool) -> Finding {
+    let shown = socket.display();
+    if answers {
+        Finding::ok("agent", format!("one runs and answers at {shown}; a second one would end with exit code 75"))
+    } else {
+        Finding::ok("agent", format!("none answers at {shown}"))
+    }
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}

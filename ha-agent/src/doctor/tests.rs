@@ -1,0 +1,135 @@
+use std::path::PathBuf;
+
+use super::facts::{Directory, SocketFact};
+use super::*;
+
+const ALL: u64 = u64::MAX;
+const SYS_ADMIN: u64 = 1 << 21;
+
+#[test]
+fn kernels_are_judged_by_what_they_can() {
+    for (release, expected) in [
+        ("5.4.0-150-generic", Outcome::Fail),
+        ("6.1.0-18-cloud-amd64", Outcome::Warn),
+        ("6.6.0", Outcome::Ok),
+        ("6.18.44", Outcome::Ok),
+        ("strange", Outcome::Warn),
+    ] {
+        assert_eq!(judge::kernel(release)[0].result, expected, "{release}");
+    }
+}
+
+#[test]
+fn missing_capabilities_are_named_with_what_stops() {
+    assert_eq!(judge::capabilities(Some(ALL)).result, Outcome::Ok);
+    let none = judge::capabilities(Some(0));
+    assert_eq!(none.result, Outcome::Fail);
+    assert_eq!(none.found, "missing: CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_NET_BROADCAST");
+    let found = judge::capabilities(Some(SYS_ADMIN)).found;
+    assert_eq!(found, "missing: CAP_NET_ADMIN, CAP_NET_BROADCAST");
+    assert_eq!(judge::capabilities(None).result, Outcome::Warn);
+}
+
+#[test]
+fn descriptors_are_counted_per_router() {
+    let judged = |soft, hard| judge::descriptors(soft, hard, 1000).result;
+    assert_eq!(judged(Some(3256), Some(3256)), Outcome::Ok);
+    assert_eq!(judged(Some(3255), Some(3256)), Outcome::Warn);
+    assert_eq!(judged(Some(3255), None), Outcome::Warn);
+    assert_eq!(judged(Some(1024), Some(3255)), Outcome::Fail);
+    assert_eq!(judged(None, None), Outcome::Ok);
+}
+
+#[test]
+fn directories_are_looked_at_and_left_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(facts::directory(dir.path()), Directory::Writable { .. }));
+    let below = dir.path().join("a/b");
+    assert_eq!(facts::directory(&below), Directory::Creatable);
+    assert!(!below.exists());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let fact = facts::directory(&file);
+    let finding = judge::directory("state directory", &file, &fact, "nothing is kept");
+    assert_eq!(finding.result, Outcome::Fail);
+    assert_eq!(finding.means.as_deref(), Some("nothing is kept"));
+    let memory = Directory::Writable { in_memory: true };
+    let judged = |name| judge::directory(name, dir.path(), &memory, "").result;
+    assert_eq!(judged("state directory"), Outcome::Warn);
+    assert_eq!(judged("runtime directory"), Outcome::Ok);
+}
+
+#[test]
+fn the_l3_agents_socket_is_told_from_what_is_not_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    assert_eq!(facts::socket(&path), SocketFact::Absent);
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert!(matches!(facts::socket(&path), SocketFact::There { listening: true, .. }));
+    drop(listener);
+    let stale = facts::socket(&path);
+    assert!(matches!(stale, SocketFact::There { listening: false, .. }));
+    assert_eq!(judge::l3_agent(&path, stale).result, Outcome::Warn);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let fact = facts::socket(&path);
+    assert_eq!(judge::l3_agent(&path, fact).result, Outcome::Fail);
+}
+
+#[test]
+fn what_is_not_well_always_says_what_it_means_and_what_to_do() {
+    let path = PathBuf::from("/x");
+    let refused = || Err("refused".to_owned());
+    let findings = [
+        judge::capabilities(Some(0)),
+        judge::bpf(&Ok(false)),
+        judge::bpf(&Err("refused".to_owned())),
+        judge::cookie(&Ok(false)),
+        judge::cookie(&Err("refused".to_owned())),
+        judge::classifier(refused()),
+        judge::all_namespaces(&Err("refused".to_owned())),
+        judge::descriptors(Some(1), Some(1), 1),
+        judge::l3_agent(&path, SocketFact::Absent),
+        judge::l3_agent(&path, SocketFact::Hidden("refused".to_owned())),
+        judge::routers(0, &path, None),
+        judge::keepalived(None),
+        judge::reporters(&[]),
+    ];
+    for finding in findings {
+        assert_ne!(finding.result, Outcome::Ok, "{finding:?}");
+        for text in [&finding.means, &finding.remedy] {
+            assert!(text.as_ref().is_some_and(|text| !text.is_empty()), "{finding:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_configuration_fails_and_the_examination_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, "mode = 3\n").unwrap();
+    let findings = examine(Some(&path), 10, Some(|| Ok("loaded".to_owned())));
+    assert_eq!(findings[0].name, "configuration");
+    assert_eq!(findings[0].result, Outcome::Fail);
+    let names: Vec<&str> = findings.iter().map(|finding| finding.name).collect();
+    assert_eq!(
+        names,
+        [
+            "configuration",
+            "privileges",
+            "kernel",
+            "BPF",
+            "namespace cookie",
+            "classifier",
+            "netlink",
+            "descriptors",
+            "runtime directory",
+            "state directory",
+            "L3 agent",
+            "routers",
+            "keepalived",
+            "reporters",
+            "agent"
+        ]
+    );
+}
