@@ -15,8 +15,6 @@ use anyhow::{Context, Result};
 pub enum Trace<'a> {
     /// A process group, by its id.
     Group(u32),
-    /// A process group whose leader we have reaped: its id may belong to someone else by now.
-    Reaped(u32),
     /// A network namespace by name, and whatever runs in it.
     Netns(&'a str),
     /// A mount point.
@@ -29,6 +27,29 @@ pub enum Trace<'a> {
 #[derive(Debug)]
 pub struct Guardian {
     process: Mutex<Option<(ChildStdin, Child)>>,
+}
+
+/// Where traces are noted, before or after they are made.
+#[derive(Debug)]
+pub struct Notes<'a> {
+    pipe: &'a mut ChildStdin,
+}
+
+impl Notes<'_> {
+    /// Notes something that has to go in the end.
+    pub fn note(&mut self, trace: Trace<'_>) {
+        self.write(&match trace {
+            Trace::Group(id) => format!("group {id}"),
+            Trace::Netns(name) => format!("netns {name}"),
+            Trace::Mount(path) => format!("mount {path}"),
+            Trace::Folder(path) => format!("folder {path}"),
+        });
+    }
+
+    fn write(&mut self, line: &str) {
+        // The other end lives as long as this one.
+        let _ = writeln!(self.pipe, "{line}");
+    }
 }
 
 /// Reads `kind value` lines until the pipe closes; then processes go first, folders last.
@@ -73,19 +94,22 @@ impl Guardian {
         Ok(Self { process: Mutex::new(Some((pipe, child))) })
     }
 
-    /// Notes something that was made, or is about to be.
-    pub fn note(&self, trace: Trace<'_>) {
-        let line = match trace {
-            Trace::Group(id) => format!("group {id}\n"),
-            Trace::Reaped(id) => format!("reaped {id}\n"),
-            Trace::Netns(name) => format!("netns {name}\n"),
-            Trace::Mount(path) => format!("mount {path}\n"),
-            Trace::Folder(path) => format!("folder {path}\n"),
-        };
+    /// Makes something while nothing can be cleaned up, so that it is either noted or not made.
+    ///
+    /// # Errors
+    /// When everything has been cleaned up already, or `make` fails.
+    pub fn make<T>(&self, make: impl FnOnce(&mut Notes<'_>) -> Result<T>) -> Result<T> {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((pipe, _)) = process.as_mut() {
-            let _ = pipe.write_all(line.as_bytes());
-        }
+        let (pipe, _) = process.as_mut().context("everything is cleaned up already")?;
+        make(&mut Notes { pipe })
+    }
+
+    /// A process group whose leader was reaped is no longer ours to kill.
+    pub fn forget(&self, group: u32) {
+        let _ = self.make(|notes| {
+            notes.write(&format!("reaped {group}"));
+            Ok(())
+        });
     }
 
     /// Removes all that was noted, and returns when that is done. Later calls do nothing.

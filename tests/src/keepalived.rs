@@ -111,12 +111,10 @@ impl Keepalived {
     /// # Errors
     /// When they do not end.
     pub fn kill(&mut self) -> Result<()> {
+        // The parent stands still, so that it cannot start another child; the child goes first, so
+        // that it cannot resign when its parent dies.
         let child = self.child()?;
-        // The parent first, so that it cannot start another child; then the child before it can
-        // act on its parent's death.
         self.process.signal(Signal::STOP)?;
-        kill_process(child, Signal::STOP).context("stopping keepalived's child")?;
-        self.process.signal(Signal::KILL)?;
         kill_process(child, Signal::KILL).context("killing keepalived's child")?;
         self.process.kill()
     }

@@ -77,8 +77,11 @@ impl Lab {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("halab-{}-{number}-{name}", std::process::id());
         let guardian = Guardian::start()?;
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?.keep();
-        guardian.note(Trace::Folder(text(&folder)?));
+        let folder = guardian.make(|notes| {
+            let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?.keep();
+            notes.note(Trace::Folder(text(&folder)?));
+            Ok(folder)
+        })?;
         let lab =
             Self { inner: Arc::new(Inner { prefix, folder, seats: AtomicU32::new(0), guardian: Arc::new(guardian) }) };
         let fabric = lab.fabric();
@@ -158,8 +161,10 @@ impl Lab {
     }
 
     fn add_netns(&self, name: &str) -> Result<()> {
-        self.inner.guardian.note(Trace::Netns(name));
-        run("ip", &["netns", "add", name])?;
+        self.inner.guardian.make(|notes| {
+            notes.note(Trace::Netns(name));
+            run("ip", &["netns", "add", name])
+        })?;
         ip_in(name, &["link", "set", "lo", "up"])?;
         Ok(())
     }

@@ -34,14 +34,17 @@ impl Process {
             .append(true)
             .open(log)
             .with_context(|| format!("opening {}", log.display()))?;
-        let child = command
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()
-            .with_context(|| format!("starting {command:?}"))?;
-        guardian.note(Trace::Group(child.id()));
+        let child = guardian.make(|notes| {
+            let child = command
+                .process_group(0)
+                .stdin(Stdio::null())
+                .stdout(out.try_clone()?)
+                .stderr(out)
+                .spawn()
+                .with_context(|| format!("starting {command:?}"))?;
+            notes.note(Trace::Group(child.id()));
+            Ok(child)
+        })?;
         Ok(Self { child, log: log.to_owned(), guardian: Arc::clone(guardian), over: None })
     }
 
@@ -76,7 +79,7 @@ impl Process {
         if self.over.is_none() {
             self.over = self.child.try_wait().ok().flatten();
             if self.over.is_some() {
-                self.guardian.note(Trace::Reaped(self.child.id()));
+                self.guardian.forget(self.child.id());
             }
         }
         self.over

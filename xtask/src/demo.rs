@@ -2,6 +2,7 @@
 //!
 //! The demonstration itself stands in the tests crate, on the harness of the end-to-end tests.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -52,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         setting.push(value);
         demo.arg(setting);
     }
-    let status = demo.arg(folder.join("ha-agent-demo")).status().context("starting the demonstration")?;
-    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
+    // In our place, so that on Ctrl-C the shell waits until it has cleaned up.
+    let error = demo.arg(folder.join("ha-agent-demo")).exec();
+    Err(error).context("starting the demonstration")
 }

@@ -22,7 +22,8 @@ pub(super) fn router() -> RouterId {
 }
 
 pub(super) fn events() -> (Events, mpsc::Receiver<Event>) {
-    Events::channel(100_000)
+    let (events, receiver, _) = Events::channel(100_000);
+    (events, receiver)
 }
 
 /// A directory with one router, named `VR_1` in FIFO lines.

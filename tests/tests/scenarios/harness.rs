@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ha_agent_tests::keepalived::{Keepalived, Settings, make_fifo};
 use ha_agent_tests::lab::{Lab, Router};
 use ha_agent_tests::wait;
+use rustix::process::{Pid, Signal, kill_process};
 
 const SLACK: Duration = Duration::from_secs(3);
 
@@ -65,5 +67,35 @@ fn a_graceful_stop_is_quick_and_the_fifo_tells() -> Result<()> {
     let states: Vec<&str> =
         lines.lines().filter_map(|line| line.strip_prefix("INSTANCE \"VR_22\" ")?.split(' ').next()).collect();
     assert_eq!(states, ["BACKUP", "MASTER", "STOP"]);
+    Ok(())
+}
+
+/// Starts the demonstration, interrupts it as soon as it has built something, and gives how it ended.
+fn interrupt_the_demonstration(signal: Signal) -> Result<Option<i32>> {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_ha-agent-demo")).stdout(Stdio::null()).spawn()?;
+    let pid = Pid::from_raw(i32::try_from(demo.id())?).context("a process id")?;
+    let mine = format!("halab-{}-", demo.id());
+    let namespaces = || {
+        let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+        names.filter(|entry| entry.file_name().to_string_lossy().starts_with(&mine)).count()
+    };
+    wait::until(SLACK, "its namespaces", || (namespaces() >= 5).then_some(()))?;
+    kill_process(pid, signal)?;
+    let status = demo.wait()?;
+    wait::until(SLACK, "its namespaces are gone", || (namespaces() == 0).then_some(()))?;
+    Ok(status.code())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_demonstration_cleans_up_on_ctrl_c() -> Result<()> {
+    assert_eq!(interrupt_the_demonstration(Signal::INT)?, Some(130));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_demonstration_leaves_nothing_even_when_it_is_killed() -> Result<()> {
+    assert_eq!(interrupt_the_demonstration(Signal::KILL)?, None);
     Ok(())
 }

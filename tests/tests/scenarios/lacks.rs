@@ -14,8 +14,10 @@ fn with_outbox_on(name: &str, options: &str, prepare: impl Fn(&Path) -> Result<(
     let lab = Lab::new(name)?;
     let mount = lab.node_folder("mount")?;
     let path = mount.to_str().context("a path that is UTF-8")?;
-    run("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs", path])?;
-    lab.guardian().note(Trace::Mount(path));
+    lab.guardian().make(|notes| {
+        notes.note(Trace::Mount(path));
+        run("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs", path])
+    })?;
     prepare(&mount)?;
     run("mount", &["-o", &format!("remount,{options}"), path])?;
     let mut pair = Scene::default().build_in(lab)?;

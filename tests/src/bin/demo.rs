@@ -1,2 +1,0 @@
-//! The demonstration (`cargo xtask demo`).
-fn main() {}
