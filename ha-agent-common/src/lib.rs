@@ -6,10 +6,20 @@
 //!
 //! Times are `CLOCK_MONOTONIC` nanoseconds (`bpf_ktime_get_ns`). Intervals are centiseconds, the
 //! unit of VRRPv3's Max Advertise Interval (RFC 9568 section 5.2.7); VRRPv2's seconds are multiplied.
-#![cfg_attr(not(feature = "user"), no_std)]
+#![cfg_attr(not(any(test, feature = "user")), no_std)]
+
+pub mod budget;
+#[cfg(any(test, feature = "user"))]
+pub mod build;
+pub mod frame;
+pub mod speaker;
 
 /// Rises with every change of a record's layout or meaning.
 pub const LAYOUT_VERSION: u32 = 1;
+/// The classifier's global that carries [`LAYOUT_VERSION`]. The version is part of the name: an
+/// object of another layout lacks the symbol, and the loader says so before anything is attached.
+pub const LAYOUT_GLOBAL: &str = "LAYOUT_1";
+const _: () = assert!(LAYOUT_VERSION == 1, "rename LAYOUT_GLOBAL with it");
 
 /// Routers that one node can watch: the size of [`Speaker`] array `LOCAL` and of `WATCHES`.
 pub const MAX_WATCHES: u32 = 8192;
@@ -23,13 +33,15 @@ pub const FAMILY_V6: u8 = 6;
 
 /// What an advert is looked up by: the unforgeable place where it was seen, and its VRID.
 ///
-/// `realm` is the network namespace's cookie (`bpf_get_netns_cookie`, `SO_NETNS_COOKIE`) where the
-/// kernel allows the helper in a classifier (6.15), else an id compiled into the program that was
-/// loaded for this one attachment.
+/// `realm` tells equal interface indexes of different namespaces apart. It is the cookie of the
+/// namespace that the frame's device is in (`SO_NETNS_COOKIE`, 5.14), read through the offsets of
+/// [`global::NETNS_OFFSETS`]; where that cannot be read, the class id that the agent gave to the
+/// attachment. (`bpf_get_netns_cookie` is no help: in a classifier it speaks of the frame's socket,
+/// and an arriving frame has none.)
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WatchKey {
-    /// Namespace cookie, or the attachment's own id.
+    /// Namespace cookie, or the attachment's class id.
     pub realm: u64,
     /// Interface index within that namespace.
     pub ifindex: u32,
@@ -100,7 +112,8 @@ pub struct Speaker {
     pub adverts: u64,
     /// Adverts in the current run, the newest included.
     pub run_adverts: u64,
-    /// FNV-1a over the advertised addresses, in their order (what two routers of one VRID must share).
+    /// FNV-1a over the advertised addresses, in their order, as [`frame`] takes it (what two
+    /// routers of one VRID must share).
     pub vips_hash: u64,
     /// Source address, network order; IPv4 in the first four bytes.
     pub src: [u8; 16],
@@ -120,7 +133,8 @@ pub struct Speaker {
     pub auth_type: u8,
     /// `SPEAKER_…` bits.
     pub flags: u8,
-    /// Highest priority seen above 0 in the last run: tells a master that leaves from a stranger.
+    /// The newest priority above 0 before this advert's; 0: there was none. Tells a master that
+    /// leaves from a stranger.
     pub last_priority: u8,
 }
 
@@ -128,7 +142,7 @@ pub struct Speaker {
 pub const SPEAKER_AH: u8 = 1;
 /// The source MAC was the virtual router's (`use_vmac`).
 pub const SPEAKER_VMAC: u8 = 2;
-/// The destination was not the VRRP group: unicast peers.
+/// The destination was no multicast group: unicast peers.
 pub const SPEAKER_UNICAST: u8 = 4;
 /// The VRRPv3/IPv4 checksum left out the pseudo-header.
 pub const SPEAKER_CHECKSUM_PLAIN: u8 = 8;
@@ -177,10 +191,18 @@ pub const INVALID_CHECKSUM: u8 = 2;
 pub const INVALID_LENGTH: u8 = 3;
 /// VRRP type is not 1, advertisement.
 pub const INVALID_TYPE: u8 = 4;
-/// VRRP version is neither 2 nor 3, or 2 over IPv6 authentication.
+/// VRRP version is neither 2 nor 3.
 pub const INVALID_VERSION: u8 = 5;
-/// VRRPv2 authentication type is not 0, 1 or 2, or does not fit the IP header that carries it.
+/// VRRPv2 authentication type is not 0, 1 or 2, or does not fit what carries it: type 2 goes in an
+/// IP authentication header and nothing else does; over IPv6 there is no authentication.
 pub const INVALID_AUTH: u8 = 6;
+
+/// Names of the classifier's other globals (set before it is loaded, constant after).
+pub mod global {
+    /// `[u32; 4]`: 1 when the rest is valid, then the offsets of `sk_buff.dev`,
+    /// `net_device.nd_net.net` and `net.net_cookie` in the running kernel, from its BTF.
+    pub const NETNS_OFFSETS: &str = "NETNS_OFFSETS";
+}
 
 /// Indexes of the per-CPU counter array `COUNTERS`.
 pub mod counter {
@@ -206,6 +228,23 @@ pub mod counter {
     pub const FOREIGN_NOT_STORED: u32 = 9;
     /// How many counters there are.
     pub const COUNT: u32 = 10;
+}
+
+impl Watch {
+    /// A watch with full budgets.
+    pub const fn new(id: u32, now_ns: u64) -> Self {
+        Self {
+            id,
+            foreign_tokens: BUDGET_BURST,
+            invalid_tokens: BUDGET_BURST,
+            local_tokens: BUDGET_BURST,
+            refilled_ns: now_ns,
+            local_adverts: 0,
+            foreign_adverts: 0,
+            invalid_frames: 0,
+            withheld: 0,
+        }
+    }
 }
 
 const _: () = {

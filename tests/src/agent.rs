@@ -131,6 +131,9 @@ impl Agent {
         let (program, arguments) = words.split_first().context("a program")?;
         let mut command = Command::new(program);
         command.args(arguments).args(["run", "--config"]).arg(self.configuration());
+        if let Some(object) = std::env::var_os("HA_AGENT_TEST_BPF_OBJECT") {
+            command.arg("--bpf-object").arg(object);
+        }
         self.process = Some(Process::start(&mut command, &self.folder.join("agent.log"), self.lab.guardian())?);
         Ok(())
     }

@@ -265,8 +265,8 @@ impl Site {
     /// When `nft` refuses.
     pub fn drop_vrrp(&self, hook: &str) -> Result<()> {
         let rules = format!(
-            "table inet lab {{ chain {hook} {{ type filter hook {hook} priority 0; \
-             meta l4proto {{ 51, 112 }} drop; }} }}"
+            "add table inet lab; add chain inet lab vrrp {{ type filter hook {hook} priority 0; }}; \
+             add rule inet lab vrrp meta l4proto {{ 51, 112 }} drop"
         );
         run_in(&self.netns, &["nft", &rules]).map(drop)
     }

@@ -1,6 +1,8 @@
 //! The project's own commands: `cargo xtask …`, one file or folder per command.
 
+mod build_ebpf;
 mod demo;
+mod digest;
 mod privilege;
 mod setup;
 mod test;
@@ -28,6 +30,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Set up what is missing and run every check that CI runs
     Test(test::Arguments),
+    /// Rebuild the kernel side's object from source, reproducibly, and keep it in the tree
+    BuildEbpf(build_ebpf::Arguments),
     /// Install what is missing, say what, and do nothing else
     Setup(setup::Arguments),
 }
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::BuildEbpf(arguments) => build_ebpf::main(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };
     done.unwrap_or_else(|error| {

@@ -3,6 +3,7 @@
 //! Quick when nothing is missing: one `dpkg-query`, one version question per cargo tool.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -48,6 +49,8 @@ struct Tool {
     /// Arguments of `cargo install`.
     install: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
+    /// A folder that its build looks for programs in first.
+    programs: Option<&'static str>,
     takes: &'static str,
 }
 
@@ -78,6 +81,7 @@ const CARGO_DENY: Tool = Tool {
     ask: &["cargo-deny", "--version"],
     install: &["--locked"],
     environment: &[],
+    programs: None,
     takes: "a few minutes",
 };
 const BPF_LINKER: Tool = Tool {
@@ -86,6 +90,7 @@ const BPF_LINKER: Tool = Tool {
     ask: &["bpf-linker", "--version"],
     install: &["--no-default-features", "--features", "llvm-22"],
     environment: &[("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22"), ("LIBRARY_PATH", "/usr/lib/llvm-22/lib")],
+    programs: Some("/usr/lib/llvm-22/bin"),
     takes: "about a minute",
 };
 
@@ -194,7 +199,7 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 apt-get update -qq
-apt-get install -qq -y --no-install-recommends "$@"
+apt-get install -qq -y --no-install-recommends "$@" > /dev/null
 "#;
 
 /// Names of the packages that are not installed. Where dpkg does not rule, the programs decide.
@@ -255,12 +260,20 @@ fn install_tool(tool: &Tool) -> Result<()> {
         .args(["install", "--quiet", "--force", tool.name, "--version", tool.version])
         .args(tool.install)
         .envs(tool.environment.iter().copied())
+        .env("PATH", path_with(tool.programs)?)
         .status()
         .context("starting cargo install")?;
     if !status.success() {
         bail!("cargo install {} {} failed ({status}): its words are above", tool.name, tool.version);
     }
     Ok(())
+}
+
+/// PATH with a folder before it.
+fn path_with(first: Option<&str>) -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = first.map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).context("a PATH without odd characters")
 }
 
 /// Whether a program, from PATH or where cargo installs, runs and says `version`.

@@ -1,7 +1,11 @@
 //! The task: joins the sockets, the names and the tables. Everything it waits for ends in one loop.
 
+mod jobs;
+mod names;
+mod orders;
+mod recovery;
+
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +14,16 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::decode::{self, IfName, Message};
-use super::namespace::{Change, Dump, Interest, Namespace};
+use super::decode::{self, Message};
+use super::namespace::{Change, Dump, Namespace};
 use super::requests::{RequestError, Requests};
 use super::resolve::{self, Bound, ResolveError};
 use super::socket::{Listener, Received};
-use super::{Metrics, NetlinkError, NetlinkEvent, Order, Orders, Tuning, Watch};
-use crate::clock;
+use super::{Metrics, NetlinkError, NetlinkEvent, Orders, Tuning};
 use crate::config::Netns;
 use crate::core::model::RouterId;
 use crate::core::time::Mono;
-use crate::netns::names::{NameChange, Names};
+use crate::netns::names::Names;
 
 /// Requests at once: enough to keep the kernel busy, few enough to bound what their answers hold.
 const JOBS: usize = 8;
@@ -206,103 +209,6 @@ impl Watcher {
         true
     }
 
-    // ---- orders ----
-
-    fn take_orders(&mut self) {
-        for (router, order) in self.orders.take() {
-            match order {
-                Order::Unwatch => self.unwatch(router),
-                Order::Watch { watch, anew } => {
-                    if anew {
-                        self.unwatch(router);
-                    }
-                    self.watch(watch);
-                }
-            }
-        }
-    }
-
-    fn watch(&mut self, watch: Watch) {
-        let (Some(interface), Some(vip_interface)) = (IfName::new(&watch.interface), IfName::new(&watch.vip_interface))
-        else {
-            return;
-        };
-        let interest = Interest { router: watch.router, interface, vip: watch.vip, vip_interface };
-        let known = self.by_netns.get(&watch.netns).copied();
-        let before = self.by_router.get(&watch.router).copied();
-        if before.is_some() && before != known {
-            self.unwatch(watch.router);
-        }
-        let id = known.unwrap_or_else(|| self.add_slot(watch.netns));
-        self.by_router.insert(watch.router, id);
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        slot.table.watch(interest);
-        if slot.bound.is_none() && matches!(slot.turn, Turn::Idle | Turn::Waiting) {
-            // Known to be missing: the file's appearance is what is waited for.
-            self.missing(id);
-        } else {
-            self.enqueue(id);
-        }
-    }
-
-    fn add_slot(&mut self, netns: Netns) -> SlotId {
-        let id = self.next_slot;
-        self.next_slot += 1;
-        let netns = Arc::new(netns);
-        match &*netns {
-            // Before the first look at the file, so that no change is missed.
-            Netns::Path(path) => {
-                if let Err(e) = self.names.add(path, id) {
-                    tracing::warn!(path = %path.display(), error = %e,
-                        "cannot watch the folder of a network namespace; it is not noticed when it \
-                         is deleted or made again");
-                }
-            }
-            Netns::Own => self.own_due = Some(Instant::now()),
-        }
-        self.by_netns.insert(Arc::clone(&netns), id);
-        let slot = Slot {
-            netns,
-            table: Namespace::default(),
-            bound: None,
-            step: Step::Resolve,
-            epoch: 0,
-            attempts: 0,
-            turn: Turn::Queued,
-            stale: false,
-        };
-        self.slots.insert(id, slot);
-        self.queue.push_back(id);
-        self.gauges();
-        id
-    }
-
-    fn unwatch(&mut self, router: RouterId) {
-        let Some(id) = self.by_router.remove(&router) else {
-            return;
-        };
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        slot.table.unwatch(router);
-        if !slot.table.is_empty() {
-            return;
-        }
-        self.unbind(id);
-        if let Some(slot) = self.slots.remove(&id) {
-            self.by_netns.remove(&slot.netns);
-            if let Netns::Path(path) = &*slot.netns {
-                self.names.remove(path);
-            }
-        }
-        self.recovered(id);
-        self.gauges();
-    }
-
-    // ---- notifications ----
-
     /// Takes what is queued, at most `limit` datagrams. With `now` also what the reactor has not
     /// noticed yet.
     /// True when nothing is left.
@@ -391,353 +297,6 @@ impl Watcher {
         }
     }
 
-    // ---- names ----
-
-    fn name_changed(&mut self, id: SlotId, change: NameChange) {
-        match change {
-            NameChange::Vanished => self.lose(id),
-            NameChange::Appeared | NameChange::Unsure => self.look(id),
-        }
-    }
-
-    /// Nothing is known of the namespace any more; its file is waited for.
-    fn lose(&mut self, id: SlotId) {
-        self.unbind(id);
-        if let Some(slot) = self.slots.get_mut(&id) {
-            restart(slot, Step::Resolve);
-            slot.attempts = 0;
-        }
-        self.missing(id);
-        self.recovered(id);
-        self.gauges();
-    }
-
-    fn missing(&mut self, id: SlotId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.table.missing(&mut self.changes);
-            self.told(clock::now());
-        }
-    }
-
-    fn unbind(&mut self, id: SlotId) {
-        if let Some(slot) = self.slots.get_mut(&id)
-            && let Some(bound) = slot.bound.take()
-        {
-            self.by_nsid.remove(&(bound.nsid, id));
-        }
-    }
-
-    /// Looks at the slot's file again.
-    fn look(&mut self, id: SlotId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.table.abort_dump(&mut self.changes);
-            slot.attempts = 0;
-            restart(slot, Step::Resolve);
-            slot.turn = Turn::Queued;
-            self.queue.push_back(id);
-            self.told(clock::now());
-        }
-    }
-
-    fn reopen_names(&mut self, error: &io::Error) {
-        tracing::warn!(error = %error, "inotify is lost; opening it again");
-        match Names::new() {
-            Ok(names) => self.names = names,
-            Err(e) => {
-                self.lost_socket(&format!("cannot watch namespace files: {e}"));
-                return;
-            }
-        }
-        let ids: Vec<SlotId> = self.slots.keys().copied().collect();
-        for id in ids {
-            if let Some(Netns::Path(path)) = self.slots.get(&id).map(|s| &*s.netns) {
-                let _ = self.names.add(path, id);
-            }
-            self.look(id);
-        }
-    }
-
-    // ---- jobs ----
-
-    /// Queues what a slot needs, unless it is under way.
-    fn enqueue(&mut self, id: SlotId) {
-        if let Some(slot) = self.slots.get_mut(&id)
-            && slot.turn == Turn::Idle
-            && (slot.step == Step::Resolve || slot.stale || slot.table.needs_dump())
-        {
-            slot.turn = Turn::Queued;
-            self.queue.push_back(id);
-        }
-    }
-
-    fn start_jobs(&mut self) {
-        // Between an overrun and the dump of everything an answer could already be wrong.
-        if self.recovery.as_ref().is_some_and(|r| r.due.is_some()) {
-            return;
-        }
-        while self.jobs.len() < JOBS
-            && let Some(id) = self.queue.pop_front()
-        {
-            let queued = |slot: &&mut Slot| slot.turn == Turn::Queued;
-            let Some(slot) = self.slots.get_mut(&id).filter(queued) else {
-                continue;
-            };
-            slot.turn = Turn::Running;
-            let (requests, epoch) = (self.requests.clone(), slot.epoch);
-            match (slot.step, slot.bound) {
-                (Step::Dump, Some(bound)) => {
-                    self.metrics.dumps.inc();
-                    slot.stale = false;
-                    let want = slot.table.begin_dump();
-                    self.jobs.spawn(async move { Done::Dumped(id, epoch, requests.dump(bound.nsid, &want).await) });
-                }
-                _ => {
-                    let netns = Arc::clone(&slot.netns);
-                    self.jobs
-                        .spawn(async move { Done::Resolved(id, epoch, resolve::resolve(&requests, &netns).await) });
-                }
-            }
-        }
-    }
-
-    fn done(&mut self, done: Done) {
-        self.drain();
-        match done {
-            Done::Resolved(id, epoch, result) => {
-                if self.is_current(id, epoch) {
-                    self.resolved(id, result);
-                }
-            }
-            Done::Dumped(id, epoch, result) => {
-                if self.is_current(id, epoch) {
-                    self.dumped(id, result);
-                }
-            }
-            Done::Own(Ok(nsid)) => self.own(nsid),
-            Done::Own(Err(e)) => {
-                tracing::debug!(error = %e, "cannot read the nsid of the agent's own namespace");
-                self.own_due = Some(Instant::now() + Duration::from_secs(1));
-            }
-        }
-    }
-
-    fn is_current(&self, id: SlotId, epoch: u32) -> bool {
-        self.slots.get(&id).is_some_and(|slot| slot.epoch == epoch)
-    }
-
-    fn resolved(&mut self, id: SlotId, result: Result<Bound, ResolveError>) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        slot.turn = Turn::Idle;
-        match result {
-            Ok(bound) => {
-                slot.attempts = 0;
-                if slot.bound != Some(bound) {
-                    if slot.bound.is_some() {
-                        // Another namespace under the same name.
-                        self.unbind(id);
-                        self.missing(id);
-                    }
-                    self.by_nsid.insert((bound.nsid, id));
-                }
-                if let Some(slot) = self.slots.get_mut(&id) {
-                    slot.bound = Some(bound);
-                    slot.step = Step::Dump;
-                }
-                self.gauges();
-                self.enqueue(id);
-            }
-            Err(ResolveError::Absent) => self.lose(id),
-            Err(e) => {
-                let attempts = slot.attempts;
-                // Only a look that succeeded says something about a namespace that is known.
-                let known = slot.bound.is_some() && !matches!(e, ResolveError::NotYet);
-                if attempts == 0 && !known {
-                    self.lose(id);
-                }
-                if matches!(e, ResolveError::NotYet) {
-                    tracing::debug!(slot = id, attempts, error = %e, "not a network namespace yet");
-                } else {
-                    self.failed(id, &e);
-                }
-                self.again(id, attempts);
-            }
-        }
-    }
-
-    fn dumped(&mut self, id: SlotId, result: Result<Dump, RequestError>) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        slot.turn = Turn::Idle;
-        match result {
-            Ok(dump) => {
-                slot.attempts = 0;
-                slot.table.end_dump(dump, &mut self.changes);
-                self.told(clock::now());
-                self.recovered(id);
-                self.enqueue(id);
-            }
-            Err(e) => {
-                // The namespace may have died meanwhile: look at its file first.
-                let attempts = slot.attempts;
-                slot.step = Step::Resolve;
-                slot.stale = true;
-                slot.table.abort_dump(&mut self.changes);
-                self.told(clock::now());
-                if !matches!(e, RequestError::Interrupted) {
-                    self.failed(id, &e);
-                }
-                self.again(id, attempts);
-            }
-        }
-    }
-
-    fn failed(&self, id: SlotId, error: &dyn std::error::Error) {
-        self.metrics.failures.inc();
-        if let Some(slot) = self.slots.get(&id)
-            && (slot.attempts == 0 || slot.attempts == 10)
-        {
-            tracing::warn!(netns = %slot.netns, %error,
-                "cannot read a network namespace; it is tried again");
-        }
-    }
-
-    /// Tries again after 1 ms, 2 ms, … up to a second.
-    fn again(&mut self, id: SlotId, attempts: u8) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.attempts = attempts.saturating_add(1);
-            slot.turn = Turn::Waiting;
-            let pause = Duration::from_millis(1 << attempts.min(10));
-            self.retries.insert((Instant::now() + pause, id));
-        }
-    }
-
-    fn own(&mut self, nsid: Option<i32>) {
-        if self.own_nsid == nsid {
-            return;
-        }
-        self.own_nsid = nsid;
-        // Notifications that came under the other id were not recognised.
-        if let Some(id) = self.by_netns.get(&Netns::Own).copied() {
-            if let Some(slot) = self.slots.get_mut(&id) {
-                slot.stale = true;
-            }
-            self.enqueue(id);
-        }
-    }
-
-    // ---- overrun ----
-
-    fn reopening(&self) -> bool {
-        self.recovery.as_ref().is_some_and(|r| r.reopen)
-    }
-
-    fn lost_socket(&mut self, reason: &str) {
-        tracing::error!(reason, "opening the netlink sockets again");
-        self.overrun(reason);
-        if let Some(recovery) = &mut self.recovery {
-            recovery.reopen = true;
-        }
-    }
-
-    /// Notifications are lost: every table may be wrong and every answer under way may be too.
-    fn overrun(&mut self, reason: &str) {
-        if self.recovery.is_none() {
-            tracing::warn!(reason, "every network namespace is read again");
-            self.out.push_back(NetlinkEvent::Degraded { reason: reason.to_owned() });
-        }
-        let now = Instant::now();
-        let due = self.last_redump.map_or(now, |last| now.max(last + PAUSE));
-        let recovery = self.recovery.get_or_insert_default();
-        if recovery.due.is_some() {
-            return;
-        }
-        recovery.due = Some(due);
-        recovery.pending = self.slots.keys().copied().collect();
-        for slot in self.slots.values_mut() {
-            slot.table.abort_dump(&mut self.changes);
-            restart(slot, Step::Resolve);
-            slot.stale = true;
-            // `redump` puts all of them into the queue.
-            slot.turn = Turn::Queued;
-        }
-        self.queue.clear();
-        self.retries.clear();
-        self.told(clock::now());
-    }
-
-    /// Begins the dump of everything. The socket accepts notifications again only once it has been
-    /// read empty, so that comes first: a dump before it could miss what is dropped after it.
-    fn redump(&mut self) {
-        if self.reopening() && !self.reopen() {
-            if let Some(recovery) = &mut self.recovery {
-                recovery.due = Some(Instant::now() + Duration::from_secs(1));
-            }
-            return;
-        }
-        let empty = self.drain();
-        let Some(recovery) = &mut self.recovery else {
-            return;
-        };
-        if recovery.reopen || !empty {
-            recovery.due = Some(Instant::now() + PAUSE);
-            return;
-        }
-        recovery.due = None;
-        recovery.pending = self.slots.keys().copied().collect();
-        self.last_redump = Some(Instant::now());
-        self.own_due.get_or_insert(Instant::now());
-        for (id, slot) in &mut self.slots {
-            // Also those that were added since.
-            restart(slot, Step::Resolve);
-            slot.attempts = 0;
-            slot.stale = true;
-            slot.turn = Turn::Queued;
-            self.queue.push_back(*id);
-        }
-        self.check_recovered();
-    }
-
-    fn reopen(&mut self) -> bool {
-        let opened = Listener::open(self.tuning.receive_buffer).and_then(|listener| Ok((listener, Requests::start()?)));
-        match opened {
-            Ok((listener, (requests, connection))) => {
-                self.connection.abort();
-                (self.listener, self.requests) = (listener, requests);
-                self.connection = connection;
-                if let Some(recovery) = &mut self.recovery {
-                    recovery.reopen = false;
-                }
-                true
-            }
-            Err(e) => {
-                tracing::error!(error = %e, "cannot open the netlink sockets; trying again");
-                false
-            }
-        }
-    }
-
-    fn recovered(&mut self, id: SlotId) {
-        if let Some(recovery) = &mut self.recovery {
-            recovery.pending.remove(&id);
-            self.check_recovered();
-        }
-    }
-
-    fn check_recovered(&mut self) {
-        if let Some(recovery) = &self.recovery
-            && recovery.due.is_none()
-            && recovery.pending.is_empty()
-        {
-            self.recovery = None;
-            self.out.push_back(NetlinkEvent::Restored);
-        }
-    }
-
-    // ---- time ----
-
     fn next_timer(&self) -> Option<Instant> {
         let retry = self.retries.first().map(|(at, _)| *at);
         let redump = self.recovery.as_ref().and_then(|r| r.due);
@@ -768,8 +327,6 @@ impl Watcher {
         }
     }
 
-    // ---- telling ----
-
     fn told(&mut self, at: Mono) {
         for change in self.changes.drain(..) {
             self.out.push_back(match change {
@@ -795,3 +352,6 @@ fn restart(slot: &mut Slot, step: Step) {
     slot.step = step;
     slot.turn = Turn::Idle;
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use super::counts::Results;
 use super::runner::{Done, Log, Outcome};
+use crate::build_ebpf::fresh_object;
 use crate::privilege::Privilege;
 use crate::setup::{Group, cargo_bin};
 use crate::workspace::{cargo, root};
@@ -24,6 +25,10 @@ pub(crate) enum Step {
     Fmt,
     /// Clippy with warnings denied, every target of the workspace
     Clippy,
+    /// Clippy over the eBPF crate, for its own target
+    ClippyEbpf,
+    /// The eBPF object is the one that its sources give, byte for byte
+    Ebpf,
     /// The documentation builds without a warning
     Doc,
     /// cargo-deny: licences, sources, bans; advisories where their database is there
@@ -41,6 +46,8 @@ impl Step {
         match self {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
+            Self::ClippyEbpf => "clippy-ebpf",
+            Self::Ebpf => "ebpf",
             Self::Doc => "doc",
             Self::Deny => "deny",
             Self::Unit => "unit",
@@ -58,6 +65,7 @@ impl Step {
         match self {
             Self::Fmt | Self::Clippy | Self::Deny => &[Group::Lints],
             Self::Doc | Self::Unit => &[],
+            Self::ClippyEbpf | Self::Ebpf => &[Group::Ebpf],
             Self::Privileged | Self::E2e if !privilege.is_root() => &[],
             Self::Privileged | Self::E2e => &[Group::Tests],
         }
@@ -84,6 +92,8 @@ impl Context {
                 log,
                 &mut self.cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
             ),
+            Step::ClippyEbpf => self.xtask(log, "--clippy"),
+            Step::Ebpf => self.xtask(log, "--check"),
             Step::Doc => check(
                 log,
                 self.cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),
@@ -105,8 +115,25 @@ impl Context {
 
     fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(cargo());
-        command.current_dir(root()).args(arguments).env("CARGO_TERM_COLOR", "never");
         command
+            .current_dir(root())
+            .args(arguments)
+            .env("CARGO_TERM_COLOR", "never")
+            // An object that another toolchain built here is tested as it is; else the one that is kept.
+            .envs(
+                Some(fresh_object(root())).filter(|path| path.exists()).map(|path| ("HA_AGENT_TEST_BPF_OBJECT", path)),
+            )
+            // A failed scenario says in words what was not seen; where it was called from is no news.
+            .env("RUST_LIB_BACKTRACE", "0");
+        command
+    }
+
+    /// `cargo xtask build-ebpf` with a flag; its last line is the remark.
+    fn xtask(&self, mut log: Log, flag: &str) -> Result<Done> {
+        let program = std::env::current_exe().context("where xtask stands")?;
+        let status = log.run(Command::new(program).current_dir(root()).args(["build-ebpf", flag]))?;
+        let remark = log.text().lines().last().filter(|_| flag == "--check").map(str::to_owned);
+        Ok(log.end(outcome(status.success()), None, remark.filter(|_| status.success())))
     }
 
     fn unit(&self) -> Command {

@@ -1,0 +1,53 @@
+//! What an advert adds to what is known of its speaker: the run it belongs to, and whether it is news.
+
+use crate::{RECORD_CHANGED, RECORD_FIRST, RECORD_RESUMED, Speaker};
+
+/// 1.5 centiseconds in nanoseconds: a run bears a gap of 1.5 intervals.
+const GAP_NS_PER_CS: u64 = 15_000_000;
+
+/// Completes `new`, which holds what the frame itself says, with what `old` knew of the speaker.
+///
+/// Returns `RECORD_…`, or 0 when the advert says nothing new. A run ends with a gap of more than
+/// 1.5 of the intervals that the advert before the gap carried (at least one centisecond, for the
+/// interval 0 that RFC 9568 forbids), or with an advert of priority 0, which still belongs to it.
+#[inline(always)]
+pub fn observe(old: &Speaker, new: &mut Speaker, now_ns: u64) -> u8 {
+    new.last_seen_ns = now_ns;
+    if old.last_seen_ns == 0 {
+        new.run_since_ns = now_ns;
+        new.adverts = 1;
+        new.run_adverts = 1;
+        new.last_priority = 0;
+        return RECORD_FIRST;
+    }
+    new.adverts = old.adverts.wrapping_add(1);
+    new.last_priority = if old.priority == 0 { old.last_priority } else { old.priority };
+    let interval = if old.interval_cs == 0 { 1 } else { u64::from(old.interval_cs) };
+    let gap = now_ns.saturating_sub(old.last_seen_ns);
+    let left = old.priority == 0 && new.priority != 0;
+    if left || gap > interval * GAP_NS_PER_CS {
+        new.run_since_ns = now_ns;
+        new.run_adverts = 1;
+        return RECORD_RESUMED;
+    }
+    new.run_since_ns = old.run_since_ns;
+    new.run_adverts = old.run_adverts.wrapping_add(1);
+    if differs(old, new) { RECORD_CHANGED } else { 0 }
+}
+
+/// Whether two adverts of one speaker say different things.
+#[inline(always)]
+fn differs(old: &Speaker, new: &Speaker) -> bool {
+    old.priority != new.priority
+        || old.interval_cs != new.interval_cs
+        || old.version != new.version
+        || old.vips_hash != new.vips_hash
+        || old.vip_count != new.vip_count
+        || old.auth_type != new.auth_type
+        || old.flags != new.flags
+        || u64::from_ne_bytes(old.auth_data) != u64::from_ne_bytes(new.auth_data)
+        || u128::from_ne_bytes(old.src) != u128::from_ne_bytes(new.src)
+}
+
+#[cfg(test)]
+mod tests;

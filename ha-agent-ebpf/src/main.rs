@@ -1,0 +1,44 @@
+//! The classifier: `ha_ingress` and `ha_egress`, attached to both sides of a router's HA interface.
+//!
+//! It looks, and never touches: no write to the packet, and the verdict is always "go on". What it
+//! reads, judges and decides is in `ha-agent-common`, where the tests can run it; here are the maps
+//! and the helpers. Local and foreign speakers share no map and no ring buffer that either could
+//! fill for the other.
+#![no_std]
+#![no_main]
+
+mod maps;
+mod observe;
+mod skb;
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+use ha_agent_common::{EGRESS, INGRESS};
+
+/// `TC_ACT_UNSPEC` of clsact and `TCX_NEXT` of tcx: the next program decides.
+const GO_ON: i32 = -1;
+
+/// Frames that arrive.
+#[classifier]
+pub fn ha_ingress(ctx: TcContext) -> i32 {
+    observe::frame(&ctx, INGRESS);
+    GO_ON
+}
+
+/// Frames that leave.
+#[classifier]
+pub fn ha_egress(ctx: TcContext) -> i32 {
+    observe::frame(&ctx, EGRESS);
+    GO_ON
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// `bpf_probe_read_kernel` is for GPL-compatible programs only. This crate may be taken under
+/// Apache-2.0, MIT or GPL-2.0; the kernel knows the last two by this phrase.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,192 @@
+//! Ring buffers to events: one task, the local buffer always first.
+
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::maps::{MapData, RingBuf};
+use aya_log::EbpfLogger;
+use ha_agent_common::{EGRESS, ForeignKey, INGRESS, RECORD_INVALID, Record};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::maps::Shared;
+use super::{WireError, WireEvent, translate};
+
+/// Foreign records taken before the local buffer is looked at again.
+const FOREIGN_AT_ONCE: usize = 64;
+/// How often the loss counters are read.
+const LOSS_PERIOD: Duration = Duration::from_secs(1);
+
+type Ring = AsyncFd<RingBuf<MapData>>;
+
+/// Starts the task.
+pub(super) fn spawn(
+    ebpf: &mut Ebpf,
+    shared: Arc<Shared>,
+    events: mpsc::Sender<WireEvent>,
+    stop: CancellationToken,
+) -> Result<JoinHandle<()>, WireError> {
+    let local = ring(ebpf, "LOCAL_EVENTS")?;
+    let foreign = ring(ebpf, "FOREIGN_EVENTS")?;
+    let log = logger(ebpf);
+    let reader = Reader { shared, events };
+    Ok(tokio::spawn(async move {
+        tokio::select! {
+            () = reader.run(local, foreign) => {}
+            () = follow(log) => {}
+            () = stop.cancelled() => {}
+        }
+    }))
+}
+
+fn ring(ebpf: &mut Ebpf, name: &'static str) -> Result<Ring, WireError> {
+    let map = ebpf.take_map(name).ok_or(WireError::LayoutMismatch)?;
+    let ring = RingBuf::try_from(map).map_err(|_| WireError::LayoutMismatch)?;
+    // SAFETY: the map's descriptor is owned by `ring`, never replaced, and closed only with it.
+    unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+        .map_err(|error| WireError::Map { map: name, reason: error.to_string() })
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    events: mpsc::Sender<WireEvent>,
+}
+
+impl Reader {
+    /// Ends when the receiver of the events is gone, or a buffer cannot be polled.
+    async fn run(self, mut local: Ring, mut foreign: Ring) {
+        let mut losses = tokio::time::interval_at(Instant::now() + LOSS_PERIOD, LOSS_PERIOD);
+        losses.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lost = self.shared.stats().lost();
+        loop {
+            let going_on = tokio::select! {
+                biased;
+                guard = local.readable_mut() => match guard {
+                    Ok(mut guard) => {
+                        let going_on = self.drain(guard.get_inner_mut(), usize::MAX).await;
+                        guard.clear_ready();
+                        going_on.is_some()
+                    }
+                    Err(error) => { tracing::error!(%error, "local ring buffer"); false }
+                },
+                guard = foreign.readable_mut() => match guard {
+                    Ok(mut guard) => {
+                        match self.drain(guard.get_inner_mut(), FOREIGN_AT_ONCE).await {
+                            Some(Drained::Empty) => { guard.clear_ready(); true }
+                            Some(Drained::More) => true,
+                            None => false,
+                        }
+                    }
+                    Err(error) => { tracing::error!(%error, "foreign ring buffer"); false }
+                },
+                _ = losses.tick() => self.tell_losses(&mut lost).await,
+            };
+            if !going_on {
+                return;
+            }
+        }
+    }
+
+    /// Takes up to `most` records; none when nobody wants events any more.
+    async fn drain(&self, ring: &mut RingBuf<MapData>, most: usize) -> Option<Drained> {
+        for _ in 0..most {
+            // The item borrows the buffer's place: copied out before anything is awaited.
+            let Some(record) = ring.next().map(|item| read(&item)) else {
+                return Some(Drained::Empty);
+            };
+            let Some(event) = record.and_then(|record| self.translate(&record)) else {
+                continue;
+            };
+            self.events.send(event).await.ok()?;
+        }
+        Some(Drained::More)
+    }
+
+    fn translate(&self, record: &Record) -> Option<WireEvent> {
+        let router = {
+            let table = self.shared.table();
+            let (router, entry) = table.router(record.watch)?;
+            // A record in flight from an earlier holder of the number.
+            (record.speaker.last_seen_ns >= entry.since.0).then_some(router)?
+        };
+        let mut local = None;
+        if record.direction == INGRESS && record.kind != RECORD_INVALID {
+            self.shared.note(ForeignKey {
+                watch: record.watch,
+                family: u32::from(record.family),
+                src: record.speaker.src,
+            });
+            local = self.shared.local(record.watch).ok().flatten();
+        }
+        translate::event(router, record, local.as_ref())
+    }
+
+    async fn tell_losses(&self, before: &mut u64) -> bool {
+        let now = self.shared.stats().lost();
+        let records = now.saturating_sub(*before);
+        *before = now;
+        if records == 0 {
+            return true;
+        }
+        self.shared.note_all();
+        self.events.send(WireEvent::Lost { records }).await.is_ok()
+    }
+}
+
+/// Why draining ended.
+enum Drained {
+    Empty,
+    More,
+}
+
+/// A record out of a ring buffer's bytes; none when they are none, which a checked layout excludes.
+fn read(bytes: &[u8]) -> Option<Record> {
+    if bytes.len() != size_of::<Record>() {
+        return None;
+    }
+    // SAFETY: `Record` is plain old data of this size, and the read does not ask for alignment.
+    let record: Record = unsafe { bytes.as_ptr().cast::<Record>().read_unaligned() };
+    matches!(record.direction, INGRESS | EGRESS).then_some(record)
+}
+
+/// The kernel side's own log. Its absence is no fault: then there is nothing to follow.
+fn logger(ebpf: &mut Ebpf) -> Option<AsyncFd<EbpfLogger<Bridge>>> {
+    let logger = EbpfLogger::init_with_logger(ebpf, Bridge)
+        .map_err(|error| tracing::debug!(%error, "no log of the classifier"))
+        .ok()?;
+    tracing::trace!(fd = logger.as_raw_fd(), "following the classifier's log");
+    // SAFETY: as for the ring buffers: the logger owns its map's descriptor.
+    unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }.ok()
+}
+
+/// Follows the log for ever.
+async fn follow(log: Option<AsyncFd<EbpfLogger<Bridge>>>) {
+    if let Some(mut log) = log {
+        while let Ok(mut guard) = log.readable_mut().await {
+            guard.get_inner_mut().flush();
+            guard.clear_ready();
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// aya-log speaks `log`; the agent speaks `tracing`.
+struct Bridge;
+
+impl log::Log for Bridge {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        tracing::debug!(target: "ha_agent::wire::kernel", "{}", record.args());
+    }
+
+    fn flush(&self) {}
+}

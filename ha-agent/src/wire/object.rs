@@ -1,0 +1,143 @@
+//! The classifier's object: finding it, checking its layout, loading it into the kernel.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::programs::{ProgramError, SchedClassifier};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
+use ha_agent_common::{LAYOUT_GLOBAL, LAYOUT_VERSION, global};
+
+use super::{WireError, btf};
+
+/// Names of the two programs.
+pub(super) const INGRESS_PROGRAM: &str = "ha_ingress";
+/// See [`INGRESS_PROGRAM`].
+pub(super) const EGRESS_PROGRAM: &str = "ha_egress";
+
+/// Built by `cargo xtask build-ebpf` and kept in the repository.
+static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../ebpf/ha-agent.bpf.o");
+
+/// How a frame's place is told: see `ha_agent_common::WatchKey::realm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// By the cookie of its device's namespace.
+    Cookie,
+    /// By the class id that the attachment was given: clsact only.
+    ClassId,
+}
+
+/// The object, loaded, its programs not attached yet.
+pub(super) struct Loaded {
+    /// Maps and programs.
+    pub(super) ebpf: Ebpf,
+    /// How places are told.
+    pub(super) identity: Identity,
+}
+
+/// Loads the embedded object, or the one at `path`.
+///
+/// Where the kernel does not let a classifier read the namespace's cookie (no BTF, no
+/// `CAP_PERFMON`, lockdown), the programs are loaded again without that part; the same if
+/// `force_class_id` asks for it.
+pub(super) fn load(path: Option<&PathBuf>, force_class_id: bool) -> Result<Loaded, WireError> {
+    let read;
+    let bytes = match path {
+        None => EMBEDDED,
+        Some(path) => {
+            read =
+                fs::read(path).map_err(|error| WireError::Object { path: path.clone(), reason: error.to_string() })?;
+            &read
+        }
+    };
+    let offsets = if force_class_id { None } else { btf::netns_offsets(Path::new(btf::VMLINUX)) };
+    if let Some(offsets) = offsets {
+        match load_with(bytes, offsets) {
+            Ok(ebpf) => {
+                return Ok(Loaded { ebpf, identity: Identity::Cookie });
+            }
+            Err(error @ WireError::LayoutMismatch) => return Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "loading without the namespace cookie");
+            }
+        }
+    }
+    load_with(bytes, [0; 4]).map(|ebpf| Loaded { ebpf, identity: Identity::ClassId })
+}
+
+fn load_with(bytes: &[u8], offsets: [u32; 4]) -> Result<Ebpf, WireError> {
+    let btf = Btf::from_sys_fs().ok();
+    let mut ebpf = EbpfLoader::new()
+        .btf(btf.as_ref())
+        .override_global(LAYOUT_GLOBAL, &LAYOUT_VERSION, true)
+        .override_global(global::NETNS_OFFSETS, &offsets, true)
+        .override_global(aya_log::LEVEL, &log_level(), false)
+        .load(bytes)
+        .map_err(load_error)?;
+    for name in [INGRESS_PROGRAM, EGRESS_PROGRAM] {
+        let program: &mut SchedClassifier =
+            ebpf.program_mut(name).ok_or(WireError::LayoutMismatch)?.try_into().map_err(program_error)?;
+        program.load().map_err(program_error)?;
+    }
+    Ok(ebpf)
+}
+
+/// The kernel side logs only what someone would see.
+fn log_level() -> u8 {
+    if tracing::enabled!(target: "ha_agent::wire", tracing::Level::DEBUG) { aya_log::Level::Debug as u8 } else { 0 }
+}
+
+fn load_error(error: EbpfError) -> WireError {
+    match error {
+        EbpfError::ParseError(aya_obj_error) => {
+            let text = aya_obj_error.to_string();
+            if text.contains(LAYOUT_GLOBAL) || text.contains(global::NETNS_OFFSETS) {
+                WireError::LayoutMismatch
+            } else {
+                WireError::NoBpf(text)
+            }
+        }
+        EbpfError::ProgramError(error) => program_error(error),
+        EbpfError::MapError(error) => from_io(source_io(&error), error.to_string()),
+        other => {
+            let text = other.to_string();
+            from_io(source_io(&other), text)
+        }
+    }
+}
+
+/// What a failed program operation means. The verifier's text goes to the debug log only.
+pub(super) fn program_error(error: ProgramError) -> WireError {
+    match &error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            tracing::debug!(%verifier_log, "the kernel refused the classifier");
+            from_io(io_error.raw_os_error(), format!("the kernel refused the classifier: {io_error}"))
+        }
+        other => from_io(source_io(other), other.to_string()),
+    }
+}
+
+fn from_io(errno: Option<i32>, reason: String) -> WireError {
+    match errno {
+        // The verifier's own refusals are EACCES and EINVAL.
+        Some(libc::EPERM) => {
+            WireError::NotPermitted { capability: "CAP_BPF and CAP_NET_ADMIN (CAP_SYS_ADMIN before Linux 5.8)" }
+        }
+        _ => WireError::NoBpf(reason),
+    }
+}
+
+/// The errno behind an error, however deep.
+pub(super) fn source_io(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

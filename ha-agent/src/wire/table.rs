@@ -1,0 +1,89 @@
+//! Which router is watched where, under which number. Bookkeeping only.
+
+use std::collections::{HashMap, VecDeque};
+
+use ha_agent_common::{MAX_WATCHES, WatchKey};
+
+use super::WireError;
+use crate::core::model::RouterId;
+use crate::core::time::Mono;
+
+/// An interface of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    /// Cookie or inode of the namespace.
+    pub(super) namespace: u64,
+    /// Index of the interface in it.
+    pub(super) ifindex: u32,
+}
+
+/// A watched router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// `ha_agent_common::Watch::id`.
+    pub(super) id: u32,
+    /// Where.
+    pub(super) place: Place,
+    /// Its key in `WATCHES`.
+    pub(super) key: WatchKey,
+    /// Since when: what was seen earlier under this number was another router's.
+    pub(super) since: Mono,
+}
+
+/// All watched routers.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    routers: HashMap<RouterId, Entry>,
+    by_id: HashMap<u32, RouterId>,
+    next: u32,
+    /// Numbers to use again, the longest unused first: records in flight still carry the others.
+    free: VecDeque<u32>,
+}
+
+impl Table {
+    pub(super) fn entry(&self, router: RouterId) -> Option<&Entry> {
+        self.routers.get(&router)
+    }
+
+    /// Whose number this is.
+    pub(super) fn router(&self, id: u32) -> Option<(RouterId, &Entry)> {
+        let router = *self.by_id.get(&id)?;
+        self.routers.get(&router).map(|entry| (router, entry))
+    }
+
+    /// Gives a router a number.
+    pub(super) fn add(&mut self, router: RouterId, place: Place, key: WatchKey, since: Mono) -> Result<u32, WireError> {
+        let id = if self.next < MAX_WATCHES {
+            self.next += 1;
+            self.next - 1
+        } else {
+            self.free.pop_front().ok_or(WireError::Full)?
+        };
+        self.by_id.insert(id, router);
+        self.routers.insert(router, Entry { id, place, key, since });
+        Ok(id)
+    }
+
+    pub(super) fn remove(&mut self, router: RouterId) -> Option<Entry> {
+        let entry = self.routers.remove(&router)?;
+        self.by_id.remove(&entry.id);
+        self.free.push_back(entry.id);
+        Some(entry)
+    }
+
+    /// Whether any router is watched at a place.
+    pub(super) fn is_used(&self, place: Place) -> bool {
+        self.routers.values().any(|entry| entry.place == place)
+    }
+
+    /// Who watches a VRID at a place.
+    pub(super) fn holder(&self, place: Place, vrid: u8, family: u8) -> Option<RouterId> {
+        self.routers
+            .iter()
+            .find(|(_, entry)| entry.place == place && entry.key.vrid == vrid && entry.key.family == family)
+            .map(|(router, _)| *router)
+    }
+}
+
+#[cfg(test)]
+mod tests;

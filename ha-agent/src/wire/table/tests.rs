@@ -1,0 +1,48 @@
+use uuid::Uuid;
+
+use super::*;
+
+fn router(number: u128) -> RouterId {
+    RouterId(Uuid::from_u128(number))
+}
+
+fn place(ifindex: u32) -> Place {
+    Place { namespace: 9, ifindex }
+}
+
+fn key(ifindex: u32, vrid: u8) -> WatchKey {
+    WatchKey { realm: 9, ifindex, vrid, family: 4, pad: [0; 2] }
+}
+
+#[test]
+fn routers_share_a_place_but_no_number() {
+    let mut table = Table::default();
+    let first = table.add(router(1), place(2), key(2, 1), Mono(5)).unwrap();
+    let second = table.add(router(2), place(2), key(2, 2), Mono(6)).unwrap();
+    assert_ne!(first, second);
+    assert_eq!(table.router(second).unwrap().0, router(2));
+    assert_eq!(table.holder(place(2), 2, 4), Some(router(2)));
+    assert_eq!(table.holder(place(2), 2, 6), None);
+    assert_eq!(table.holder(place(3), 2, 4), None);
+    table.remove(router(1)).unwrap();
+    assert!(table.is_used(place(2)));
+    assert!(table.router(first).is_none());
+    table.remove(router(2)).unwrap();
+    assert!(!table.is_used(place(2)));
+    assert!(table.remove(router(2)).is_none());
+}
+
+#[test]
+fn numbers_are_used_again_last_and_end_with_the_map() {
+    let mut table = Table::default();
+    for number in 0..MAX_WATCHES {
+        let id = table.add(router(number.into()), place(number), key(number, 1), Mono(1)).unwrap();
+        assert_eq!(id, number);
+    }
+    let full = table.add(router(1 << 40), place(1), key(1, 2), Mono(1));
+    assert!(matches!(full, Err(WireError::Full)));
+    let freed = table.remove(router(7)).unwrap().id;
+    table.remove(router(3)).unwrap();
+    let again = table.add(router(1 << 40), place(1), key(1, 2), Mono(1)).unwrap();
+    assert_eq!(again, freed);
+}
