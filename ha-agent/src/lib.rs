@@ -13,6 +13,7 @@
 //! [`core`] decides and does no I/O; every other module translates and decides nothing.
 
 pub mod admin;
+pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -28,3 +29,4 @@ pub mod outbox;
 pub mod paths;
 pub mod status;
 pub mod telemetry;
+pub mod wire;

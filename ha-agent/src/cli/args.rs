@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::core::model::RouterId;
+use crate::notify;
+use crate::wire::WireOptions;
+
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -107,6 +111,18 @@ pub struct Run {
     /// Which diagnostics go to stderr: error, warn, info, debug, trace, also by module
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log: String,
+    /// Load this eBPF object instead of the built-in one
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub bpf_object: Option<PathBuf>,
+    /// Attach by clsact even where the kernel has tcx
+    #[arg(long, hide = true)]
+    pub force_clsact: bool,
+}
+
+impl From<&Run> for WireOptions {
+    fn from(run: &Run) -> Self {
+        Self { object: run.bpf_object.clone(), force_clsact: run.force_clsact, force_realm_const: false }
+    }
 }
 
 /// `status`.
@@ -141,7 +157,7 @@ pub struct Events {
 pub struct NotifyArgs {
     /// The router that is reported on
     #[arg(long, value_name = "ID")]
-    pub router: Option<String>,
+    pub router: RouterId,
     /// The agent's state-change socket; without it the configured one
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -151,9 +167,19 @@ pub struct NotifyArgs {
     /// What keepalived appends: INSTANCE|GROUP NAME STATE PRIORITY, or a state alone
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     pub words: Vec<String>,
-    /// The global `--config`.
-    #[arg(skip)]
-    pub config: Option<PathBuf>,
+}
+
+impl NotifyArgs {
+    /// The call that these arguments mean.
+    pub fn into_call(self) -> notify::Args {
+        notify::Args {
+            router: self.router,
+            words: self.words,
+            token_file: self.token_file,
+            timeout: notify::DEFAULT_TIMEOUT,
+            retries: notify::DEFAULT_RETRIES,
+        }
+    }
 }
 
 /// `doctor`.

@@ -21,13 +21,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{self, Config, ConfigError};
-use crate::doctor::WireProbe;
+use crate::agent::{self, AgentError, Options};
+use crate::config::{self, ConfigError};
+use crate::notify::{self, NotifyError};
+use crate::wire::{self, WireOptions};
 use args::{Cli, Command, Format};
 use client::ClientError;
 use terminal::Terminal;
-
-pub use args::NotifyArgs;
 
 /// Exit codes beside 0.
 pub mod exit {
@@ -43,26 +43,6 @@ pub mod exit {
     pub const CONFIG: u8 = 78;
 }
 
-/// What `run` starts with.
-#[derive(Clone, Debug)]
-pub struct RunArgs {
-    /// Validated.
-    pub config: Config,
-    /// `--config` as given, for SIGHUP to read it again.
-    pub config_path: Option<PathBuf>,
-}
-
-/// The parts of the agent that the command line starts but does not contain.
-#[derive(Clone, Copy, Debug)]
-pub struct Hooks {
-    /// The agent itself.
-    pub run: fn(RunArgs) -> ExitCode,
-    /// `notify`.
-    pub notify: fn(NotifyArgs) -> ExitCode,
-    /// A trial load of the classifier for `doctor`.
-    pub wire_probe: Option<WireProbe>,
-}
-
 /// Why a command failed; `Display` is what stands on stderr.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
@@ -70,6 +50,10 @@ enum CliError {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Client(#[from] ClientError),
+    #[error("{0}")]
+    Agent(#[from] AgentError),
+    #[error("{0}")]
+    Notify(#[from] NotifyError),
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
     #[error("{0}")]
@@ -80,17 +64,19 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Config(_) => exit::CONFIG,
-            Self::Client(ClientError::Denied { .. }) => exit::NO_PERMISSION,
+            Self::Client(ClientError::Denied { .. }) | Self::Agent(AgentError::NotPermitted) => exit::NO_PERMISSION,
+            Self::Agent(AgentError::Paths(error)) if error.is_already_running() => exit::ALREADY_RUNNING,
+            Self::Notify(NotifyError::Words) => exit::USAGE,
             _ => exit::FAILURE,
         }
     }
 }
 
 /// Reads the command line and does what it says.
-pub fn main(hooks: &Hooks) -> ExitCode {
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::detect();
-    match dispatch(cli, hooks, terminal) {
+    match dispatch(cli, terminal) {
         Ok(code) => code,
         // Whoever read has seen enough, as with `| head`.
         Err(CliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -101,17 +87,23 @@ pub fn main(hooks: &Hooks) -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli, hooks: &Hooks, terminal: Terminal) -> Result<ExitCode, CliError> {
+fn dispatch(cli: Cli, terminal: Terminal) -> Result<ExitCode, CliError> {
     let path = cli.config.as_deref();
     let format = cli.output;
     match cli.command {
         Command::Run(run) => {
             log_to_stderr(&run.log)?;
-            Ok((hooks.run)(RunArgs { config: config::load(path)?, config_path: cli.config }))
+            let config = config::load(path)?;
+            agent::run(config, Options { config_path: cli.config, wire: WireOptions::from(&run) })?;
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Notify(mut notify) => {
-            notify.config = cli.config;
-            Ok((hooks.notify)(notify))
+        Command::Notify(args) => {
+            let socket = match &args.socket {
+                Some(socket) => socket.clone(),
+                None => config::load_as_client(path)?.intake.socket,
+            };
+            notify::run(&socket, args.into_call())?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Status(status) => {
             let answer = client::get(&socket(path)?, "/v1/routers")?;
@@ -152,7 +144,7 @@ fn dispatch(cli: Cli, hooks: &Hooks, terminal: Terminal) -> Result<ExitCode, Cli
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor(args) => {
-            let findings = crate::doctor::examine(path, args.routers, hooks.wire_probe);
+            let findings = crate::doctor::examine(path, args.routers, Some(wire::probe));
             show(&match format {
                 Format::Json => doctor::json(&findings),
                 Format::Table => doctor::render(&findings, &terminal),

@@ -66,7 +66,7 @@ pub struct Delivery {
     shared: Arc<Shared>,
     outbox: Outbox,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Delivery {
@@ -105,7 +105,7 @@ impl Delivery {
             Driver::new(config.clone(), (release, host), outbox.clone(), Arc::clone(&shared), (emit, metrics));
         driver.load(entries);
         let task = tokio::spawn(driver.run(stop.clone()));
-        Self { shared, outbox, stop, task }
+        Self { shared, outbox, stop, task: Mutex::new(Some(task)) }
     }
 
     /// How delivery stands, at most a second ago.
@@ -137,9 +137,12 @@ impl Delivery {
 
     /// Begins nothing new, waits at most 2 s for requests in flight and abandons the rest; what
     /// is not acknowledged stays in the outbox. Stop the outbox after this.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
-        if let Err(error) = self.task.await {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
             tracing::error!(%error, "delivery ended badly");
         }
     }

@@ -1,0 +1,99 @@
+//! The status API's view of the running agent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc;
+
+use super::driver::Command;
+use super::state::{Inner, Shared};
+use crate::admin::{Board, CheckError, RouterStatusAndEvidence};
+use crate::clock;
+use crate::config::Mode;
+use crate::core::model::{RouterId, State};
+use crate::delivery::Delivery;
+use crate::outbox::{Health, Outbox};
+use crate::status::{Degraded, NodeStatus, RouterStatus};
+
+/// Reads the shared state on demand; nothing is kept twice.
+pub(super) struct AgentBoard {
+    /// The driver's state.
+    pub(super) shared: Arc<Shared>,
+    /// What was delivered.
+    pub(super) outbox: Outbox,
+    /// How delivery stands.
+    pub(super) delivery: Arc<Delivery>,
+    /// To the driver.
+    pub(super) commands: mpsc::Sender<Command>,
+    /// Set once everything runs.
+    pub(super) ready: AtomicBool,
+    /// Host name.
+    pub(super) host: String,
+    /// Whether verdicts decide.
+    pub(super) mode: Mode,
+    /// RFC 3339.
+    pub(super) started_at: String,
+}
+
+impl AgentBoard {
+    fn row(&self, inner: &Inner, id: RouterId) -> Option<RouterStatusAndEvidence> {
+        let watched = inner.routers.get(&id)?;
+        let view = inner.node.view(id, clock::now())?;
+        let standing = self.outbox.standing(id);
+        let router = &watched.router;
+        let status = RouterStatus {
+            router_id: id,
+            netns: router.netns.to_string(),
+            interface: router.interface.clone(),
+            vip_address: format!("{}/{}", router.vip, router.prefix),
+            vrid: router.vrid,
+            source: watched.source.to_owned(),
+            claimed: view.claimed,
+            vip: view.evidence.vip,
+            wire: view.evidence.tx.state,
+            confirmed: view.confirmed.map(|(state, ..)| state),
+            basis: view.confirmed.map(|(.., basis)| basis),
+            since: watched.confirmed_at.clone(),
+            delivered: standing.as_ref().and_then(|standing| standing.delivered_state),
+            sequence: standing.as_ref().map_or(0, |standing| standing.sequence),
+            anomalies: view.anomalies.iter().map(|(kind, _)| *kind).collect(),
+            degraded: watched.degraded.clone(),
+        };
+        Some(RouterStatusAndEvidence { status, evidence: view.evidence })
+    }
+}
+
+impl Board for AgentBoard {
+    fn node(&self) -> NodeStatus {
+        let mut degraded = Vec::new();
+        if let Health::MemoryOnly { reason } = &*self.outbox.health().borrow() {
+            degraded.push(Degraded { channel: "outbox".to_owned(), reason: reason.clone() });
+        }
+        let inner = self.shared.lock();
+        degraded.extend(inner.degraded.iter().cloned());
+        NodeStatus {
+            host: self.host.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: self.mode,
+            started_at: self.started_at.clone(),
+            degraded,
+            delivery: self.delivery.status(),
+            routers: inner.routers.keys().filter_map(|id| Some(self.row(&inner, *id)?.status)).collect(),
+        }
+    }
+
+    fn router(&self, id: RouterId) -> Option<RouterStatusAndEvidence> {
+        self.row(&self.shared.lock(), id)
+    }
+
+    fn ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    fn check(&self, router: RouterId, seen_by_server: State) -> Result<(), CheckError> {
+        if !self.shared.lock().routers.contains_key(&router) {
+            return Err(CheckError::UnknownRouter);
+        }
+        self.commands.try_send(Command::Check { router, seen_by_server }).map_err(|_| CheckError::Busy)
+    }
+}

@@ -1,0 +1,400 @@
+//! The composition root: every task, thread and bounded channel in one place, and their ordered end.
+//!
+//! What starts last ends first. Each part gets its own stop, because a part may only end when those
+//! that feed it have.
+
+mod attacher;
+mod board;
+mod driver;
+mod mailbox;
+mod metrics;
+mod state;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::admin::{Admin, AdminError};
+use crate::clock;
+use crate::config::{self, Config};
+use crate::delivery::Delivery;
+use crate::intake::fifo::{Fifo, FifoError};
+use crate::intake::{Intake, IntakeError};
+use crate::inventory::Directory;
+use crate::netlink::{Netlink, NetlinkError};
+use crate::netns::{NetnsError, NetnsThread};
+use crate::outbox::Outbox;
+use crate::paths::{self, Lock, PathsError};
+use crate::status::Degraded;
+use crate::telemetry::event::Event;
+use crate::telemetry::{self, Events};
+use crate::wire::{Wire, WireOptions};
+
+use board::AgentBoard;
+use driver::{Command, Driver, Inbox, Parts};
+use mailbox::Mailbox;
+use state::Shared;
+
+/// Queue lengths. When one is full: netlink and wire wait, the kernel then drops and says so, which
+/// leads to a fresh dump or reading; the intake answers 503; a check is answered "busy".
+mod capacity {
+    /// Address and link events: two per router at the start.
+    pub(super) const NETLINK: usize = 4096;
+    /// Wire records.
+    pub(super) const WIRE: usize = 4096;
+    /// Reports.
+    pub(super) const REPORTS: usize = 8192;
+    /// Finished attachments.
+    pub(super) const ATTACHED: usize = 64;
+    /// Checks and reconfigurations.
+    pub(super) const COMMANDS: usize = 1024;
+}
+
+/// Everything must have ended by then.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
+
+/// Why the agent cannot run.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// Not enough privilege.
+    #[error(
+        "ha-agent run needs root (CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_BPF, …): start it as root or as a systemd service; `ha-agent doctor` says what is missing"
+    )]
+    NotPermitted,
+    /// A directory, a socket path or the lock.
+    #[error(transparent)]
+    Paths(#[from] PathsError),
+    /// The state-change socket.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// A notify FIFO.
+    #[error(transparent)]
+    Fifo(#[from] FifoError),
+    /// The status API.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The address watch.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The namespace thread.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The runtime or a signal handler.
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// What `run` takes beside the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The configuration's file, read again on SIGHUP.
+    pub config_path: Option<PathBuf>,
+    /// How the classifier is loaded.
+    pub wire: WireOptions,
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Whatever keeps it from starting; see [`AgentError`].
+pub fn run(config: Config, options: Options) -> Result<(), AgentError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(AgentError::NotPermitted);
+    }
+    raise_descriptor_limit();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("ha-agent").enable_all().build()?;
+    let result = runtime.block_on(Agent::run(config, options));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// Three descriptors per router (two links and a delivery) for a thousand routers are more than the
+/// usual soft limit.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// The running parts, in the order in which they end.
+struct Agent {
+    intake: Intake,
+    fifo: Fifo,
+    driver: tokio::task::JoinHandle<()>,
+    attacher: Option<tokio::task::JoinHandle<()>>,
+    driver_stop: CancellationToken,
+    delivery: Arc<Delivery>,
+    outbox: Outbox,
+    wire: Option<Arc<Wire>>,
+    netlink: tokio::task::JoinHandle<()>,
+    netlink_stop: CancellationToken,
+    netns: NetnsThread,
+    admin: Admin,
+    events: Events,
+    telemetry: telemetry::Telemetry,
+    commands: mpsc::Sender<Command>,
+    config: Config,
+    _lock: Lock,
+}
+
+impl Agent {
+    async fn run(config: Config, options: Options) -> Result<(), AgentError> {
+        let mut signals = Signals::new()?;
+        let config_path = options.config_path.clone();
+        let mut agent = Self::start(config, options).await?;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let reason = loop {
+            match signals.next().await {
+                Asked::Reload => agent.reload(config_path.as_deref()).await,
+                Asked::Stop(reason) => break reason,
+            }
+        };
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        if tokio::time::timeout(STOP_LIMIT, agent.stop(reason)).await.is_err() {
+            error!("not everything ended within {} s", STOP_LIMIT.as_secs());
+        }
+        Ok(())
+    }
+
+    async fn start(config: Config, options: Options) -> Result<Self, AgentError> {
+        match config.intake.socket_gid {
+            // Who may use the socket must be able to reach it.
+            Some(gid) => paths::prepare_for_group(&config.runtime_dir, 0o750, gid)?,
+            None => paths::prepare(&config.runtime_dir, 0o750)?,
+        }
+        let lock = Lock::take(&config.runtime_dir)?;
+        if let Err(error) = paths::prepare(&config.state_dir, 0o700) {
+            // The outbox then goes on from memory and says so.
+            warn!(%error, "state directory not usable");
+        }
+        let host = host_name();
+        let mut registry = telemetry::metrics::registry();
+        let (events, recent, telemetry) =
+            telemetry::start(&config.sinks, &host, &mut registry, CancellationToken::new());
+        let (outbox, entries) = Outbox::open(&config.state_dir, events.clone(), &mut registry);
+        let restored: BTreeMap<_, _> = entries.iter().map(|entry| (entry.router, (entry.state, entry.basis))).collect();
+        let shared = Arc::new(Shared::default());
+        let directory = Arc::new(Directory::default());
+
+        let netns = NetnsThread::spawn(CancellationToken::new())?;
+        let (wire_sender, wire_inbox) = mpsc::channel(capacity::WIRE);
+        let wire = match Wire::start(options.wire, netns.clone(), wire_sender, &mut registry, CancellationToken::new())
+        {
+            Ok(wire) => Some(Arc::new(wire)),
+            Err(error) => {
+                let reason = format!("{error}; reports and VIPs decide alone");
+                warn!("{reason}");
+                shared.lock().degraded.push(Degraded { channel: "wire".to_owned(), reason: reason.clone() });
+                events.emit(Event::ChannelDegraded { channel: "wire".to_owned(), reason, router_id: None });
+                None
+            }
+        };
+        let netlink_stop = CancellationToken::new();
+        let (netlink_sender, netlink_inbox) = mpsc::channel(capacity::NETLINK);
+        let (netlink, netlink_task) = Netlink::start(netlink_sender, &mut registry, netlink_stop.clone())?;
+        let delivery = Arc::new(Delivery::start(
+            &config.delivery,
+            config.neutron.release,
+            host.clone(),
+            outbox.clone(),
+            entries,
+            events.clone(),
+            &mut registry,
+            CancellationToken::new(),
+        ));
+
+        let driver_stop = CancellationToken::new();
+        let attachments = Mailbox::default();
+        let (attached_sender, attached_inbox) = mpsc::channel(capacity::ATTACHED);
+        let attacher = wire
+            .as_ref()
+            .map(|wire| attacher::run(attachments.clone(), Arc::clone(wire), attached_sender, driver_stop.clone()));
+        let (report_sender, report_inbox) = mpsc::channel(capacity::REPORTS);
+        let (commands, command_inbox) = mpsc::channel(capacity::COMMANDS);
+        let driver = Driver::new(Parts {
+            shared: Arc::clone(&shared),
+            directory: Arc::clone(&directory),
+            netlink,
+            wire: wire.clone(),
+            attachments,
+            outbox: outbox.clone(),
+            events: events.clone(),
+            metrics: metrics::Metrics::register(&mut registry),
+            mode: config.mode,
+            corroboration: config.corroboration,
+            restored,
+        });
+        let channels = if wire.is_some() { "report+vip+wire" } else { "report+vip" };
+        let board = Arc::new(AgentBoard {
+            shared,
+            outbox: outbox.clone(),
+            delivery: Arc::clone(&delivery),
+            commands: commands.clone(),
+            ready: false.into(),
+            host,
+            mode: config.mode,
+            started_at: clock::wall(),
+        });
+        let intake = Intake::start(
+            &config.intake,
+            Arc::clone(&directory),
+            report_sender.clone(),
+            events.clone(),
+            &mut registry,
+            CancellationToken::new(),
+        )?;
+        let fifo = Fifo::start(
+            &config.intake.notify_fifos,
+            directory,
+            report_sender,
+            events.clone(),
+            &mut registry,
+            CancellationToken::new(),
+        )?;
+        let admin_board: Arc<dyn crate::admin::Board> = board.clone();
+        crate::admin::collector::register(&mut registry, Arc::clone(&admin_board));
+        let admin = Admin::start(&config.admin, admin_board, recent, Arc::new(registry), CancellationToken::new())?;
+
+        events.emit(Event::AgentStarted {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            mode: if config.mode == config::Mode::Observe { "observe" } else { "enforce" }.to_owned(),
+            channels: channels.to_owned(),
+        });
+        let inbox = Inbox {
+            netlink: netlink_inbox,
+            wire: wire_inbox,
+            reports: report_inbox,
+            attached: attached_inbox,
+            commands: command_inbox,
+        };
+        let driver = tokio::spawn(driver.run(config.routers.clone(), inbox, driver_stop.clone()));
+        board.ready.store(true, Ordering::Release);
+        info!(routers = config.routers.len(), socket = %config.intake.socket.display(), channels, "ha-agent runs");
+        Ok(Self {
+            intake,
+            fifo,
+            driver,
+            attacher,
+            driver_stop,
+            delivery,
+            outbox,
+            wire,
+            netlink: netlink_task,
+            netlink_stop,
+            netns,
+            admin,
+            events,
+            telemetry,
+            commands,
+            config,
+            _lock: lock,
+        })
+    }
+
+    /// Reads the configuration again: validated first, kept as it was on error.
+    async fn reload(&mut self, path: Option<&std::path::Path>) {
+        self.telemetry.reopen();
+        let new = match config::load(path) {
+            Ok(new) => new,
+            Err(error) => {
+                error!("configuration kept as it was:\n{error}");
+                return;
+            }
+        };
+        for (what, changed) in [
+            ("mode", new.mode != self.config.mode),
+            (
+                "runtime_dir or state_dir",
+                (&new.runtime_dir, &new.state_dir) != (&self.config.runtime_dir, &self.config.state_dir),
+            ),
+            ("events.sinks", new.sinks != self.config.sinks),
+            ("[admin]", new.admin != self.config.admin),
+            ("intake.notify_fifos", new.intake.notify_fifos != self.config.intake.notify_fifos),
+            ("neutron.release", new.neutron.release != self.config.neutron.release),
+        ] {
+            if changed {
+                warn!("{what} changed: takes effect when ha-agent is restarted");
+            }
+        }
+        self.intake.reload(&new.intake);
+        self.delivery.reload(&new.delivery);
+        let command = Command::Reconfigure { routers: new.routers.clone(), corroboration: new.corroboration };
+        if self.commands.send(command).await.is_err() {
+            error!("the driver has ended");
+        }
+        self.config = new;
+        info!("configuration read again");
+    }
+
+    /// Ends every part: first those that feed, then those that are fed.
+    async fn stop(self, reason: &'static str) {
+        info!(reason, "stopping");
+        self.intake.stop().await;
+        self.fifo.stop().await;
+        self.driver_stop.cancel();
+        if let Err(error) = self.driver.await {
+            error!(%error, "the driver ended badly");
+        }
+        if let Some(attacher) = self.attacher
+            && let Err(error) = attacher.await
+        {
+            error!(%error, "the attacher ended badly");
+        }
+        self.delivery.stop().await;
+        self.outbox.stop().await;
+        // The driver and the attacher, the only others that had it, have ended.
+        if let Some(wire) = self.wire.and_then(Arc::into_inner) {
+            wire.stop().await;
+        }
+        self.netlink_stop.cancel();
+        let _ = self.netlink.await;
+        self.netns.stop().await;
+        self.admin.stop().await;
+        self.events.emit(Event::AgentStopped { reason: reason.to_owned() });
+        self.telemetry.stop().await;
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    Reload,
+    Stop(&'static str),
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,80 @@
+//! What the driver and the status API share: the core's node, and where each router lives.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::config::{Corroboration, Mode, Router};
+use crate::core::model::RouterId;
+use crate::core::node::Node;
+use crate::core::policy::Policy;
+use crate::status::Degraded;
+
+/// Held for the length of one input or one look-up, never across an await.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+}
+
+/// See [`Shared`].
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    /// Every router's verdict.
+    pub(super) node: Node,
+    /// Every watched router.
+    pub(super) routers: BTreeMap<RouterId, Watched>,
+    /// Channels of the whole node without their full strength.
+    pub(super) degraded: Vec<Degraded>,
+}
+
+/// A watched router, beside its verdict.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// Where it lives.
+    pub(super) router: Router,
+    /// How it became known.
+    pub(super) source: &'static str,
+    /// Index of the HA interface that the classifier is to be attached to.
+    pub(super) ifindex: Option<u32>,
+    /// What keeps it from being fully watched.
+    pub(super) degraded: Vec<Degraded>,
+    /// Wall clock of the last confirmed state, RFC 3339.
+    pub(super) confirmed_at: Option<String>,
+}
+
+impl Watched {
+    /// Notes a channel's weakness; true when that is news.
+    pub(super) fn degrade(&mut self, channel: &str, reason: &str) -> bool {
+        let known = self.degraded.iter().any(|d| d.channel == channel && d.reason == reason);
+        if !known {
+            self.degraded.retain(|d| d.channel != channel);
+            self.degraded.push(Degraded { channel: channel.to_owned(), reason: reason.to_owned() });
+        }
+        !known
+    }
+
+    /// Notes that a channel is whole again; true when that is news.
+    pub(super) fn restore(&mut self, channel: &str) -> bool {
+        let before = self.degraded.len();
+        self.degraded.retain(|d| d.channel != channel);
+        before != self.degraded.len()
+    }
+}
+
+impl Shared {
+    /// Locks. A panic while it was held has already ended the agent; the data is whole.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A router's settings for the core.
+pub(super) fn policy(mode: Mode, corroboration: &Corroboration, router: &Router) -> Policy {
+    Policy {
+        observe: mode == Mode::Observe,
+        settle: corroboration.settle,
+        report_grace: corroboration.report_grace,
+        heal_unreported: corroboration.heal_unreported,
+        advert_interval: router.advert_interval,
+        reporter_expected: router.fifo_instance.is_some(),
+    }
+}
