@@ -7,8 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use ha_agent_common::{
-    ForeignKey, LAYOUT_VERSION, MAX_FOREIGN, MAX_WATCHES, Speaker, Watch, WatchKey, counter,
-    frame::List,
+    ForeignKey, LAYOUT_VERSION, MAX_FOREIGN, MAX_WATCHES, Speaker, Watch, WatchKey, counter, frame::List,
 };
 
 /// Carries the layout in its name, see `ha_agent_common::LAYOUT_GLOBAL`.
@@ -21,8 +20,7 @@ pub(crate) static NETNS_OFFSETS: Global<[u32; 4]> = Global::new([0; 4]);
 
 /// What is watched. Written by the agent; the program changes values in place, never keys.
 #[map]
-pub(crate) static WATCHES: HashMap<WatchKey, Watch> =
-    HashMap::with_max_entries(MAX_WATCHES, BPF_F_NO_PREALLOC);
+pub(crate) static WATCHES: HashMap<WatchKey, Watch> = HashMap::with_max_entries(MAX_WATCHES, BPF_F_NO_PREALLOC);
 
 /// The speaker on this host, by watch id.
 #[map]
@@ -30,8 +28,7 @@ pub(crate) static LOCAL: Array<Speaker> = Array::with_max_entries(MAX_WATCHES, 0
 
 /// Speakers elsewhere.
 #[map]
-pub(crate) static FOREIGN: LruHashMap<ForeignKey, Speaker> =
-    LruHashMap::with_max_entries(MAX_FOREIGN, 0);
+pub(crate) static FOREIGN: LruHashMap<ForeignKey, Speaker> = LruHashMap::with_max_entries(MAX_FOREIGN, 0);
 
 /// Records about frames that leave.
 #[map]

@@ -3,8 +3,7 @@
 use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_ktime_get_ns, maps::RingBuf, programs::TcContext};
 use aya_log_ebpf::debug;
 use ha_agent_common::{
-    ForeignKey, INGRESS, LAYOUT_VERSION, RECORD_INVALID, Record, Speaker, Watch, WatchKey, budget,
-    counter,
+    ForeignKey, INGRESS, LAYOUT_VERSION, RECORD_INVALID, Record, Speaker, Watch, WatchKey, budget, counter,
     frame::{self, Envelope, Seen},
     speaker,
 };
@@ -81,22 +80,12 @@ fn vrrp(packet: &Frame, envelope: &Envelope, direction: u8) {
     let speaker = unsafe { &mut *speaker };
     *speaker = Speaker::default();
     let invalid = frame::judge(packet, envelope, &header, speaker);
-    let about = About {
-        watch: watch.id,
-        direction,
-        family: envelope.family,
-        ttl: envelope.ttl,
-        invalid,
-    };
+    let about = About { watch: watch.id, direction, family: envelope.family, ttl: envelope.ttl, invalid };
     let kind = if invalid != 0 {
         count(counter::INVALID);
         watch.invalid_frames += 1;
         speaker.last_seen_ns = now;
-        if budget::take(&mut watch.invalid_tokens) {
-            RECORD_INVALID
-        } else {
-            withhold(watch)
-        }
+        if budget::take(&mut watch.invalid_tokens) { RECORD_INVALID } else { withhold(watch) }
     } else if direction == INGRESS {
         foreign(watch, speaker, &about, now)
     } else {
@@ -128,11 +117,7 @@ fn local(watch: &mut Watch, new: &mut Speaker, about: &About, now: u64) -> u8 {
     let slot = unsafe { &mut *slot };
     let kind = speaker::observe(slot, new, now);
     *slot = *new;
-    if kind == 0 || budget::take(&mut watch.local_tokens) {
-        kind
-    } else {
-        withhold(watch)
-    }
+    if kind == 0 || budget::take(&mut watch.local_tokens) { kind } else { withhold(watch) }
 }
 
 /// A valid advert that arrives. Returns the record to send, or 0.
@@ -142,11 +127,7 @@ fn local(watch: &mut Watch, new: &mut Speaker, about: &About, now: u64) -> u8 {
 #[inline(always)]
 fn foreign(watch: &mut Watch, new: &mut Speaker, about: &About, now: u64) -> u8 {
     watch.foreign_adverts += 1;
-    let key = ForeignKey {
-        watch: about.watch,
-        family: about.family as u32,
-        src: new.src,
-    };
+    let key = ForeignKey { watch: about.watch, family: about.family as u32, src: new.src };
     let slot = FOREIGN.get_ptr_mut(key);
     if let Some(slot) = slot {
         // SAFETY: an LRU value is preallocated and never freed while the program runs; if it is
@@ -154,11 +135,7 @@ fn foreign(watch: &mut Watch, new: &mut Speaker, about: &About, now: u64) -> u8 
         let slot = unsafe { &mut *slot };
         let kind = speaker::observe(slot, new, now);
         *slot = *new;
-        if kind == 0 || budget::take(&mut watch.foreign_tokens) {
-            kind
-        } else {
-            withhold(watch)
-        }
+        if kind == 0 || budget::take(&mut watch.foreign_tokens) { kind } else { withhold(watch) }
     } else if budget::take(&mut watch.foreign_tokens) {
         let kind = speaker::observe(&Speaker::default(), new, now);
         // By reference: a copy would be one on the stack.

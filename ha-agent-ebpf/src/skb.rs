@@ -6,8 +6,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use ha_agent_common::frame::{
-    Bytes, ETH_LEN, ETH_P_IP, ETH_P_IPV6, ETH_P_TAGGED, IPPROTO_AH, IPPROTO_VRRP, List, Packet,
-    read_list,
+    Bytes, ETH_LEN, ETH_P_IP, ETH_P_IPV6, ETH_P_TAGGED, IPPROTO_AH, IPPROTO_VRRP, List, Packet, read_list,
 };
 
 use crate::maps::{LIST, NETNS_OFFSETS};
@@ -48,20 +47,12 @@ impl Frame {
             if next != IPPROTO_VRRP && next != IPPROTO_AH {
                 return First::Other;
             }
-            if self.tagged() {
-                First::Tagged
-            } else {
-                First::V4
-            }
+            if self.tagged() { First::Tagged } else { First::V4 }
         } else if protocol == ETH_P_IPV6 {
             if self.byte(ETH_LEN + 6) != IPPROTO_VRRP {
                 return First::Other;
             }
-            if self.tagged() {
-                First::Tagged
-            } else {
-                First::V6
-            }
+            if self.tagged() { First::Tagged } else { First::V6 }
         } else if protocol == ETH_P_TAGGED[0] || protocol == ETH_P_TAGGED[1] {
             self.inner_look()
         } else {
@@ -80,11 +71,7 @@ impl Frame {
         } else {
             0
         };
-        if next == IPPROTO_VRRP {
-            First::Tagged
-        } else {
-            First::Other
-        }
+        if next == IPPROTO_VRRP { First::Tagged } else { First::Other }
     }
 
     /// A byte of the frame; 0 beyond its end.
@@ -99,11 +86,7 @@ impl Frame {
             return unsafe { *(at as *const u8) };
         }
         let mut byte = Bytes::<1>::zero();
-        if self.load(offset, &mut byte) {
-            byte.0[0]
-        } else {
-            0
-        }
+        if self.load(offset, &mut byte) { byte.0[0] } else { 0 }
     }
 
     /// Whether the tag was taken out of the data into the metadata.
@@ -154,14 +137,7 @@ impl Packet for Frame {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u32, into: &mut Bytes<N>) -> bool {
         // SAFETY: `into` is valid for writes of `N` bytes; the helper checks the frame's bounds.
-        let result = unsafe {
-            bpf_skb_load_bytes(
-                self.skb.cast(),
-                offset,
-                into.0.as_mut_ptr().cast(),
-                N as u32,
-            )
-        };
+        let result = unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, into.0.as_mut_ptr().cast(), N as u32) };
         result == 0
     }
 

@@ -25,9 +25,9 @@ pub(crate) enum Outcome {
     /// Another toolchain: the bytes may differ, the object is to be tested as it is.
     OtherToolchain {
         /// What built the kept object.
-        kept: Toolchain,
+        kept: Box<Toolchain>,
         /// What is here.
-        here: Toolchain,
+        here: Box<Toolchain>,
         /// The fresh object, below `target`.
         object: PathBuf,
     },
@@ -128,7 +128,7 @@ pub(crate) fn check_reproducible() -> Result<Outcome> {
             object.display()
         );
     }
-    Ok(Outcome::OtherToolchain { kept: record.toolchain, here, object })
+    Ok(Outcome::OtherToolchain { kept: Box::new(record.toolchain), here: Box::new(here), object })
 }
 
 /// Runs clippy over the classifier for its own target, warnings denied.

@@ -344,7 +344,8 @@ impl Machine {
             next.at_least(due, now);
             return;
         }
-        let reason = if agrees {
+        let outdone = self.votes.wire && self.speakers.better_competitor().is_some();
+        let reason = if claim.state == State::Primary && partly && outdone {
             RejectReason::BetterCompetitor
         } else if partly {
             RejectReason::PartlyContradicted

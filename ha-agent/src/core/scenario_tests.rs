@@ -189,6 +189,25 @@ fn two_masters_side_by_side_are_a_split_brain_and_the_worse_one_is_not_confirmed
 }
 
 #[test]
+fn a_claim_outdone_by_the_last_advert_is_refused_for_that_reason() {
+    let mut bench = Bench::settled_backup(ADV * 5);
+    bench.advert(Side::Local, 50);
+    bench.input(Input::Vip(Vip::Present));
+    bench.report(State::Primary);
+    for tick in 0..8 {
+        bench.until(ADV * 5 + ADV * tick / 4 + MS * 10);
+        bench.advert_from(
+            if tick % 2 == 0 { Side::Local } else { Side::Foreign },
+            if tick % 2 == 0 { US } else { THEM },
+            50,
+            ADV,
+            7,
+        );
+    }
+    assert_eq!(bench.rejected(), [(State::Primary, RejectReason::BetterCompetitor)]);
+}
+
+#[test]
 fn a_preemption_is_no_split_brain() {
     let mut bench = Bench::settled_backup(ADV * 5);
     bench.until(ADV * 5 + MS * 400);

@@ -53,7 +53,9 @@ fn a_split_brain_is_named_on_both_nodes_and_the_worse_half_is_not_passed_on() ->
         let split = node.raised(ADVERT * 3 + SLACK, "split_brain")?;
         assert_eq!(split["severity"], "error");
         assert_eq!(split["evidence"]["vip"], "present");
-        assert_eq!(split["evidence"]["tx"]["state"], "transmitting");
+        // Of two masters the worse one has just been outdone whenever the better one sent last.
+        let sends = split["evidence"]["tx"]["state"].as_str();
+        assert!(matches!(sends, Some("transmitting" | "yielded")), "{split}");
         assert_eq!(split["evidence"]["foreign"]["priority"], other);
     }
     let within = ADVERT * 3 / 2 + SETTLE + SLACK;
