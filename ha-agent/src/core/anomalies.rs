@@ -1,6 +1,6 @@
 //! The disagreements: when each is named, and when it is over.
 //!
-//! A new kind is a variant of [`AnomalyKind`], a row in [`conditions`], a sentence in `detail`, and
+//! A new kind is a variant of [`AnomalyKind`], a row in `conditions`, a sentence in `detail`, and
 //! a sentence in `cli/explain`.
 
 use std::collections::VecDeque;
@@ -118,7 +118,7 @@ impl Anomalies {
             let known = self.standing.iter().position(|standing| standing.kind == condition.kind);
             match (condition.holds, known) {
                 (true, None) => {
-                    self.standing.push(Standing { kind: condition.kind, since: context.now, raised: false })
+                    self.standing.push(Standing { kind: condition.kind, since: context.now, raised: false });
                 }
                 (false, Some(index)) => {
                     let standing = self.standing.swap_remove(index);
