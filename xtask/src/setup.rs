@@ -88,7 +88,7 @@ const BPF_LINKER: Tool = Tool {
     name: "bpf-linker",
     version: "0.13.0",
     ask: &["bpf-linker", "--version"],
-    install: &["--no-default-features", "--features", "llvm-22"],
+    install: &["--locked", "--no-default-features", "--features", "llvm-22"],
     environment: &[("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22"), ("LIBRARY_PATH", "/usr/lib/llvm-22/lib")],
     programs: Some("/usr/lib/llvm-22/bin"),
     takes: "about a minute",
