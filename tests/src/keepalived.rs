@@ -116,6 +116,8 @@ impl Keepalived {
         let child = self.child()?;
         self.process.signal(Signal::STOP)?;
         kill_process(child, Signal::KILL).context("killing keepalived's child")?;
+        // Until init reaps the child, its pid file would keep the next keepalived from starting.
+        let _ = std::fs::remove_file(&self.child_pid_file);
         self.process.kill()
     }
 

@@ -207,7 +207,10 @@ impl Node {
     /// When it is not so in time.
     pub fn vip(&self, within: Duration, present: bool) -> Result<()> {
         let what = format!("the VIP on {} present: {present}", self.site.node);
-        wait::until(within, &what, || (self.site.holds_vip() == present).then_some(()))
+        wait::until(within, &what, || (self.site.holds_vip() == present).then_some(())).with_context(|| {
+            let said = self.keepalived.as_ref().map(Keepalived::log).unwrap_or_default();
+            format!("keepalived on {} said:\n{said}", self.site.node)
+        })
     }
 
     /// Waits for the confirmation of a state after the mark.

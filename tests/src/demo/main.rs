@@ -21,7 +21,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use stage::{COLUMNS, Stage};
-use story::{A, B, Promise, Story};
+use story::{A, B, Moment, Promise, Story};
 use terminal::{Look, Terminal};
 
 /// The router that fails over, and the one whose brain is split.
@@ -111,6 +111,7 @@ fn two_nodes(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result
     }
     stage.nodes[B].start(ROUTER)?;
     stage.nodes[A].start(OTHER)?;
+    let since = Moment::now();
     for node in &mut stage.nodes {
         node.agent.start()?;
     }
@@ -127,7 +128,7 @@ fn two_nodes(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result
         Promise::heard(A, ROUTER, &["primary"], "a's L3 agent hears it"),
         Promise::heard(B, ROUTER, &["backup"], "b's L3 agent hears it"),
     ];
-    story.watch(stage, ADVERT * 3, promises)?;
+    story.watch(stage, since, ADVERT * 3, promises)?;
     table(terminal, stage)
 }
 
@@ -136,6 +137,7 @@ fn killed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()
         "2  Failover: SIGKILL to both processes of router 11's keepalived on a",
         "Nobody removes its VIP and nobody reports anything there: only the wire tells.",
     );
+    let since = Moment::now();
     stage.nodes[A].keepalived(ROUTER)?.kill()?;
     let down = stage.nodes[B].settings(ROUTER)?.master_down();
     let promises = vec![
@@ -146,7 +148,7 @@ fn killed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()
         Promise::heard(A, ROUTER, &["primary", "backup"], "a's L3 agent heard primary, then backup"),
         Promise::heard(B, ROUTER, &["backup", "primary"], "b's L3 agent heard backup, then primary"),
     ];
-    story.watch(stage, down + ADVERT * 2, promises)?;
+    story.watch(stage, since, down + ADVERT * 2, promises)?;
     table(terminal, stage)
 }
 
@@ -155,10 +157,12 @@ fn graceful(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<
         "3  Failover in order: keepalived is started again on a, then stopped on b",
         "It resigns with a last advert, so the other node takes over in 0.8 s.",
     );
+    let since = Moment::now();
     stage.nodes[A].start(ROUTER)?;
     let site = stage.nodes[A].site(ROUTER)?.clone();
     story.watch(
         stage,
+        since,
         SLACK,
         vec![Promise::event(
             A,
@@ -168,6 +172,7 @@ fn graceful(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<
         )],
     )?;
     listening(&site.lab().node_folder("a")?.join(format!("vr{ROUTER}/keepalived.log")))?;
+    let since = Moment::now();
     stage.nodes[B].keepalived(ROUTER)?.stop()?;
     let promises = vec![
         confirmed(A, "primary", "report+vip+wire", "a is confirmed primary again"),
@@ -175,7 +180,7 @@ fn graceful(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<
         Promise::heard(A, ROUTER, &["primary", "backup", "primary"], "a's L3 agent heard it, in order"),
         Promise::heard(B, ROUTER, &["backup", "primary", "backup"], "b's L3 agent heard it, in order"),
     ];
-    story.watch(stage, ADVERT * 2, promises)
+    story.watch(stage, since, ADVERT * 2, promises)
 }
 
 fn spoofed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()> {
@@ -183,6 +188,7 @@ fn spoofed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<(
         "4  Lies: someone on the node reports what is not true",
         "The same request that Neutron's monitor makes: `primary` to the backup, `backup` to the primary.",
     );
+    let since = Moment::now();
     for (node, lie) in [(B, "primary"), (A, "backup")] {
         let node = &stage.nodes[node];
         let status = report::claim(&node.agent.socket(), node.id(ROUTER)?, lie)?;
@@ -200,7 +206,7 @@ fn spoofed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<(
         Promise::heard(A, ROUTER, &["primary", "backup", "primary"], "a's L3 agent heard nothing of it"),
         Promise::heard(B, ROUTER, &["backup", "primary", "backup"], "b's L3 agent heard nothing of it"),
     ];
-    story.watch(stage, ADVERT, promises)?;
+    story.watch(stage, since, ADVERT, promises)?;
     table(terminal, stage)
 }
 
@@ -210,6 +216,7 @@ fn split_brain(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Resu
         "Its keepalived there hears nothing, makes itself master and says so; b's goes on.",
     );
     let site = stage.nodes[A].site(OTHER)?.clone();
+    let since = Moment::now();
     site.drop_vrrp("input")?;
     let down = stage.nodes[A].settings(OTHER)?.master_down();
     let promises = vec![
@@ -218,19 +225,20 @@ fn split_brain(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Resu
         Promise::event(
             A,
             "transition.rejected",
-            json!({"claim": "primary", "reason": "better_competitor"}),
-            "keepalived's own claim of primary on a is refused: b is better",
+            json!({"claim": "primary", "evidence": {"foreign": {"priority": 60}}}),
+            "keepalived's own claim of primary on a is refused: b advertises with a higher priority",
         ),
         Promise::heard(A, OTHER, &["backup"], "a's L3 agent is not told of a second primary"),
         Promise::heard(B, OTHER, &["primary"], "b's L3 agent still has its primary"),
     ];
-    story.watch(stage, down + ADVERT * 3, promises)?;
+    story.watch(stage, since, down + ADVERT * 3, promises)?;
     table(terminal, stage)?;
 
     terminal.step("6  The rule is taken away", "");
+    let since = Moment::now();
     site.pass_vrrp()?;
     let over = |node, text| Promise::event(node, "anomaly.cleared", json!({"kind": "split_brain"}), text);
-    story.watch(stage, ADVERT * 3, vec![over(A, "it is over on a"), over(B, "it is over on b")])?;
+    story.watch(stage, since, ADVERT * 3, vec![over(A, "it is over on a"), over(B, "it is over on b")])?;
     table(terminal, stage)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use ha_agent_tests::lab::Router;
@@ -72,11 +72,16 @@ impl Story {
     }
 
     /// Shows everything that happens until all promises are kept, at most for `within` and a little.
-    pub(crate) fn watch(&mut self, stage: &mut Stage, within: Duration, mut promises: Vec<Promise>) -> Result<()> {
-        let started = Instant::now();
+    pub(crate) fn watch(
+        &mut self,
+        stage: &mut Stage,
+        since: Moment,
+        within: Duration,
+        mut promises: Vec<Promise>,
+    ) -> Result<()> {
         let from = self.shown;
         loop {
-            self.show(stage, started)?;
+            self.show(stage, since)?;
             for promise in promises.iter_mut().filter(|promise| !promise.seen) {
                 let node = &stage.nodes[promise.node];
                 promise.seen = match &promise.what {
@@ -87,7 +92,7 @@ impl Story {
                 };
             }
             let kept = promises.iter().all(|promise| promise.seen);
-            if kept || started.elapsed() > within + SLACK {
+            if kept || since.monotonic.elapsed() > within + SLACK {
                 break;
             }
             thread::sleep(PAUSE);
@@ -118,38 +123,90 @@ impl Story {
         self.promises.iter().all(|(_, seen)| *seen)
     }
 
-    /// Lines for what is new.
-    fn show(&mut self, stage: &mut Stage, started: Instant) -> Result<()> {
+    /// Lines for what is new, in the order in which it happened.
+    fn show(&mut self, stage: &mut Stage, since: Moment) -> Result<()> {
+        let mut lines = Vec::new();
         for (index, node) in stage.nodes.iter_mut().enumerate() {
             node.agent.events.read()?;
-            let name = node.name;
-            let events: Vec<Value> = node.agent.events.all()[self.shown[index]..].to_vec();
-            self.shown[index] += events.len();
-            let heard = node.l3.heard();
-            let new = heard[self.heard[index]..].to_vec();
-            self.heard[index] = heard.len();
-            for event in events {
-                let vrid = event["router_id"].as_str().and_then(|id| self.vrids.get(id).copied());
-                for (number, line) in describe(&event).into_iter().enumerate() {
-                    let look = look(&event);
-                    let place = if number == 0 { place(name, vrid) } else { " ".repeat(4) };
-                    self.line(started.elapsed(), &place, look, &line, number == 0);
+            for event in &node.agent.events.all()[self.shown[index]..] {
+                let text = describe(event);
+                if !text.is_empty() {
+                    let at = event["ts"].as_str().map_or(Duration::ZERO, |ts| since.until(ts));
+                    let vrid = event["router_id"].as_str().and_then(|id| self.vrids.get(id).copied());
+                    lines.push(Line { at, place: place(node.name, vrid), look: look(event), text });
                 }
             }
-            for heard in new {
-                let vrid = self.vrids.get(&heard.router).copied();
-                let line = format!("the L3 agent hears: {}", heard.state);
-                self.line(heard.at.saturating_duration_since(started), &place(name, vrid), Look::Good, &line, true);
+            self.shown[index] = node.agent.events.all().len();
+            let heard = node.l3.heard();
+            for heard in &heard[self.heard[index]..] {
+                let place = place(node.name, self.vrids.get(&heard.router).copied());
+                let at = heard.at.saturating_duration_since(since.monotonic);
+                let text = vec![format!("the L3 agent hears: {}", heard.state)];
+                lines.push(Line { at, place, look: Look::Good, text });
             }
+            self.heard[index] = heard.len();
+        }
+        lines.sort_by_key(|line| line.at);
+        for line in lines {
+            self.print(&line);
         }
         Ok(())
     }
 
-    fn line(&self, at: Duration, place: &str, look: Look, text: &str, timed: bool) {
-        let time = if timed { format!("{:>6} ms", at.as_millis()) } else { " ".repeat(9) };
-        let time = self.terminal.paint(Look::Dim, &time);
-        self.terminal.say(&format!("  {time}  {place}  {}", self.terminal.paint(look, text)));
+    fn print(&self, line: &Line) {
+        let time = self.terminal.paint(Look::Dim, &format!("{:>6} ms", line.at.as_millis()));
+        let mut lead = format!("  {time}  {}  ", line.place);
+        for text in &line.text {
+            self.terminal.say(&format!("{lead}{}", self.terminal.paint(line.look, text)));
+            lead = " ".repeat(19);
+        }
     }
+}
+
+/// Something to show.
+struct Line {
+    at: Duration,
+    place: String,
+    look: Look,
+    text: Vec<String>,
+}
+
+/// When something was set off, on both clocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    monotonic: Instant,
+    /// Time of the day, UTC: events carry the wall clock's.
+    wall: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = Duration::new(since_epoch.as_secs() % DAY.as_secs(), since_epoch.subsec_nanos());
+        Self { monotonic: Instant::now(), wall }
+    }
+
+    /// From here to a moment written as RFC 3339, UTC; zero if that was before, or is no such text.
+    fn until(self, ts: &str) -> Duration {
+        let Some(then) = time_of_day(ts) else {
+            return Duration::ZERO;
+        };
+        // Over midnight the time of the day is smaller than before.
+        let passed = if then >= self.wall { then - self.wall } else { then + DAY - self.wall };
+        if passed < DAY / 2 { passed } else { Duration::ZERO }
+    }
+}
+
+/// The time of the day in `2026-01-02T03:04:05.678901Z`.
+fn time_of_day(ts: &str) -> Option<Duration> {
+    let (_, time) = ts.strip_suffix('Z')?.split_once('T')?;
+    let mut parts = time.split(':');
+    let hours: u32 = parts.next()?.parse().ok()?;
+    let minutes: u32 = parts.next()?.parse().ok()?;
+    let seconds: f64 = parts.next()?.parse().ok()?;
+    Some(Duration::from_secs((hours * 3600 + minutes * 60).into()) + Duration::try_from_secs_f64(seconds).ok()?)
 }
 
 /// Node and VRID.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use ha_agent_tests::pair::{SLACK, Scene};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{ADVERT, SETTLE};
 
@@ -53,14 +53,17 @@ fn a_split_brain_is_named_on_both_nodes_and_the_worse_half_is_not_passed_on() ->
         let split = node.raised(ADVERT * 3 + SLACK, "split_brain")?;
         assert_eq!(split["severity"], "error");
         assert_eq!(split["evidence"]["vip"], "present");
-        // Of two masters the worse one has just been outdone whenever the better one sent last.
-        let sends = split["evidence"]["tx"]["state"].as_str();
-        assert!(matches!(sends, Some("transmitting" | "yielded")), "{split}");
+        // The worse half transmits, yields for a moment each time it is heard over, and goes on.
+        let ours = &split["evidence"]["tx"];
+        assert!(ours["state"] == "transmitting" || (other > 50 && ours["state"] == "yielded"), "{split}");
+        assert!(ours["age_ms"].as_u64().is_some_and(|age| age < 1500), "{split}");
         assert_eq!(split["evidence"]["foreign"]["priority"], other);
     }
     let within = ADVERT * 3 / 2 + SETTLE + SLACK;
     let rejected = pair.b.event(within, "transition.rejected", json!({"claim": "primary"}))?;
-    assert_eq!(rejected["reason"], "better_competitor");
+    // As its last advert or the better one is the latest at that moment.
+    assert!(["better_competitor", "partly_contradicted"].map(Value::from).contains(&rejected["reason"]), "{rejected}");
+    assert_eq!(rejected["evidence"]["foreign"]["priority"], 60);
     assert_eq!(pair.b.agent.status(&pair.b.site)?["confirmed"], "backup");
 
     pair.b.site.pass_vrrp()?;

@@ -124,7 +124,7 @@ impl Context {
                 Some(fresh_object(root())).filter(|path| path.exists()).map(|path| ("HA_AGENT_TEST_BPF_OBJECT", path)),
             )
             // A failed scenario says in words what was not seen; where it was called from is no news.
-            .env("RUST_LIB_BACKTRACE", "0");
+            .env("RUST_BACKTRACE", "0");
         command
     }
 
