@@ -214,19 +214,28 @@ pub(super) async fn serve(
         }
     } else if error.is_parse_too_large() {
         shared.refused(Refusal::HeadersTooLarge, peer, None);
+        let_read(connection.into_parts().io.into_inner()).await;
     } else if error.is_parse() {
         shared.refused(Refusal::MalformedRequest, peer, None);
+        let_read(connection.into_parts().io.into_inner()).await;
     } else {
         tracing::debug!(uid = peer.uid, gid = peer.gid, pid = peer.pid, %error, "intake: connection broke");
     }
 }
 
-/// Answers without HTTP and lets the peer read that: closing with its request unread would reset
-/// the connection while the peer still writes.
+/// Answers without HTTP and lets the peer read that.
 pub(super) async fn refuse(mut stream: UnixStream, refusal: Refusal) {
     let answer = refusal.raw();
+    // A peer that has gone has what it wants.
+    if matches!(timeout(LINGER, stream.write_all(answer.as_bytes())).await, Ok(Ok(()))) {
+        let_read(stream).await;
+    }
+}
+
+/// Waits, not for long, until the peer has read its answer: closing with its request unread would
+/// reset the connection while the peer still writes or reads.
+async fn let_read(mut stream: UnixStream) {
     let polite = async {
-        stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
         let mut ignored = [0; 1024];
         while stream.read(&mut ignored).await? > 0 {}

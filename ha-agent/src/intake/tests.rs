@@ -53,6 +53,21 @@ fn good(extra: &str) -> String {
 }
 
 #[tokio::test]
+async fn an_oversized_head_is_answered_to_the_end_not_reset() {
+    let rig = Rig::start(|_| {});
+    let oversized = good(&format!("X-Long: {}\r\n", "x".repeat(20_000)));
+    for _ in 0..20 {
+        let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
+        stream.write_all(oversized.as_bytes()).await.expect("it fits into the socket's buffer");
+        let mut answer = String::new();
+        let read = timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("the server closes in time");
+        read.expect("an answer and an end, no reset");
+        assert_eq!(status(&answer), 431);
+    }
+    rig.intake.stop().await;
+}
+
+#[tokio::test]
 async fn both_real_clients_are_served() {
     let mut rig = Rig::start(|_| {});
     // httplib2 0.22 as neutron 28 uses it.
