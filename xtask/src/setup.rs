@@ -66,6 +66,7 @@ const TESTS: &[Package] = &[
     package("nftables", "nft"),
     package("curl", "curl"),
     package("util-linux", "setpriv"),
+    package("prometheus", "promtool"),
 ];
 const EBPF: &[Package] = &[
     package("rustc-web", "/usr/bin/rustc"),

@@ -21,11 +21,11 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::config;
 use crate::core::evidence::Evidence;
 use crate::core::model::{RouterId, State};
+use crate::paths::{BoundSocket, PathsError, SocketFile};
 use crate::status::{NodeStatus, RouterStatus};
 use crate::telemetry::Recent;
 
@@ -79,15 +80,11 @@ pub enum CheckError {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The socket's path is in use or cannot be bound.
-    #[error(
-        "the admin socket {path} cannot be opened: {source}; give another one in admin.socket, or end what uses it"
-    )]
-    Socket {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error("admin.socket: {0}")]
+    Socket(#[from] PathsError),
+    /// The runtime does not take the socket.
+    #[error("the admin socket cannot be watched: {0}")]
+    Watch(#[source] std::io::Error),
     /// The TCP address cannot be bound.
     #[error("admin.listen {address} cannot be opened: {source}; give another address or port")]
     Listen {
@@ -104,7 +101,8 @@ pub struct Admin {
     stop: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
     connections: TaskTracker,
-    socket: PathBuf,
+    /// Removes the socket's name, if it is still ours.
+    file: SocketFile,
     listen: Option<std::net::SocketAddr>,
 }
 
@@ -125,14 +123,14 @@ impl Admin {
             .listen
             .map(|address| server::bind_tcp(address).map_err(|source| AdminError::Listen { address, source }))
             .transpose()?;
-        let unix = server::bind_unix(&config.socket, 0o660)
-            .map_err(|source| AdminError::Socket { path: config.socket.clone(), source })?;
+        let (unix, file) = BoundSocket::bind(&config.socket, 0o660, None, server::BACKLOG)?.into_parts();
+        let unix = UnixListener::from_std(unix).map_err(AdminError::Watch)?;
         let connections = TaskTracker::new();
         let api = Arc::new(routes::Api { board, recent, registry, stop: stop.clone(), tasks: connections.clone() });
         let listen = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
         let mut listeners = vec![tokio::spawn(server::serve_unix(unix, Arc::clone(&api)))];
         listeners.extend(tcp.map(|tcp| tokio::spawn(server::serve_tcp(tcp, api))));
-        Ok(Self { stop, listeners, connections, socket: config.socket.clone(), listen })
+        Ok(Self { stop, listeners, connections, file, listen })
     }
 
     /// The TCP address in use, with the port that the kernel chose where 0 was asked for.
@@ -150,6 +148,6 @@ impl Admin {
         if tokio::time::timeout(STOP, self.connections.wait()).await.is_err() {
             tracing::warn!("connections to the admin socket were left open");
         }
-        let _ = std::fs::remove_file(&self.socket);
+        self.file.remove();
     }
 }

@@ -3,15 +3,13 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
@@ -20,7 +18,7 @@ use super::routes::{Api, Peer};
 
 /// Connections at once, per listener; more wait in the backlog.
 const CONNECTIONS: usize = 64;
-const BACKLOG: i32 = 64;
+pub(super) const BACKLOG: i32 = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 const HEADER_BYTES: usize = 8192;
 const HEADERS: usize = 32;
@@ -28,26 +26,6 @@ const HEADERS: usize = 32;
 const PAUSE: Duration = Duration::from_millis(100);
 /// What an open connection has at the end to finish its answer.
 const FINISH: Duration = Duration::from_secs(1);
-
-/// Binds the socket: a stale one is replaced, a live one never. Its mode is set before it listens.
-pub(super) fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "something answers there"));
-        }
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    UnixListener::from_std(socket.into())
-}
 
 pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;

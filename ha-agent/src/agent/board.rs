@@ -14,6 +14,7 @@ use crate::core::model::{RouterId, State};
 use crate::delivery::Delivery;
 use crate::outbox::{Health, Outbox};
 use crate::status::{Degraded, NodeStatus, RouterStatus};
+use crate::telemetry::Sinks;
 
 /// Reads the shared state on demand; nothing is kept twice.
 pub(super) struct AgentBoard {
@@ -27,6 +28,8 @@ pub(super) struct AgentBoard {
     pub(super) commands: mpsc::Sender<Command>,
     /// Set once everything runs.
     pub(super) ready: AtomicBool,
+    /// How the event sinks stand.
+    pub(super) sinks: Sinks,
     /// Host name.
     pub(super) host: String,
     /// Whether verdicts decide.
@@ -69,6 +72,7 @@ impl Board for AgentBoard {
         if let Health::MemoryOnly { reason } = &*self.outbox.health().borrow() {
             degraded.push(Degraded { channel: "outbox".to_owned(), reason: reason.clone() });
         }
+        degraded.extend(self.sinks.degraded());
         let inner = self.shared.lock();
         degraded.extend(inner.degraded.iter().cloned());
         NodeStatus {

@@ -240,6 +240,7 @@ impl Agent {
             delivery: Arc::clone(&delivery),
             commands: commands.clone(),
             ready: false.into(),
+            sinks: telemetry.sinks(),
             host,
             mode: config.mode,
             started_at: clock::wall(),
