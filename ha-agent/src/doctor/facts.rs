@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use aya::programs::ProgramType;
-use aya::sys::{BpfHelper, is_helper_supported, is_program_supported};
+use aya::sys::is_program_supported;
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use rustix::fs::{Access, access, statfs};
 use rustix::process::{Resource, getrlimit};
@@ -54,12 +54,6 @@ pub(super) fn kernel_release() -> String {
 /// Whether a trivial classifier can be loaded.
 pub(super) fn bpf() -> Result<bool, String> {
     is_program_supported(ProgramType::SchedClassifier).map_err(|error| chain(&error))
-}
-
-/// Whether a classifier may ask for its namespace's cookie.
-pub(super) fn cookie_helper() -> Result<bool, String> {
-    is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_get_netns_cookie)
-        .map_err(|error| chain(&error))
 }
 
 pub(super) fn listens_to_all_namespaces() -> Result<(), String> {

@@ -108,20 +108,6 @@ pub(super) fn bpf(probe: &Result<bool, String>) -> Finding {
     }
 }
 
-pub(super) fn cookie(probe: &Result<bool, String>) -> Finding {
-    let name = "namespace cookie";
-    match probe {
-        Ok(true) => Finding::ok(name, "a classifier may ask for it"),
-        Ok(false) => Finding::warn(
-            name,
-            "a classifier may not ask for it (before Linux 6.15)",
-            "a namespace is told from another by what is written at attach time instead",
-            "nothing is needed",
-        ),
-        Err(error) => Finding::warn(name, format!("cannot be tried: {error}"), "as under BPF", "as under BPF"),
-    }
-}
-
 pub(super) fn classifier(probe: Result<String, String>) -> Finding {
     match probe {
         Ok(found) => Finding::ok("classifier", found),

@@ -74,7 +74,6 @@ pub fn examine(config: Option<&Path>, routers: u64, wire_probe: Option<WireProbe
     findings.push(judge::capabilities(facts::effective_capabilities()));
     findings.extend(judge::kernel(&facts::kernel_release()));
     findings.push(judge::bpf(&facts::bpf()));
-    findings.push(judge::cookie(&facts::cookie_helper()));
     if let Some(probe) = wire_probe {
         findings.push(judge::classifier(probe()));
     }
