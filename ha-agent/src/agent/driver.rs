@@ -291,11 +291,20 @@ impl Driver {
                 inner.degraded.retain(|d| d.channel != "vip");
                 inner.degraded.push(Degraded { channel: "vip".to_owned(), reason: reason.clone() });
                 self.degraded("vip", reason, None);
+                self.vip_votes(&mut inner, false);
             }
             NetlinkEvent::Restored => {
                 inner.degraded.retain(|d| d.channel != "vip");
                 self.restored("vip", None);
+                self.vip_votes(&mut inner, true);
             }
+        }
+    }
+
+    /// While netlink is overrun nobody's address table can be trusted.
+    fn vip_votes(&mut self, inner: &mut Inner, up: bool) {
+        for router in inner.node.routers().collect::<Vec<_>>() {
+            self.input_locked(inner, router, Input::Channel { channel: Channel::Vip, up });
         }
     }
 

@@ -164,10 +164,8 @@ impl Machine {
     fn channel(&mut self, channel: Channel, up: bool, now: Mono) {
         match channel {
             Channel::Report => self.reporter_proven &= up,
-            Channel::Vip => {
-                self.votes.vip = up;
-                self.vip = if up { self.vip } else { Vip::Unknown };
-            }
+            // What was last seen is kept: netlink tells only what differs before it says "restored".
+            Channel::Vip => self.votes.vip = up,
             Channel::Wire => {
                 if up || self.votes.wire {
                     self.speakers = Speakers::new(now);

@@ -332,6 +332,29 @@ fn with_only_the_report_left_claims_are_held_and_marked() {
 }
 
 #[test]
+fn while_netlink_is_overrun_the_address_table_has_no_vote() {
+    let mut bench = Bench::settled_primary(ADV * 3);
+    bench.input(Input::Channel { channel: Channel::Vip, up: false });
+    bench.advert(Side::Local, 0);
+    bench.report(State::Backup);
+    let (_, transition) = bench.last_confirmed();
+    assert_eq!((transition.state, transition.basis.to_string().as_str()), (State::Backup, "report+wire"));
+    // The fresh dump told what differed, then the channel is whole again.
+    bench.input(Input::Vip(Vip::Absent));
+    bench.input(Input::Channel { channel: Channel::Vip, up: true });
+    bench.until(ADV * 4);
+    assert_eq!(bench.delivered(), [State::Primary, State::Backup]);
+    // Nothing differed: what was known before counts again.
+    let mut bench = Bench::settled_primary(ADV * 3);
+    for up in [false, true] {
+        bench.input(Input::Channel { channel: Channel::Vip, up });
+    }
+    bench.report(State::Backup);
+    bench.advertise(&[Side::Local], 50, ADV * 5);
+    assert_eq!(bench.rejected(), [(State::Backup, RejectReason::Contradicted)]);
+}
+
+#[test]
 fn observe_passes_reports_on_and_only_logs_verdicts() {
     let mut bench = Bench::with(None, |policy| policy.observe = true);
     bench.start(Vip::Absent);
