@@ -18,6 +18,7 @@ enum Op {
     Advert(Side, u8),
     Report(State),
     Wire(bool),
+    Table(bool),
     Check(State),
 }
 
@@ -34,6 +35,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(side, priority)| Op::Advert(side, priority)),
         3 => state().prop_map(Op::Report),
         1 => any::<bool>().prop_map(Op::Wire),
+        1 => any::<bool>().prop_map(Op::Table),
         1 => state().prop_map(Op::Check),
     ]
 }
@@ -55,6 +57,7 @@ fn play(ops: &[Op], restored: Option<State>, expected: bool) -> Bench {
                 bench.speakers.clear();
                 bench.input(Input::Channel { channel: Channel::Wire, up: *up });
             }
+            Op::Table(up) => bench.input(Input::Channel { channel: Channel::Vip, up: *up }),
             Op::Check(state) => bench.input(Input::Check { seen_by_server: *state }),
         }
     }
@@ -91,6 +94,7 @@ proptest! {
         let mut bench = play(&ops, None, expected);
         // Inputs stop, but for a keepalived that goes on doing its job in one role.
         bench.input(Input::Link(Link::Up));
+        bench.input(Input::Channel { channel: Channel::Vip, up: true });
         bench.input(Input::Channel { channel: Channel::Wire, up });
         bench.speakers.clear();
         bench.input(Input::Vip(if primary { Vip::Present } else { Vip::Absent }));
