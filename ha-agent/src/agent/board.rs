@@ -50,7 +50,7 @@ impl AgentBoard {
             interface: router.interface.clone(),
             vip_address: format!("{}/{}", router.vip, router.prefix),
             vrid: router.vrid,
-            source: watched.source.to_owned(),
+            source: watched.source.as_str().to_owned(),
             claimed: view.claimed,
             vip: view.evidence.vip,
             wire: view.evidence.tx.state,

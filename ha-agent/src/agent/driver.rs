@@ -4,7 +4,7 @@
 //! newest word per router, events are queued or counted as lost. So its own inputs are the only
 //! queues that can fill, and each of those says what happens then.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::attacher::{AttachJob, Attached};
 use super::mailbox::Mailbox;
 use super::metrics::Metrics;
-use super::state::{Inner, Shared, Watched, policy};
+use super::state::{Inner, Shared, Source, Watched, policy};
 
 use crate::clock;
 use crate::config::{Corroboration, Mode, Router};
@@ -22,7 +22,7 @@ use crate::core::io::{Input, Output};
 use crate::core::model::{Basis, Channel, Link, RouterId, State};
 use crate::core::time::Mono;
 use crate::intake::Report;
-use crate::inventory::Directory;
+use crate::inventory::{Directory, Discovery};
 use crate::netlink::{Netlink, NetlinkEvent, Watch};
 use crate::outbox::{Confirmed, Outbox};
 use crate::status::Degraded;
@@ -45,7 +45,7 @@ pub(super) enum Command {
     },
     /// The configuration was read again.
     Reconfigure {
-        /// All routers.
+        /// All routers that it gives.
         routers: Vec<Router>,
         /// The core's durations.
         corroboration: Corroboration,
@@ -62,6 +62,8 @@ pub(super) struct Inbox {
     pub(super) reports: mpsc::Receiver<Report>,
     /// From the attacher.
     pub(super) attached: mpsc::Receiver<Attached>,
+    /// From the discovery.
+    pub(super) discoveries: mpsc::Receiver<Discovery>,
     /// From the status API and SIGHUP.
     pub(super) commands: mpsc::Receiver<Command>,
 }
@@ -97,20 +99,21 @@ pub(super) struct Driver {
     parts: Parts,
     /// Confirmed states of this turn, handed over together.
     deliver: Vec<Confirmed>,
+    /// Routers that the configuration gives.
+    configured: BTreeMap<RouterId, Router>,
+    /// Routers that were found; one that is configured too is watched as configured.
+    discovered: BTreeMap<RouterId, Router>,
 }
 
 impl Driver {
     /// A driver that has not run yet.
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, deliver: Vec::new() }
+        Self { parts, deliver: Vec::new(), configured: BTreeMap::new(), discovered: BTreeMap::new() }
     }
 
     /// Runs until `stop`; what was decided by then has been handed to the outbox.
     pub(super) async fn run(mut self, routers: Vec<Router>, mut inbox: Inbox, stop: CancellationToken) {
         self.reconfigure(routers);
-        for id in std::mem::take(&mut self.parts.restored).into_keys() {
-            self.parts.outbox.forget(id); // Configured before the restart, and no longer.
-        }
         loop {
             let deadline = self.parts.shared.lock().node.deadline();
             let wait = async {
@@ -126,6 +129,7 @@ impl Driver {
                 Some(report) = inbox.reports.recv() => self.report(&report),
                 Some(attached) = inbox.attached.recv() => self.attached(attached),
                 Some(command) = inbox.commands.recv() => self.command(command),
+                Some(discovery) = inbox.discoveries.recv() => self.discoveries(discovery, &mut inbox.discoveries),
                 () = wait => {}
             }
             // What else is there already belongs to the same turn and the same batch.
@@ -369,25 +373,73 @@ impl Driver {
         }
     }
 
-    /// Makes the watched routers those of `routers`.
-    fn reconfigure(&mut self, routers: Vec<Router>) {
-        let wanted: BTreeMap<RouterId, Router> = routers.into_iter().map(|router| (router.id, router)).collect();
-        let gone: Vec<RouterId> = {
-            let inner = self.parts.shared.lock();
-            let unwanted =
-                |(id, watched): (&RouterId, &Watched)| (wanted.get(id) != Some(&watched.router)).then_some(*id);
-            inner.routers.iter().filter_map(unwanted).collect()
-        };
-        for id in gone {
-            self.forget(id, wanted.contains_key(&id));
+    /// Takes `first` and what else was found, up to a turn's worth.
+    fn discoveries(&mut self, first: Discovery, more: &mut mpsc::Receiver<Discovery>) {
+        let mut touched = BTreeSet::new();
+        let mut complete = false;
+        let mut next = Some(first);
+        for _ in 0..TURN {
+            match next {
+                None => break,
+                Some(Discovery::Found(router)) => {
+                    touched.insert(router.id);
+                    self.discovered.insert(router.id, router);
+                }
+                Some(Discovery::Gone(id)) => {
+                    touched.insert(id);
+                    self.discovered.remove(&id);
+                }
+                Some(Discovery::Complete) => complete = true,
+            }
+            next = more.try_recv().ok();
         }
-        self.parts.directory.replace(wanted.values());
-        for (id, router) in wanted {
-            self.watch(id, router);
+        self.reconcile(&touched);
+        if complete {
+            // Watched before the restart, and neither configured nor there any more.
+            for id in std::mem::take(&mut self.parts.restored).into_keys() {
+                self.parts.outbox.forget(id);
+            }
         }
     }
 
-    fn watch(&mut self, id: RouterId, router: Router) {
+    /// Makes `routers` those that the configuration gives.
+    fn reconfigure(&mut self, routers: Vec<Router>) {
+        let mut touched: BTreeSet<RouterId> = self.configured.keys().chain(self.discovered.keys()).copied().collect();
+        self.configured = routers.into_iter().map(|router| (router.id, router)).collect();
+        touched.extend(self.configured.keys());
+        self.reconcile(&touched);
+    }
+
+    /// Who is to be watched, and on whose word: the configuration's before the discovery's.
+    fn wanted(&self, id: RouterId) -> Option<(&Router, Source)> {
+        let configured = self.configured.get(&id).map(|router| (router, Source::Config));
+        configured.or_else(|| self.discovered.get(&id).map(|router| (router, Source::HaConfs)))
+    }
+
+    /// Makes what is watched of these routers what is wanted.
+    fn reconcile(&mut self, touched: &BTreeSet<RouterId>) {
+        let gone: Vec<RouterId> = {
+            let inner = self.parts.shared.lock();
+            let unwanted = |id: &&RouterId| {
+                let watched = inner.routers.get(id).map(|watched| &watched.router);
+                watched.is_some() && watched != self.wanted(**id).map(|(router, _)| router)
+            };
+            touched.iter().filter(unwanted).copied().collect()
+        };
+        for id in gone {
+            self.forget(id, self.wanted(id).is_some());
+        }
+        let found = self.discovered.iter().filter(|(id, _)| !self.configured.contains_key(id));
+        self.parts.directory.replace(self.configured.values().chain(found.map(|(_, router)| router)));
+        for id in touched {
+            if let Some((router, source)) = self.wanted(*id) {
+                let router = router.clone();
+                self.watch(*id, router, source);
+            }
+        }
+    }
+
+    fn watch(&mut self, id: RouterId, router: Router, source: Source) {
         let watch = Watch {
             router: id,
             netns: router.netns.clone(),
@@ -400,18 +452,19 @@ impl Driver {
             let mut inner = self.parts.shared.lock();
             let policy = policy(self.parts.mode, &self.parts.corroboration, &router);
             inner.node.watch(id, policy, self.parts.restored.remove(&id), clock::now());
-            if inner.routers.contains_key(&id) {
+            if let Some(watched) = inner.routers.get_mut(&id) {
+                watched.source = source;
                 return;
             }
             self.parts.events.emit(Event::RouterWatched {
                 router_id: id,
-                source: "config".to_owned(),
+                source: source.as_str().to_owned(),
                 netns: router.netns.to_string(),
                 interface: router.interface.clone(),
                 vip: format!("{}/{}", router.vip, router.prefix),
                 vrid: router.vrid,
             });
-            let watched = Watched { router, source: "config", ifindex: None, degraded: Vec::new(), confirmed_at: None };
+            let watched = Watched { router, source, ifindex: None, degraded: Vec::new(), confirmed_at: None };
             inner.routers.insert(id, watched);
         }
         if let Err(error) = self.parts.netlink.watch(watch) {
@@ -433,8 +486,12 @@ impl Driver {
             self.parts.outbox.forget(id);
         }
         inner.node.forget(id);
-        inner.routers.remove(&id);
-        let reason = if changed { "its settings changed" } else { "no longer configured" };
+        let source = inner.routers.remove(&id).map(|watched| watched.source);
+        let reason = match source {
+            _ if changed => "its settings changed",
+            Some(Source::HaConfs) => "its keepalived.conf is gone",
+            Some(Source::Config) | None => "no longer configured",
+        };
         self.parts.events.emit(Event::RouterForgotten { router_id: id, reason: reason.to_owned() });
     }
 

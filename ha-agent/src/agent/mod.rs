@@ -28,7 +28,7 @@ use crate::config::{self, Config};
 use crate::delivery::Delivery;
 use crate::intake::fifo::{Fifo, FifoError};
 use crate::intake::{Intake, IntakeError};
-use crate::inventory::Directory;
+use crate::inventory::{Directory, Discovery, HaConfs};
 use crate::netlink::{Netlink, NetlinkError};
 use crate::netns::{NetnsError, NetnsThread};
 use crate::outbox::Outbox;
@@ -44,7 +44,7 @@ use mailbox::Mailbox;
 use state::Shared;
 
 /// Queue lengths. When one is full: netlink and wire wait, the kernel then drops and says so, which
-/// leads to a fresh dump or reading; the intake answers 503; a check is answered "busy".
+/// leads to a fresh dump or reading, and so does the discovery; the intake answers 503; a check is answered "busy".
 mod capacity {
     /// Address and link events: two per router at the start.
     pub(super) const NETLINK: usize = 4096;
@@ -54,6 +54,8 @@ mod capacity {
     pub(super) const REPORTS: usize = 8192;
     /// Finished attachments.
     pub(super) const ATTACHED: usize = 64;
+    /// Routers found and gone.
+    pub(super) const DISCOVERIES: usize = 256;
     /// Checks and reconfigurations.
     pub(super) const COMMANDS: usize = 1024;
 }
@@ -129,6 +131,8 @@ fn raise_descriptor_limit() {
 struct Agent {
     intake: Intake,
     fifo: Fifo,
+    discovery: Option<tokio::task::JoinHandle<()>>,
+    discovery_stop: CancellationToken,
     driver: tokio::task::JoinHandle<()>,
     attacher: Option<tokio::task::JoinHandle<()>>,
     driver_stop: CancellationToken,
@@ -218,6 +222,25 @@ impl Agent {
         let attacher = wire
             .as_ref()
             .map(|wire| attacher::run(attachments.clone(), Arc::clone(wire), attached_sender, driver_stop.clone()));
+        let discovery_stop = CancellationToken::new();
+        let (discovery_sender, discovery_inbox) = mpsc::channel(capacity::DISCOVERIES);
+        let discovery = match HaConfs::start(
+            &config.neutron.ha_confs_path,
+            discovery_sender.clone(),
+            events.clone(),
+            &mut registry,
+            discovery_stop.clone(),
+        ) {
+            Ok(task) => Some(task),
+            Err(error) => {
+                let reason = format!("{error}; only routers that the configuration gives are watched");
+                warn!("{reason}");
+                shared.lock().degraded.push(Degraded { channel: "inventory".to_owned(), reason: reason.clone() });
+                events.emit(Event::ChannelDegraded { channel: "inventory".to_owned(), reason, router_id: None });
+                let _ = discovery_sender.try_send(Discovery::Complete);
+                None
+            }
+        };
         let (report_sender, report_inbox) = mpsc::channel(capacity::REPORTS);
         let (commands, command_inbox) = mpsc::channel(capacity::COMMANDS);
         let driver = Driver::new(Parts {
@@ -276,6 +299,7 @@ impl Agent {
             wire: wire_inbox,
             reports: report_inbox,
             attached: attached_inbox,
+            discoveries: discovery_inbox,
             commands: command_inbox,
         };
         let driver = tokio::spawn(driver.run(config.routers.clone(), inbox, driver_stop.clone()));
@@ -284,6 +308,8 @@ impl Agent {
         Ok(Self {
             intake,
             fifo,
+            discovery,
+            discovery_stop,
             driver,
             attacher,
             driver_stop,
@@ -321,6 +347,7 @@ impl Agent {
             ("events.sinks", new.sinks != self.config.sinks),
             ("[admin]", new.admin != self.config.admin),
             ("intake.notify_fifos", new.intake.notify_fifos != self.config.intake.notify_fifos),
+            ("neutron.ha_confs_path", new.neutron.ha_confs_path != self.config.neutron.ha_confs_path),
             ("neutron.release", new.neutron.release != self.config.neutron.release),
         ] {
             if changed {
@@ -342,6 +369,12 @@ impl Agent {
         info!(reason, "stopping");
         self.intake.stop().await;
         self.fifo.stop().await;
+        self.discovery_stop.cancel();
+        if let Some(discovery) = self.discovery
+            && let Err(error) = discovery.await
+        {
+            error!(%error, "the discovery ended badly");
+        }
         self.driver_stop.cancel();
         if let Err(error) = self.driver.await {
             error!(%error, "the driver ended badly");

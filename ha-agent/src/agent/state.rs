@@ -26,13 +26,32 @@ pub(super) struct Inner {
     pub(super) degraded: Vec<Degraded>,
 }
 
+/// How a router became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// `[[router]]`.
+    Config,
+    /// Neutron's files.
+    HaConfs,
+}
+
+impl Source {
+    /// The word in events and in `status`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::HaConfs => "ha_confs",
+        }
+    }
+}
+
 /// A watched router, beside its verdict.
 #[derive(Debug)]
 pub(super) struct Watched {
     /// Where it lives.
     pub(super) router: Router,
     /// How it became known.
-    pub(super) source: &'static str,
+    pub(super) source: Source,
     /// Index of the HA interface that the classifier is to be attached to.
     pub(super) ifindex: Option<u32>,
     /// What keeps it from being fully watched.

@@ -212,7 +212,7 @@ pub enum Event {
     /// A channel (or the event stream itself) lost its full strength.
     #[serde(rename = "channel.degraded")]
     ChannelDegraded {
-        /// `report`, `vip`, `wire`, `outbox`, `events`.
+        /// `report`, `vip`, `wire`, `outbox`, `events`, `inventory` (Neutron's files).
         channel: String,
         /// What happened and what it means, in words.
         reason: String,

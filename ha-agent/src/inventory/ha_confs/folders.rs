@@ -1,0 +1,174 @@
+//! Which routers' folders changed: one inotify watch for `ha_confs`, one for each folder in it.
+//!
+//! Whether `ha_confs` itself exists is [`crate::netns::names`]'s to know.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt;
+use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
+
+use super::conf_file::NAME;
+use crate::core::model::RouterId;
+
+/// See the module.
+pub(super) struct Folders {
+    root: PathBuf,
+    stream: EventStream<[u8; 4096]>,
+    watches: Watches,
+    root_watch: Option<WatchDescriptor>,
+    by_watch: HashMap<WatchDescriptor, RouterId>,
+    by_router: HashMap<RouterId, WatchDescriptor>,
+    trouble: Option<String>,
+}
+
+impl Folders {
+    /// Nothing is watched before [`Folders::look_everywhere`].
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        let stream = Inotify::init()?.into_event_stream([0; 4096])?;
+        Ok(Self {
+            root: root.to_owned(),
+            watches: stream.watches(),
+            stream,
+            root_watch: None,
+            by_watch: HashMap::new(),
+            by_router: HashMap::new(),
+            trouble: None,
+        })
+    }
+
+    /// A router's folder.
+    pub(super) fn path(&self, router: RouterId) -> PathBuf {
+        self.root.join(router.to_string())
+    }
+
+    /// What keeps changes from being seen, in words.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Watches everything anew; gives every router whose folder is there, or was.
+    pub(super) fn look_everywhere(&mut self) -> BTreeSet<RouterId> {
+        self.trouble = None;
+        let mut routers: BTreeSet<RouterId> = self.by_router.keys().copied().collect();
+        for watch in self.by_watch.drain().map(|(watch, _)| watch).chain(self.root_watch.take()) {
+            let _ = self.watches.remove(watch);
+        }
+        self.by_router.clear();
+        match self.watches.add(&self.root, root_mask()) {
+            Ok(watch) => self.root_watch = Some(watch),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return routers,
+            Err(error) => {
+                self.complain(&self.root.clone(), &error);
+                return routers;
+            }
+        }
+        let listing = match std::fs::read_dir(&self.root) {
+            Ok(listing) => listing,
+            Err(error) => {
+                self.complain(&self.root.clone(), &error);
+                return routers;
+            }
+        };
+        for entry in listing.flatten() {
+            if let Some(router) = entry.file_name().to_str().and_then(router_of) {
+                self.watch(router);
+                routers.insert(router);
+            }
+        }
+        routers
+    }
+
+    /// Waits for changes; gives the routers to look at. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the inotify instance cannot be read any more.
+    pub(super) async fn next(&mut self) -> io::Result<BTreeSet<RouterId>> {
+        loop {
+            let event = self.stream.next().await.ok_or_else(|| io::Error::other("the inotify stream has ended"))??;
+            let routers = self.take(&event);
+            if !routers.is_empty() {
+                return Ok(routers);
+            }
+        }
+    }
+
+    fn take(&mut self, event: &EventOwned) -> BTreeSet<RouterId> {
+        let name = event.name.as_ref().and_then(|name| name.to_str());
+        if event.mask.contains(EventMask::Q_OVERFLOW) {
+            return self.look_everywhere();
+        }
+        if self.root_watch.as_ref() == Some(&event.wd) {
+            if event.mask.intersects(ended()) {
+                return self.look_everywhere();
+            }
+            let Some(router) = name.and_then(router_of) else { return BTreeSet::new() };
+            // What had the name before is another folder, even where it lives on elsewhere.
+            self.unwatch(router);
+            if event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
+                self.watch(router);
+            }
+            return BTreeSet::from([router]);
+        }
+        let Some(router) = self.by_watch.get(&event.wd).copied() else { return BTreeSet::new() };
+        if event.mask.intersects(ended()) {
+            self.unwatch(router);
+            self.watch(router);
+        } else if name != Some(NAME) {
+            return BTreeSet::new();
+        }
+        BTreeSet::from([router])
+    }
+
+    fn watch(&mut self, router: RouterId) {
+        let path = self.path(router);
+        match self.watches.add(&path, folder_mask()) {
+            Ok(watch) => {
+                self.by_watch.insert(watch.clone(), router);
+                self.by_router.insert(router, watch);
+            }
+            // Gone again, or a file or a symbolic link.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => self.complain(&path, &error),
+        }
+    }
+
+    fn unwatch(&mut self, router: RouterId) {
+        if let Some(watch) = self.by_router.remove(&router) {
+            self.by_watch.remove(&watch);
+            let _ = self.watches.remove(watch);
+        }
+    }
+
+    fn complain(&mut self, path: &Path, error: &io::Error) {
+        self.trouble = Some(format!(
+            "cannot watch {}: {error}; changes there are not seen until ha-agent is restarted \
+             (where there is no space: raise fs.inotify.max_user_watches)",
+            path.display()
+        ));
+    }
+}
+
+/// The router whose folder has this name: a UUID as Neutron writes it.
+fn router_of(name: &str) -> Option<RouterId> {
+    name.parse().ok().filter(|router: &RouterId| router.to_string() == name)
+}
+
+fn ended() -> EventMask {
+    EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::IGNORED | EventMask::UNMOUNT
+}
+
+fn root_mask() -> WatchMask {
+    WatchMask::CREATE
+        | WatchMask::DELETE
+        | WatchMask::MOVED_FROM
+        | WatchMask::MOVED_TO
+        | WatchMask::DELETE_SELF
+        | WatchMask::MOVE_SELF
+        | WatchMask::ONLYDIR
+}
+
+fn folder_mask() -> WatchMask {
+    root_mask() | WatchMask::MODIFY | WatchMask::CLOSE_WRITE | WatchMask::DONT_FOLLOW
+}
