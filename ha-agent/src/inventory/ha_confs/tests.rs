@@ -1,1 +1,348 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
 
+use super::*;
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// A discovery over temporary folders.
+struct Site {
+    base: tempfile::TempDir,
+    found: mpsc::Receiver<Discovery>,
+    events: mpsc::Receiver<Event>,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Site {
+    /// Over `<base>/neutron/ha_confs`; `prepare` gets its path first.
+    fn start(prepare: impl FnOnce(&Path)) -> Self {
+        let base = tempfile::tempdir().expect("a folder");
+        let root = base.path().join("neutron/ha_confs");
+        fs::create_dir(base.path().join("netns")).expect("made");
+        prepare(&root);
+        let (sender, found) = mpsc::channel(4);
+        let (events, event_inbox, _) = Events::channel(64);
+        let stop = CancellationToken::new();
+        let netns = base.path().join("netns");
+        let task = HaConfs::start_at(&root, &netns, sender, events, &mut Registry::default(), stop.clone());
+        Self { base, found, events: event_inbox, task: task.expect("it starts"), stop }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.base.path().join("neutron/ha_confs")
+    }
+
+    fn netns(&self, name: &str) -> PathBuf {
+        self.base.path().join("netns").join(name)
+    }
+
+    async fn next(&mut self) -> Discovery {
+        tokio::time::timeout(LONG, self.found.recv()).await.expect("nothing was told").expect("it runs")
+    }
+
+    async fn router(&mut self) -> Router {
+        match self.next().await {
+            Discovery::Found(router) => router,
+            other => panic!("expected a router, got {other:?}"),
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        tokio::time::timeout(LONG, self.events.recv()).await.expect("no event").expect("it runs")
+    }
+
+    /// Nothing else has been told once a router that appears now is.
+    async fn nothing_else(&mut self) {
+        write(&self.root(), 999, &conf(99));
+        assert_eq!(self.router().await.id, id(999));
+        fs::remove_dir_all(self.root().join(id(999).to_string())).expect("removed");
+        assert_eq!(self.next().await, Discovery::Gone(id(999)));
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        tokio::time::timeout(LONG, self.task).await.expect("it does not end").expect("it ended badly");
+    }
+}
+
+fn id(n: u128) -> RouterId {
+    RouterId(uuid::Uuid::from_u128(n))
+}
+
+fn conf(vrid: u8) -> String {
+    format!(
+        "vrrp_instance VR_{vrid} {{\n interface ha-{vrid}\n virtual_router_id {vrid}\n advert_int 2\n \
+         virtual_ipaddress {{\n 169.254.0.{vrid}/24 dev ha-{vrid}\n }}\n}}\n"
+    )
+}
+
+/// As the L3 agent does it: the folder, then the file.
+fn write(root: &Path, n: u128, text: &str) {
+    let folder = root.join(id(n).to_string());
+    fs::create_dir_all(&folder).expect("made");
+    fs::write(folder.join("keepalived.conf"), text).expect("written");
+}
+
+fn file(root: &Path, n: u128) -> PathBuf {
+    root.join(id(n).to_string()).join("keepalived.conf")
+}
+
+#[tokio::test]
+async fn what_is_there_is_told_before_complete() {
+    let mut site = Site::start(|root| {
+        write(root, 1, &conf(1));
+        // None of these is a router.
+        fs::create_dir(root.join("not-a-uuid")).expect("made");
+        fs::write(root.join("not-a-uuid/keepalived.conf"), conf(2)).expect("written");
+        fs::create_dir(root.join("ABCDEF00-0000-0000-0000-000000000000")).expect("made");
+        fs::write(root.join(id(3).to_string()), "a file").expect("written");
+        symlink(root.join(id(1).to_string()), root.join(id(4).to_string())).expect("linked");
+        fs::create_dir(root.join(id(5).to_string())).expect("made");
+    });
+    let router = site.router().await;
+    assert_eq!(
+        router,
+        Router {
+            id: id(1),
+            netns: Netns::Path(site.netns(&format!("qrouter-{}", id(1)))),
+            interface: "ha-1".to_owned(),
+            vip: "169.254.0.1".parse().expect("an address"),
+            prefix: 24,
+            vip_interface: "ha-1".to_owned(),
+            vrid: 1,
+            advert_interval: Duration::from_secs(2),
+            fifo_instance: None,
+        }
+    );
+    assert_eq!(site.next().await, Discovery::Complete);
+    site.nothing_else().await;
+    assert!(site.events.try_recv().is_err());
+    site.end().await;
+}
+
+#[tokio::test]
+async fn files_appear_change_and_go() {
+    let mut site = Site::start(|root| fs::create_dir_all(root).expect("made"));
+    assert_eq!(site.next().await, Discovery::Complete);
+    let root = site.root();
+    write(&root, 1, &conf(1));
+    assert_eq!(site.router().await.vrid, 1);
+
+    // In place.
+    fs::write(file(&root, 1), conf(2)).expect("written");
+    assert_eq!(site.router().await.vrid, 2);
+    // The same again, and what is not read, is no change; nor is another file.
+    fs::write(file(&root, 1), conf(2) + "# more\n").expect("written");
+    fs::write(root.join(id(1).to_string()).join("state"), "primary").expect("written");
+    site.nothing_else().await;
+    // Renamed over, as Neutron replaces it.
+    fs::write(root.join("new"), conf(3)).expect("written");
+    fs::rename(root.join("new"), file(&root, 1)).expect("renamed");
+    assert_eq!(site.router().await.vrid, 3);
+    // Away and back within the pause is no change.
+    fs::remove_file(file(&root, 1)).expect("removed");
+    fs::write(file(&root, 1), conf(3)).expect("written");
+    site.nothing_else().await;
+
+    fs::remove_file(file(&root, 1)).expect("removed");
+    assert_eq!(site.next().await, Discovery::Gone(id(1)));
+    fs::write(file(&root, 1), conf(4)).expect("written");
+    assert_eq!(site.router().await.vrid, 4);
+    fs::remove_dir_all(root.join(id(1).to_string())).expect("removed");
+    assert_eq!(site.next().await, Discovery::Gone(id(1)));
+    write(&root, 1, &conf(5));
+    assert_eq!(site.router().await.vrid, 5);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn folders_are_moved_in_and_out() {
+    let mut site = Site::start(|root| fs::create_dir_all(root).expect("made"));
+    assert_eq!(site.next().await, Discovery::Complete);
+    let (root, elsewhere) = (site.root(), site.base.path().join("elsewhere"));
+    write(&elsewhere, 1, &conf(1));
+    let (inside, outside) = (root.join(id(1).to_string()), elsewhere.join(id(1).to_string()));
+    fs::rename(&outside, &inside).expect("moved");
+    assert_eq!(site.router().await.vrid, 1);
+    // Out and in at once: its watch must be the one that sees the next change.
+    fs::rename(&inside, &outside).expect("moved");
+    fs::rename(&outside, &inside).expect("moved");
+    site.nothing_else().await;
+    fs::write(file(&root, 1), conf(2)).expect("written");
+    assert_eq!(site.router().await.vrid, 2);
+    fs::rename(&inside, &outside).expect("moved");
+    assert_eq!(site.next().await, Discovery::Gone(id(1)));
+    fs::write(outside.join("keepalived.conf"), conf(3)).expect("written");
+    site.nothing_else().await;
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_missing_ha_confs_is_waited_for_and_may_go() {
+    let mut site = Site::start(|_| {});
+    assert_eq!(site.next().await, Discovery::Complete);
+    let root = site.root();
+    write(&root, 1, &conf(1));
+    assert_eq!(site.router().await.vrid, 1);
+    let away = site.base.path().join("neutron/away");
+    fs::rename(&root, &away).expect("moved");
+    assert_eq!(site.next().await, Discovery::Gone(id(1)));
+    fs::rename(&away, &root).expect("moved");
+    assert_eq!(site.router().await.vrid, 1);
+    fs::remove_dir_all(site.base.path().join("neutron")).expect("removed");
+    assert_eq!(site.next().await, Discovery::Gone(id(1)));
+    write(&root, 2, &conf(2));
+    assert_eq!(site.router().await.id, id(2));
+    assert!(site.events.try_recv().is_err(), "nothing of that is a trouble");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_broken_file_is_named_once_and_stops_nobody() {
+    let mut site = Site::start(|root| {
+        write(root, 1, &conf(1).replace("virtual_router_id 1", "virtual_router_id one"));
+        write(root, 2, &conf(2));
+    });
+    assert_eq!(site.router().await.id, id(2));
+    assert_eq!(site.next().await, Discovery::Complete);
+    let path = file(&site.root(), 1);
+    let Event::ChannelDegraded { channel, reason, router_id } = site.event().await else { panic!("another event") };
+    assert_eq!((channel.as_str(), router_id), ("inventory", Some(id(1))));
+    let expected = "expected a number from 1 to 255 after \"virtual_router_id\", found \"one\"";
+    assert_eq!(reason, format!("{}:3: {expected}", path.display()));
+
+    // Wrong in the same way: nothing new to say.
+    fs::write(&path, conf(1).replace("virtual_router_id 1", "virtual_router_id one") + "\n").expect("written");
+    site.nothing_else().await;
+    assert!(site.events.try_recv().is_err());
+
+    fs::write(&path, conf(1)).expect("written");
+    assert_eq!(site.router().await.vrid, 1);
+    let restored = Event::ChannelRestored { channel: "inventory".to_owned(), router_id: Some(id(1)) };
+    assert_eq!(site.event().await, restored);
+
+    // Broken later: what was known of it stays.
+    fs::write(&path, &conf(1)[..40]).expect("written");
+    assert!(matches!(site.event().await, Event::ChannelDegraded { .. }));
+    site.nothing_else().await;
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(site.next().await, Discovery::Gone(id(1)));
+    assert_eq!(site.event().await, restored);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn what_is_no_plain_file_of_some_size_is_refused() {
+    let large = format!("{}#{}", conf(1), " ".repeat(300_000));
+    for (what, expected) in [
+        ("large", "is larger than 256 KiB"),
+        ("link", "a symbolic link, which is not followed"),
+        ("folder", "expected a regular file"),
+        ("fifo", "expected a regular file"),
+        ("empty", "expected a vrrp_instance, found none"),
+    ] {
+        let mut site = Site::start(|root| {
+            let folder = root.join(id(1).to_string());
+            fs::create_dir_all(&folder).expect("made");
+            let path = folder.join("keepalived.conf");
+            match what {
+                "large" => fs::write(path, &large),
+                "link" => fs::write(folder.join("real"), conf(1)).and_then(|()| symlink("real", path)),
+                "folder" => fs::create_dir(path),
+                "empty" => fs::write(path, ""),
+                _ => rustix::fs::mknodat(
+                    rustix::fs::CWD,
+                    path,
+                    rustix::fs::FileType::Fifo,
+                    rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+                    0,
+                )
+                .map_err(Into::into),
+            }
+            .expect("made");
+        });
+        assert_eq!(site.next().await, Discovery::Complete, "{what}");
+        let Event::ChannelDegraded { reason, .. } = site.event().await else { panic!("another event") };
+        assert!(reason.contains(expected) && reason.contains("keepalived.conf: "), "{what}: {reason}");
+        site.end().await;
+    }
+}
+
+#[tokio::test]
+async fn the_namespace_is_the_one_that_is_there() {
+    let mut site = Site::start(|root| write(root, 1, &conf(1)));
+    let (qrouter, snat) = (site.netns(&format!("qrouter-{}", id(1))), site.netns(&format!("snat-{}", id(1))));
+    assert_eq!(site.router().await.netns, Netns::Path(qrouter.clone()));
+    assert_eq!(site.next().await, Discovery::Complete);
+    // DVR: the router's own namespace is there too, but the HA interface is in the other.
+    fs::write(&qrouter, "").expect("written");
+    fs::write(&snat, "").expect("written");
+    assert_eq!(site.router().await.netns, Netns::Path(snat.clone()));
+    // With both away the last answer holds; a change of the file is told with it.
+    fs::remove_file(&qrouter).expect("removed");
+    fs::remove_file(&snat).expect("removed");
+    fs::write(file(&site.root(), 1), conf(2)).expect("written");
+    let router = site.router().await;
+    assert_eq!((router.vrid, router.netns), (2, Netns::Path(snat)));
+    fs::write(&qrouter, "").expect("written");
+    assert_eq!(site.router().await.netns, Netns::Path(qrouter));
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_thousand_routers_are_told_and_let_go() {
+    let mut site =
+        Site::start(|root| (1..=1000).for_each(|n| write(root, n, &conf(u8::try_from(n % 254 + 1).expect("a VRID")))));
+    let begin = std::time::Instant::now();
+    let mut told = BTreeSet::new();
+    while let Discovery::Found(router) = site.next().await {
+        told.insert(router.id);
+    }
+    // Unoptimised and beside other tests; some 0.1 s in a release build.
+    assert!(begin.elapsed() < Duration::from_secs(5), "took {:?}", begin.elapsed());
+    assert_eq!(told.len(), 1000);
+    fs::remove_dir_all(site.root()).expect("removed");
+    for _ in 0..1000 {
+        let Discovery::Gone(id) = site.next().await else { panic!("expected one to go") };
+        assert!(told.remove(&id));
+    }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn it_ends_with_its_receiver_and_refuses_what_cannot_be_watched() {
+    let Site { base: _base, found, task, stop: _stop, .. } = Site::start(|_| {});
+    drop(found);
+    tokio::time::timeout(LONG, task).await.expect("it does not end").expect("it ended badly");
+    let (sender, _found) = mpsc::channel(1);
+    let (events, _inbox, _) = Events::channel(1);
+    let mut registry = Registry::default();
+    let started = HaConfs::start(Path::new("relative"), sender, events, &mut registry, CancellationToken::new());
+    assert!(matches!(started, Err(InventoryError::Watch { .. })));
+}
+
+mod when {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn a_change_is_looked_at_after_a_pause_however_long_it_goes_on() {
+        let mut due = Due::default();
+        let begin = Instant::now();
+        let mut now = begin;
+        while due.take(now, 9).is_empty() {
+            due.changed(id(1), now, PAUSE);
+            now += PAUSE / 2;
+        }
+        assert_eq!(now - begin, PAUSE * 10, "a file that is written without end is looked at then");
+        assert_eq!(due.next(), None);
+        due.changed(id(1), now, PAUSE);
+        due.changed(id(2), now, PAUSE / 2);
+        assert!(due.take(now, 9).is_empty());
+        assert_eq!(due.take(now + PAUSE, 1), [id(2)]);
+        assert_eq!(due.take(now + PAUSE, 9), [id(1)]);
+    }
+}

@@ -1,1 +1,301 @@
+use proptest::prelude::*;
 
+use super::*;
+
+/// The layout of Neutron 29's `KeepalivedConf`.
+const NEUTRON: &str = "\
+global_defs {
+    notification_email_from neutron@openstack.local
+    router_id neutron
+    script_user root
+    enable_script_security
+}
+vrrp_script ha_health_check_1 {
+    script \"/var/lib/neutron/ha_confs/x/ha_check_script_1.sh\"
+    interval 30
+    fall 2
+    rise 2
+}
+
+vrrp_instance VR_1 {
+    state BACKUP
+    interface ha-1b2c3d4e-5f
+    virtual_router_id 1
+    priority 50
+    garp_master_delay 60
+    nopreempt
+    advert_int 2
+    authentication {
+        auth_type PASS
+        auth_pass secret{1}
+    }
+    track_interface {
+        ha-1b2c3d4e-5f
+    }
+    track_script {
+        ha_health_check_1
+    }
+    virtual_ipaddress {
+        169.254.0.1/24 dev ha-1b2c3d4e-5f
+    }
+    virtual_ipaddress_excluded {
+        10.0.0.1/24 dev qr-a no_track
+        fe80::f816:3eff:fe00:1/64 dev qr-a scope link no_track
+    }
+    virtual_routes {
+        0.0.0.0/0 via 203.0.113.1 dev qg-b no_track protocol static
+    }
+}";
+
+fn one(text: &str) -> Instance {
+    let mut instances = parse(text, "k.conf").expect("it parses");
+    assert_eq!(instances.len(), 1);
+    instances.remove(0)
+}
+
+/// An instance with these lines beside the ones it must have.
+fn with(lines: &str) -> String {
+    format!(
+        "vrrp_instance A {{\n interface eth0\n virtual_router_id 7\n{lines}\n virtual_ipaddress {{\n 10.0.0.1/24\n }}\n}}"
+    )
+}
+
+fn told(text: &str) -> String {
+    parse(text, "k.conf").expect_err("it does not parse").to_string()
+}
+
+#[test]
+fn what_neutron_writes_is_read() {
+    // keepalived 2.2.7 itself breaks an unquoted password at its braces; here too it is a block.
+    let instance = one(NEUTRON);
+    assert_eq!(
+        instance,
+        Instance {
+            line: 14,
+            name: "VR_1".to_owned(),
+            interface: "ha-1b2c3d4e-5f".to_owned(),
+            vrid: 1,
+            priority: 50,
+            advert_interval: std::time::Duration::from_secs(2),
+            version: 2,
+            vip: "169.254.0.1".parse().expect("an address"),
+            prefix: 24,
+            vip_device: Some("ha-1b2c3d4e-5f".to_owned()),
+            vmac: None,
+            native_ipv6: false,
+            unicast: false,
+            authentication: Some(Authentication::Pass),
+        }
+    );
+    assert_eq!(instance.vip_interface(), "ha-1b2c3d4e-5f");
+}
+
+#[test]
+fn every_beginning_of_a_file_is_told_from_the_whole() {
+    for end in (0..NEUTRON.len()).filter(|end| NEUTRON.is_char_boundary(*end)) {
+        match parse(&NEUTRON[..end], "k.conf") {
+            Ok(instances) => assert!(instances.is_empty(), "read whole when cut at {end}"),
+            Err(error) => assert!(error.line <= NEUTRON[..end].lines().count().max(1), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn defaults_are_keepaliveds() {
+    let instance = one(&with(""));
+    assert_eq!((instance.priority, instance.version), (100, 2));
+    assert_eq!(instance.advert_interval, std::time::Duration::from_secs(1));
+    assert_eq!((instance.authentication, instance.unicast, instance.native_ipv6), (None, false, false));
+    assert_eq!(instance.vip_interface(), "eth0");
+    assert_eq!(
+        one("vrrp_instance A {\n interface e\n virtual_router_id 7\n virtual_ipaddress {\n 10.0.0.1\n}\n}").prefix,
+        32
+    );
+}
+
+#[test]
+fn authentication_vmac_unicast_and_fractions_are_read() {
+    let instance =
+        one(&with("authentication {\n auth_type AH\n auth_pass x\n}\n advert_int 0.5\n unicast_peer {\n 10.0.0.2\n}"));
+    assert_eq!(instance.authentication, Some(Authentication::Ah));
+    assert_eq!(instance.advert_interval, std::time::Duration::from_millis(500));
+    assert!(instance.unicast);
+    for (line, holder) in [
+        ("use_vmac", "vrrp.7"),
+        ("use_vmac vmac7", "vmac7"),
+        ("use_vmac 02:00:00:00:00:01", "vrrp.7"),
+        ("use_vmac vmac7 02:00:00:00:00:01", "vmac7"),
+    ] {
+        let instance = one(&with(line));
+        assert_eq!(instance.vip_interface(), holder, "{line}");
+        assert_eq!(instance.interface, "eth0");
+    }
+}
+
+#[test]
+fn version_3_is_global_or_the_instances_own_or_ipv6s() {
+    assert_eq!(one(&with("version 3")).version, 3);
+    // Globals hold wherever they stand, and give way to the instance.
+    assert_eq!(one(&format!("{}\nglobal_defs {{\n vrrp_version 3\n}}", with(""))).version, 3);
+    assert_eq!(one(&format!("{}\nglobal_defs {{\n vrrp_version 3\n}}", with("version 2"))).version, 2);
+    let six =
+        one("global_defs {\n default_interface eth1\n}\nvrrp_instance six {\n virtual_router_id 9\n native_ipv6\n \
+                   virtual_ipaddress {\n fe80::10/64 dev eth2\n 2001:db8::1/64\n}\n}");
+    assert_eq!((six.version, six.prefix, six.native_ipv6), (3, 64, true));
+    assert_eq!(six.vip, "fe80::10".parse::<std::net::IpAddr>().expect("an address"));
+    assert_eq!((six.interface.as_str(), six.vip_interface()), ("eth1", "eth2"));
+}
+
+#[test]
+fn several_instances_keep_their_order() {
+    let two =
+        format!("{}\nvrrp_sync_group G {{\n group {{\n A\n B\n }}\n}}\n{}", with(""), with("").replace("e A", "e B"));
+    let names: Vec<String> = parse(&two, "k.conf").expect("it parses").into_iter().map(|i| i.name).collect();
+    assert_eq!(names, ["A", "B"]);
+}
+
+#[test]
+fn layout_is_as_free_as_keepaliveds() {
+    let instance = one("! a comment }\n# another {\nvrrp_instance \"VR 1\" # here }\n{\n interface et\\\nh0\r\n\
+                        virtual_router_id 7!x\n notify_master \"/bin/x # { \\\" \"\n mystery { deep { deeper }\n }\n\
+                        virtual_ipaddress { 10.0.0.1/24 dev eth1 }\n}\n");
+    assert_eq!((instance.name.as_str(), instance.interface.as_str(), instance.vrid), ("VR 1", "eth0", 7));
+    assert_eq!(instance.vip_interface(), "eth1");
+}
+
+#[test]
+fn an_error_names_file_line_and_what_was_expected() {
+    for (text, expected) in [
+        (with("priority high"), "k.conf:4: expected a number from 1 to 255 after \"priority\", found \"high\""),
+        (
+            with("virtual_router_id 256"),
+            "k.conf:4: expected a number from 1 to 255 after \"virtual_router_id\", found \"256\"",
+        ),
+        (
+            with("virtual_router_id"),
+            "k.conf:4: expected a number from 1 to 255 after \"virtual_router_id\", found nothing",
+        ),
+        (with("advert_int 1e1"), "k.conf:4: expected seconds from 0.01 to 255 after \"advert_int\", found \"1e1\""),
+        (with("advert_int inf"), "k.conf:4: expected seconds from 0.01 to 255 after \"advert_int\", found \"inf\""),
+        (with("version 4"), "k.conf:4: expected a number from 2 to 3 after \"version\", found \"4\""),
+        (
+            with("interface an-interface-too-long"),
+            "k.conf:4: expected an interface of 1 to 15 bytes, found \"an-interface-too-long\"",
+        ),
+        (with("interface $IF"), "k.conf:4: expected an interface, found \"$IF\": variables are not replaced here"),
+        (with("notify \"x"), "k.conf:4: expected a closing \" before the end of the line"),
+        (
+            with("").replace("10.0.0.1/24", "10.0.0.1/33"),
+            "k.conf:6: expected an address such as 169.254.0.1/24, found \"10.0.0.1/33\"",
+        ),
+        (with("").replace("10.0.0.1/24", "dev"), "k.conf:6: expected an address such as 169.254.0.1/24, found \"dev\""),
+        (
+            with("").replace("10.0.0.1/24", ""),
+            "k.conf:1: expected an address in virtual_ipaddress in vrrp_instance \"A\", found none",
+        ),
+        (
+            with("").replace("virtual_router_id 7", ""),
+            "k.conf:1: expected virtual_router_id in vrrp_instance \"A\", found none",
+        ),
+        (with("").replace("interface eth0", ""), "k.conf:1: expected interface in vrrp_instance \"A\", found none"),
+        ("\nvrrp_instance {\n}".to_owned(), "k.conf:2: expected a name after \"vrrp_instance\", found nothing"),
+        ("vrrp_instance A\nglobal_defs {\n}".to_owned(), "k.conf:1: expected { after \"vrrp_instance\""),
+        (
+            "vrrp_instance A {\n interface e\n".to_owned(),
+            "k.conf:1: expected a } that closes \"vrrp_instance\", found the end of the file",
+        ),
+        (
+            "static_routes {\n x {\n}\n".to_owned(),
+            "k.conf:1: expected a } that closes \"static_routes\", found the end of the file",
+        ),
+        ("}\n".to_owned(), "k.conf:1: expected a keyword, found a } that closes nothing"),
+        (
+            "\n\ninclude /etc/keepalived/*.conf\n".to_owned(),
+            "k.conf:3: expected the configuration itself, found \"include\": included files are not read here",
+        ),
+        (
+            with("@host priority 5"),
+            "k.conf:4: expected a keyword, found an @ condition: conditions are not evaluated here",
+        ),
+    ] {
+        assert_eq!(told(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn foreign_words_are_cut_and_escaped_in_messages() {
+    let error = told(&with(&format!("priority \u{1b}[31m{}", "x".repeat(1000))));
+    assert!(error.len() < 200 && !error.contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn depth_is_no_recursion() {
+    let deep = "x {\n".repeat(100_000);
+    assert!(told(&deep).starts_with("k.conf:1: "));
+    assert_eq!(parse(&format!("{deep}{}", "}\n".repeat(100_000)), "k.conf"), Ok(Vec::new()));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        let text = String::from_utf8_lossy(&bytes);
+        if let Err(error) = parse(&text, "k") {
+            prop_assert!((1..=text.split('\n').count()).contains(&error.line));
+            prop_assert!(!error.what.chars().any(char::is_control));
+        }
+    }
+
+    /// Likelier to get past the first word than mere bytes.
+    #[test]
+    fn any_words_are_read_or_refused(words in proptest::collection::vec(proptest::sample::select(WORDS), 0..60)) {
+        let text = words.join(" ");
+        if let Err(error) = parse(&text, "k") {
+            prop_assert!((1..=text.split('\n').count()).contains(&error.line));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read(vrid in 1..=255_u8, priority in 1..=255_u8, millis in 10..=255_000_u64, vip: std::net::IpAddr) {
+        let seconds = format!("{}.{:03}", millis / 1000, millis % 1000);
+        let text = format!("vrrp_instance A {{\ninterface e\nvirtual_router_id {vrid}\npriority {priority}\n\
+                            advert_int {seconds}\nvirtual_ipaddress {{\n{vip}/20 dev f\n}}\n}}");
+        let instance = one(&text);
+        prop_assert_eq!((instance.vrid, instance.priority, instance.vip, instance.prefix), (vrid, priority, vip, 20));
+        prop_assert_eq!(instance.advert_interval, std::time::Duration::from_millis(millis));
+    }
+}
+
+const WORDS: &[&str] = &[
+    "{",
+    "}",
+    "\n",
+    "\n",
+    "\"",
+    "\\",
+    "#",
+    "!",
+    "$",
+    "${",
+    "@",
+    "vrrp_instance",
+    "global_defs",
+    "A",
+    "interface",
+    "eth0",
+    "virtual_router_id",
+    "7",
+    "virtual_ipaddress",
+    "10.0.0.1/24",
+    "dev",
+    "authentication",
+    "auth_type",
+    "AH",
+    "use_vmac",
+    "advert_int",
+    "0.5",
+    "vrrp_version",
+    "3",
+    "include",
+    "\0",
+    "é",
+];

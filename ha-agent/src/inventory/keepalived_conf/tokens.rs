@@ -22,62 +22,79 @@ pub(super) type Placed = (usize, Token);
 
 /// Splits a text.
 pub(super) fn split(text: &str) -> Result<Vec<Placed>, ConfError> {
-    let mut tokens = Vec::new();
+    let mut splitter = Splitter::default();
     for (index, line) in text.split('\n').enumerate() {
-        let continued = one_line(line, index + 1, &mut tokens)?;
-        if !continued {
-            tokens.push((index + 1, Token::EndOfLine));
+        splitter.line = index + 1;
+        if !splitter.take(line.trim_end_matches('\r')) {
+            splitter.end()?;
         }
     }
-    Ok(tokens)
+    splitter.end()?;
+    Ok(splitter.tokens)
 }
 
-/// Splits a line; true when the next one continues it.
-fn one_line(text: &str, line: usize, tokens: &mut Vec<Placed>) -> Result<bool, ConfError> {
-    let mut word: Option<String> = None;
-    let mut quoted = false;
-    let mut chars = text.trim_end_matches('\r').chars().peekable();
-    let mut continued = false;
-    while let Some(c) = chars.next() {
-        match c {
-            '"' => {
-                quoted = !quoted;
-                word.get_or_insert_default();
-            }
-            '\\' => match chars.next() {
-                Some(next) => {
-                    let word = word.get_or_insert_default();
-                    if !matches!(next, '#' | '!' | '"' | '\\') {
-                        word.push(c);
-                    }
-                    word.push(next);
+/// What goes on from a line to the one that continues it.
+#[derive(Default)]
+struct Splitter {
+    tokens: Vec<Placed>,
+    line: usize,
+    word: Option<String>,
+    quoted: bool,
+}
+
+impl Splitter {
+    /// Takes a line; true when the next one continues it.
+    fn take(&mut self, text: &str) -> bool {
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                '"' => {
+                    self.quoted = !self.quoted;
+                    self.word();
                 }
-                None => continued = true,
-            },
-            _ if quoted => word.get_or_insert_default().push(c),
-            '#' | '!' => break,
-            '$' if chars.peek() == Some(&'{') => {
-                // A variable's braces are no block's.
-                let word = word.get_or_insert_default();
-                word.push(c);
-                for c in chars.by_ref() {
+                '\\' => match chars.next() {
+                    Some(next @ ('#' | '!' | '"' | '\\')) => self.word().push(next),
+                    Some(next) => self.word().extend([c, next]),
+                    None => return true,
+                },
+                _ if self.quoted => self.word().push(c),
+                '#' | '!' => return false,
+                '$' if chars.peek() == Some(&'{') => {
+                    // A variable's braces are no block's.
+                    let word = self.word();
                     word.push(c);
-                    if c == '}' {
-                        break;
+                    for c in chars.by_ref() {
+                        word.push(c);
+                        if c == '}' {
+                            break;
+                        }
                     }
                 }
+                '{' | '}' => {
+                    self.end_word();
+                    self.tokens.push((self.line, if c == '{' { Token::Open } else { Token::Close }));
+                }
+                _ if c.is_ascii_whitespace() => self.end_word(),
+                _ => self.word().push(c),
             }
-            '{' | '}' => {
-                tokens.extend(word.take().map(|word| (line, Token::Word(word))));
-                tokens.push((line, if c == '{' { Token::Open } else { Token::Close }));
-            }
-            _ if c.is_ascii_whitespace() => tokens.extend(word.take().map(|word| (line, Token::Word(word)))),
-            _ => word.get_or_insert_default().push(c),
         }
+        false
     }
-    if quoted && !continued {
-        return Err(ConfError::new(line, "expected a closing \" before the end of the line".to_owned()));
+
+    fn word(&mut self) -> &mut String {
+        self.word.get_or_insert_default()
     }
-    tokens.extend(word.map(|word| (line, Token::Word(word))));
-    Ok(continued)
+
+    fn end_word(&mut self) {
+        self.tokens.extend(self.word.take().map(|word| (self.line, Token::Word(word))));
+    }
+
+    fn end(&mut self) -> Result<(), ConfError> {
+        if self.quoted {
+            return Err(ConfError::new(self.line, "expected a closing \" before the end of the line".to_owned()));
+        }
+        self.end_word();
+        self.tokens.push((self.line, Token::EndOfLine));
+        Ok(())
+    }
 }
