@@ -103,12 +103,20 @@ pub(super) struct Driver {
     configured: BTreeMap<RouterId, Router>,
     /// Routers that were found; one that is configured too is watched as configured.
     discovered: BTreeMap<RouterId, Router>,
+    /// Why some are not found, by router; none: it concerns all.
+    troubles: BTreeMap<Option<RouterId>, String>,
 }
 
 impl Driver {
     /// A driver that has not run yet.
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, deliver: Vec::new(), configured: BTreeMap::new(), discovered: BTreeMap::new() }
+        Self {
+            parts,
+            deliver: Vec::new(),
+            configured: BTreeMap::new(),
+            discovered: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+        }
     }
 
     /// Runs until `stop`; what was decided by then has been handed to the outbox.
@@ -389,6 +397,7 @@ impl Driver {
                     touched.insert(id);
                     self.discovered.remove(&id);
                 }
+                Some(Discovery::Trouble { router, reason }) => self.trouble(router, reason),
                 Some(Discovery::Complete) => complete = true,
             }
             next = more.try_recv().ok();
@@ -400,6 +409,18 @@ impl Driver {
                 self.parts.outbox.forget(id);
             }
         }
+    }
+
+    /// Keeps for `status` what the discovery complains about; it has made the event itself.
+    fn trouble(&mut self, router: Option<RouterId>, reason: Option<String>) {
+        match reason {
+            Some(reason) => self.troubles.insert(router, reason),
+            None => self.troubles.remove(&router),
+        };
+        let mut inner = self.parts.shared.lock();
+        inner.degraded.retain(|d| d.channel != "inventory");
+        let all = self.troubles.values();
+        inner.degraded.extend(all.map(|reason| Degraded { channel: "inventory".to_owned(), reason: reason.clone() }));
     }
 
     /// Makes `routers` those that the configuration gives.

@@ -1,9 +1,11 @@
 //! Namespaces and interfaces that come, go and come back.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use ha_agent_tests::agent::Settings;
 use ha_agent_tests::lab::{Lab, Router};
 use ha_agent_tests::pair::{Node, SLACK, Scene};
 use ha_agent_tests::wait;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{ADVERT, SETTLE};
@@ -119,4 +121,49 @@ fn a_router_that_neutron_writes_is_found_and_forgotten() -> Result<()> {
     node.event(SLACK, "router.forgotten", json!({}))?;
     assert!(node.agent.status(&node.site).is_err(), "it is no longer listed");
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_router_given_by_hand_wins_over_the_found_one() -> Result<()> {
+    let lab = Lab::new("both")?;
+    let router = Router::new(16);
+    let site = lab.site_in(&format!("qrouter-{}", router.id), "a", &router)?;
+    let mut node = Scene::default().node_at(site)?;
+    node.start_keepalived()?;
+    let folder = node.agent.neutron().join("ha_confs").join(router.id.to_string());
+    std::fs::create_dir_all(&folder)?;
+    std::fs::copy(node.keepalived()?.configuration(), folder.join("keepalived.conf"))?;
+    let broken = node.agent.neutron().join("ha_confs/2f0c1c52-5b1d-4f53-9f0e-000000000001");
+    std::fs::create_dir_all(&broken)?;
+    std::fs::write(broken.join("keepalived.conf"), "vrrp_instance VR_1 {\n    virtual_router_id none\n}\n")?;
+    node.agent.start()?;
+    let degraded = json!({"event": "channel.degraded", "channel": "inventory"});
+    let reason = node.agent.events.expect(SLACK, &degraded)?["reason"].clone();
+    assert!(reason.as_str().is_some_and(|reason| reason.contains("keepalived.conf:2: ")), "{reason}");
+    assert_eq!(node.agent.ask(&["status"])?["degraded"], json!([{"channel": "inventory", "reason": reason}]));
+    node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    assert_eq!(node.agent.status(&node.site)?["source"], "config");
+
+    // No longer given by hand, it is still there.
+    node.agent.events.mark()?;
+    let found = Settings { without_routers: true, ..Settings::default() };
+    node.agent.write_configuration(&[], &found)?;
+    node.agent.signal(Signal::HUP)?;
+    node.event(SLACK, "router.watched", json!({"source": "ha_confs"}))?;
+    let before = sequence(&node)?;
+
+    // Its state outlives a restart in which it is found only after a while.
+    node.agent.kill()?;
+    node.agent.start()?;
+    node.event(SLACK, "router.watched", json!({"source": "ha_confs"}))?;
+    node.confirmed(ADVERT * 2 + SLACK, "primary")?;
+    let after = sequence(&node)?;
+    assert!((before..before + 3).contains(&after), "counted on: {before}, then {after}");
+    Ok(())
+}
+
+fn sequence(node: &Node) -> Result<u64> {
+    let status = node.agent.status(&node.site)?;
+    status["sequence"].as_u64().with_context(|| format!("a sequence in {status}"))
 }

@@ -57,6 +57,13 @@ pub enum Discovery {
     Found(Router),
     /// Its file is gone.
     Gone(RouterId),
+    /// What keeps routers from being found, as in `channel.degraded`; told for `status`.
+    Trouble {
+        /// Whose file it is; none: it concerns all.
+        router: Option<RouterId>,
+        /// In words; none: it is over.
+        reason: Option<String>,
+    },
     /// All that was there at the start has been told. Once, also where there is no `ha_confs`.
     Complete,
 }
@@ -174,6 +181,7 @@ struct Task {
 impl Task {
     async fn run(mut self) -> Result<(), Deaf> {
         self.look_everywhere(Duration::ZERO);
+        self.note_trouble().await?;
         self.read_due().await?;
         self.tell(Discovery::Complete).await?;
         loop {
@@ -198,9 +206,9 @@ impl Task {
                     let tokens: BTreeSet<u64> = changes.into_iter().map(|(token, _)| token).collect();
                     self.names_changed(tokens).await?;
                 }
-                Err(error) => self.reopen(&error).await,
+                Err(error) => self.reopen(&error).await?,
             }
-            self.note_trouble();
+            self.note_trouble().await?;
             self.read_due().await?;
         }
     }
@@ -216,7 +224,6 @@ impl Task {
         let mut routers = self.folders.look_everywhere();
         routers.extend(self.known.keys());
         self.changed(&routers, pause);
-        self.note_trouble();
     }
 
     async fn names_changed(&mut self, tokens: BTreeSet<u64>) -> Result<(), Deaf> {
@@ -255,14 +262,14 @@ impl Task {
     async fn take(&mut self, id: RouterId, reading: Result<Option<Instance>, String>) -> Result<(), Deaf> {
         match reading {
             Ok(Some(instance)) => {
-                self.file_trouble(id, None);
+                self.file_trouble(id, None).await?;
                 self.watch_names(id);
                 let told = self.known.get(&id).and_then(|known| known.told.as_ref());
                 let netns = self.namespace(id, told);
                 self.tell_found(conf_file::router(id, &instance, netns)).await
             }
             Ok(None) => {
-                self.file_trouble(id, None);
+                self.file_trouble(id, None).await?;
                 self.unwatch_names(id);
                 let told = self.known.get_mut(&id).and_then(|known| known.told.take());
                 if told.is_some() {
@@ -272,10 +279,7 @@ impl Task {
                 self.known.remove(&id);
                 Ok(())
             }
-            Err(reason) => {
-                self.file_trouble(id, Some(reason));
-                Ok(())
-            }
+            Err(reason) => self.file_trouble(id, Some(reason)).await,
         }
     }
 
@@ -340,9 +344,9 @@ impl Task {
     }
 
     /// Names what is wrong with a file, once; or that nothing is any more.
-    fn file_trouble(&mut self, id: RouterId, reason: Option<String>) {
+    async fn file_trouble(&mut self, id: RouterId, reason: Option<String>) -> Result<(), Deaf> {
         let before = match (&reason, self.known.get_mut(&id)) {
-            (None, None) => return,
+            (None, None) => return Ok(()),
             (_, known) => known.and_then(|known| known.trouble.take()),
         };
         match (&before, &reason) {
@@ -350,36 +354,44 @@ impl Task {
             (Some(_), None) => self.metrics.unreadable.dec(),
             _ => 0,
         };
-        self.announce(before, reason.clone(), Some(id));
         if reason.is_some() {
-            self.known.entry(id).or_default().trouble = reason;
+            self.known.entry(id).or_default().trouble.clone_from(&reason);
         }
+        self.announce(before, reason, Some(id)).await
     }
 
-    fn note_trouble(&mut self) {
+    async fn note_trouble(&mut self) -> Result<(), Deaf> {
         let now = self.folders.trouble().map(str::to_owned);
         let before = std::mem::replace(&mut self.trouble, now.clone());
-        self.announce(before, now, None);
+        self.announce(before, now, None).await
     }
 
-    fn announce(&self, before: Option<String>, now: Option<String>, router_id: Option<RouterId>) {
-        let channel = "inventory".to_owned();
-        match now {
-            Some(reason) if before.as_ref() != Some(&reason) => {
-                tracing::warn!("{reason}");
-                self.events.emit(Event::ChannelDegraded { channel, reason, router_id });
-            }
-            None if before.is_some() => self.events.emit(Event::ChannelRestored { channel, router_id }),
-            _ => {}
+    async fn announce(
+        &self,
+        before: Option<String>,
+        now: Option<String>,
+        router_id: Option<RouterId>,
+    ) -> Result<(), Deaf> {
+        if before == now {
+            return Ok(());
         }
+        let channel = "inventory".to_owned();
+        match &now {
+            Some(reason) => {
+                tracing::warn!("{reason}");
+                self.events.emit(Event::ChannelDegraded { channel, reason: reason.clone(), router_id });
+            }
+            None => self.events.emit(Event::ChannelRestored { channel, router_id }),
+        }
+        self.tell(Discovery::Trouble { router: router_id, reason: now }).await
     }
 
     /// inotify is lost: opens it again, for as long as it takes.
-    async fn reopen(&mut self, error: &io::Error) {
+    async fn reopen(&mut self, error: &io::Error) -> Result<(), Deaf> {
         let before = self.trouble.take();
         let lost = format!("inotify is lost ({error}): routers that come or go are not seen until it is back");
-        self.announce(before, Some(lost.clone()), None);
-        self.trouble = Some(lost);
+        self.trouble = Some(lost.clone());
+        self.announce(before, Some(lost), None).await?;
         loop {
             tokio::time::sleep(REOPEN).await;
             if let Ok((folders, names)) = open(&self.path) {
@@ -392,5 +404,6 @@ impl Task {
             self.add_names(id, token);
         }
         self.look_everywhere(Duration::ZERO);
+        Ok(())
     }
 }

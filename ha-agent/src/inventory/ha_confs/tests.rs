@@ -10,6 +10,7 @@ const LONG: Duration = Duration::from_secs(10);
 struct Site {
     base: tempfile::TempDir,
     found: mpsc::Receiver<Discovery>,
+    troubles: Vec<(Option<RouterId>, Option<String>)>,
     events: mpsc::Receiver<Event>,
     task: JoinHandle<()>,
     stop: CancellationToken,
@@ -27,7 +28,7 @@ impl Site {
         let stop = CancellationToken::new();
         let netns = base.path().join("netns");
         let task = HaConfs::start_at(&root, &netns, sender, events, &mut Registry::default(), stop.clone());
-        Self { base, found, events: event_inbox, task: task.expect("it starts"), stop }
+        Self { base, found, troubles: Vec::new(), events: event_inbox, task: task.expect("it starts"), stop }
     }
 
     fn root(&self) -> PathBuf {
@@ -38,8 +39,15 @@ impl Site {
         self.base.path().join("netns").join(name)
     }
 
+    /// What is told next beside troubles.
     async fn next(&mut self) -> Discovery {
-        tokio::time::timeout(LONG, self.found.recv()).await.expect("nothing was told").expect("it runs")
+        loop {
+            let told = tokio::time::timeout(LONG, self.found.recv()).await.expect("nothing was told");
+            match told.expect("it runs") {
+                Discovery::Trouble { router, reason } => self.troubles.push((router, reason)),
+                other => return other,
+            }
+        }
     }
 
     async fn router(&mut self) -> Router {
@@ -222,6 +230,7 @@ async fn a_broken_file_is_named_once_and_stops_nobody() {
     assert_eq!(site.router().await.vrid, 1);
     let restored = Event::ChannelRestored { channel: "inventory".to_owned(), router_id: Some(id(1)) };
     assert_eq!(site.event().await, restored);
+    assert_eq!(site.troubles, [(Some(id(1)), Some(reason)), (Some(id(1)), None)], "`status` shows the same");
 
     // Broken later: what was known of it stays.
     fs::write(&path, &conf(1)[..40]).expect("written");
@@ -300,8 +309,8 @@ async fn a_thousand_routers_are_told_and_let_go() {
     while let Discovery::Found(router) = site.next().await {
         told.insert(router.id);
     }
-    // Unoptimised and beside other tests; some 0.1 s in a release build.
-    assert!(begin.elapsed() < Duration::from_secs(5), "took {:?}", begin.elapsed());
+    // Some 0.13 s, unoptimised; the rest is for a machine that does other things too.
+    assert!(begin.elapsed() < Duration::from_secs(3), "took {:?}", begin.elapsed());
     assert_eq!(told.len(), 1000);
     fs::remove_dir_all(site.root()).expect("removed");
     for _ in 0..1000 {
