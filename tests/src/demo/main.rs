@@ -72,7 +72,7 @@ fn perform(terminal: Terminal) -> Result<bool> {
     shown?;
 
     let left = traces.leftovers();
-    terminal.step("Gone again", "");
+    story.step("Gone again", "");
     story.keep("no namespace, process or file is left behind", left.is_empty());
     for trace in left {
         terminal.say(&format!("    left: {trace}"));
@@ -96,7 +96,7 @@ fn play(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()> 
 }
 
 fn two_nodes(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()> {
-    terminal.step(
+    story.step(
         "1  Two nodes, two routers",
         "A namespace per router and node, a keepalived in each (adverts every second, a dead master is \
          replaced after 3.8 s),\nan ha-agent and an L3 agent per node. Router 11 begins on node a, router 12 on b.",
@@ -133,7 +133,7 @@ fn two_nodes(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result
 }
 
 fn killed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()> {
-    terminal.step(
+    story.step(
         "2  Failover: SIGKILL to both processes of router 11's keepalived on a",
         "Nobody removes its VIP and nobody reports anything there: only the wire tells.",
     );
@@ -153,9 +153,10 @@ fn killed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()
 }
 
 fn graceful(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()> {
-    terminal.step(
+    story.step(
         "3  Failover in order: keepalived is started again on a, then stopped on b",
-        "It resigns with a last advert, so the other node takes over in 0.8 s.",
+        "It resigns with a last advert, so the other node takes over in 0.8 s. An L3 agent hears contrary states of a\n\
+         router no closer than 2 s, because it would swallow both.",
     );
     let since = Moment::now();
     stage.nodes[A].start(ROUTER)?;
@@ -184,7 +185,7 @@ fn graceful(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<
 }
 
 fn spoofed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()> {
-    terminal.step(
+    story.step(
         "4  Lies: someone on the node reports what is not true",
         "The same request that Neutron's monitor makes: `primary` to the backup, `backup` to the primary.",
     );
@@ -211,7 +212,7 @@ fn spoofed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<(
 }
 
 fn split_brain(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()> {
-    terminal.step(
+    story.step(
         "5  Split brain: nftables drops router 12's adverts where they arrive on a",
         "Its keepalived there hears nothing, makes itself master and says so; b's goes on.",
     );
@@ -234,7 +235,7 @@ fn split_brain(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Resu
     story.watch(stage, since, down + ADVERT * 3, promises)?;
     table(terminal, stage)?;
 
-    terminal.step("6  The rule is taken away", "");
+    story.step("6  The rule is taken away", "");
     let since = Moment::now();
     site.pass_vrrp()?;
     let over = |node, text| Promise::event(node, "anomaly.cleared", json!({"kind": "split_brain"}), text);

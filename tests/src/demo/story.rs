@@ -61,14 +61,14 @@ pub(crate) struct Story {
     shown: [usize; 2],
     /// How many states each L3 agent heard when last looked at.
     heard: [usize; 2],
-    /// Everything promised so far, and whether it was seen.
-    pub(crate) promises: Vec<(String, bool)>,
+    /// The steps so far.
+    steps: Vec<Step>,
 }
 
 impl Story {
     pub(crate) fn new(terminal: Terminal, routers: &[Router]) -> Self {
         let vrids = routers.iter().map(|router| (router.id.to_string(), router.vrid)).collect();
-        Self { terminal, vrids, shown: [0; 2], heard: [0; 2], promises: Vec::new() }
+        Self { terminal, vrids, shown: [0; 2], heard: [0; 2], steps: Vec::new() }
     }
 
     /// Shows everything that happens until all promises are kept, at most for `within` and a little.
@@ -103,24 +103,38 @@ impl Story {
         Ok(())
     }
 
-    /// Adds a promise and whether it was kept.
+    /// Begins a step.
+    pub(crate) fn step(&mut self, title: &'static str, what: &str) {
+        self.terminal.step(title, what);
+        self.steps.push(Step { title, promises: Vec::new() });
+    }
+
+    /// Adds a promise to the step and whether it was kept.
     pub(crate) fn keep(&mut self, text: impl Into<String>, seen: bool) {
         let text = text.into();
         self.terminal.say(&format!("  {} {text}", self.mark(seen)));
-        self.promises.push((text, seen));
+        if let Some(step) = self.steps.last_mut() {
+            step.promises.push((text, seen));
+        }
     }
 
     fn mark(&self, seen: bool) -> String {
         if seen { self.terminal.paint(Look::Good, "✔") } else { self.terminal.paint(Look::Bad, "✘") }
     }
 
-    /// All promises once more; whether all were kept.
+    /// All steps once more, and what was missed in them; whether nothing was.
     pub(crate) fn summary(&self) -> bool {
-        self.terminal.step("What was promised, and was it seen?", "");
-        for (text, seen) in &self.promises {
-            self.terminal.say(&format!("  {} {text}", self.mark(*seen)));
+        self.terminal.step("Was it seen?", "");
+        for step in &self.steps {
+            let missed: Vec<&str> =
+                step.promises.iter().filter(|(_, seen)| !seen).map(|(text, _)| text.as_str()).collect();
+            let (all, mark) = (step.promises.len(), self.mark(missed.is_empty()));
+            self.terminal.say(&format!("  {mark} {}: {} of {all}", step.title, all - missed.len()));
+            for text in missed {
+                self.terminal.say(&format!("      {} {text}", self.mark(false)));
+            }
         }
-        self.promises.iter().all(|(_, seen)| *seen)
+        self.steps.iter().flat_map(|step| &step.promises).all(|(_, seen)| *seen)
     }
 
     /// Lines for what is new, in the order in which it happened.
@@ -161,6 +175,13 @@ impl Story {
             lead = " ".repeat(19);
         }
     }
+}
+
+/// A part of the performance.
+struct Step {
+    title: &'static str,
+    /// What was promised in it, and whether it was seen.
+    promises: Vec<(String, bool)>,
 }
 
 /// Something to show.
