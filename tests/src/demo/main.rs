@@ -90,7 +90,7 @@ fn perform(terminal: Terminal) -> Result<bool> {
 fn play(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()> {
     two_nodes(terminal, stage, story)?;
     killed(terminal, stage, story)?;
-    graceful(terminal, stage, story)?;
+    graceful(stage, story)?;
     spoofed(terminal, stage, story)?;
     split_brain(terminal, stage, story)
 }
@@ -152,7 +152,7 @@ fn killed(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()
     table(terminal, stage)
 }
 
-fn graceful(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Result<()> {
+fn graceful(stage: &mut Stage, story: &mut Story) -> Result<()> {
     story.step(
         "3  Failover in order: keepalived is started again on a, then stopped on b",
         "It resigns with a last advert, so the other node takes over in 0.8 s. An L3 agent hears contrary states of a\n\
