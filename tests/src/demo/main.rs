@@ -226,7 +226,7 @@ fn split_brain(terminal: Terminal, stage: &mut Stage, story: &mut Story) -> Resu
         Promise::event(
             A,
             "transition.rejected",
-            json!({"claim": "primary", "evidence": {"foreign": {"priority": 60}}}),
+            json!({"claim": "primary", "reason": "better_competitor"}),
             "keepalived's own claim of primary on a is refused: b advertises with a higher priority",
         ),
         Promise::heard(A, OTHER, &["backup"], "a's L3 agent is not told of a second primary"),
