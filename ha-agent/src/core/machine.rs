@@ -180,6 +180,8 @@ impl Machine {
     fn report(&mut self, state: State, reporter: Reporter, now: Mono, out: &mut Vec<Output>) {
         let report = Claim { state, reporter, at: now };
         self.reported = Some(report);
+        // Said again while it waits: the verdict is due as before, or repeating would put it off for ever.
+        let waits_since = self.claim.filter(|claim| claim.state == state).map_or(now, |claim| claim.at);
         if self.policy.observe {
             let basis = Basis { report: true, vip: false, wire: false };
             out.push(Output::Deliver { state, previous: self.delivered.replace(state), basis });
@@ -190,7 +192,7 @@ impl Machine {
         let nothing_new = self.confirmed.is_some_and(|(confirmed, ..)| confirmed == state)
             && self.seen.role().is_none_or(|role| fits(state, role));
         if !nothing_new || !self.settled_once {
-            self.claim = Some(report);
+            self.claim = Some(Claim { at: waits_since, ..report });
             self.ask_reading(now, out);
         }
     }
@@ -236,6 +238,9 @@ impl Machine {
                 next.at_least(due, now);
             }
         }
+        if self.read_asked.is_some_and(|asked| now.since(asked) >= READ_RETRY) {
+            self.ask_reading(now, out);
+        }
         if let Some(asked) = self.read_asked {
             next.at_least(asked + READ_RETRY, now);
         }
@@ -277,7 +282,7 @@ impl Machine {
             return;
         };
         match seen.role() {
-            Some(role) if fits(confirmed, role) => {
+            Some(role) if self.stands(confirmed, role) => {
                 if let Some(candidate) = self.candidate.filter(|candidate| Some(candidate.state) != self.claim_state())
                 {
                     self.supersede(candidate.state, role, candidate.since, now, out);
@@ -299,6 +304,13 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Whether the confirmed state can go on beside a seen role. `fault` beside a seen backup rests on
+    /// the report alone; one that was only seen ends with what was seen.
+    fn stands(&self, confirmed: State, role: State) -> bool {
+        let reported = self.reported.is_some_and(|report| report.state == confirmed);
+        confirmed == role || (reported && fits(confirmed, role))
     }
 
     fn claim_state(&self) -> Option<State> {
@@ -365,7 +377,7 @@ impl Machine {
     /// A seen role that nobody reported is passed on after the grace.
     fn judge_seen(&mut self, now: Mono, out: &mut Vec<Output>, next: &mut Deadline) {
         let Some(role) = self.seen.role() else { return };
-        if self.settled_once && self.confirmed.is_some_and(|(confirmed, ..)| fits(confirmed, role)) {
+        if self.settled_once && self.confirmed.is_some_and(|(confirmed, ..)| self.stands(confirmed, role)) {
             return;
         }
         if self.settled_once && !self.policy.heal_unreported {
@@ -396,8 +408,14 @@ impl Machine {
         if now < settled {
             return Some(Hindrance::Until(settled));
         }
-        let competitor = self.speakers.better_competitor().filter(|_| self.votes.wire);
-        competitor.map(|_| Hindrance::Competitor)
+        if !self.votes.wire {
+            return None;
+        }
+        // After a standstill what is known may be old: the reading that was asked for decides.
+        if let Some(asked) = self.read_asked {
+            return Some(Hindrance::Until(asked + READ_RETRY));
+        }
+        self.speakers.better_competitor().map(|_| Hindrance::Competitor)
     }
 
     fn confirm(&mut self, state: State, claimed: bool, now: Mono, out: &mut Vec<Output>) {

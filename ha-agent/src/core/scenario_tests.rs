@@ -413,3 +413,89 @@ fn a_steady_router_wakes_no_more_than_its_adverts_come() {
     }
     assert!(wakes <= 62, "{wakes} wake-ups in 60 intervals");
 }
+
+#[test]
+fn adverts_that_go_on_after_a_short_loss_of_carrier_are_seen_again() {
+    // `dont_track_primary`: keepalived stays master, so the kernel side has nothing new to tell.
+    let mut bench = Bench::settled_primary(ADV * 3);
+    bench.until(ADV * 3 + MS * 300);
+    bench.input(Input::Link(Link::Down));
+    bench.until(ADV * 3 + MS * 400);
+    bench.input(Input::Link(Link::Up));
+    bench.until(ADV * 4);
+    bench.advertise(&[Side::Local], 50, ADV * 9);
+    let view = bench.machine.view(bench.now);
+    assert_eq!((view.seen, view.anomalies), (Some(State::Primary), vec![]));
+}
+
+#[test]
+fn a_reading_that_is_never_answered_is_asked_for_again_without_spinning() {
+    let mut bench = Bench::new(None);
+    bench.start(Vip::Absent);
+    bench.until(ADV * 20);
+    assert_eq!(bench.machine.deadline(), None, "nobody speaks, nothing is awaited");
+    let mut out = Vec::new();
+    bench.machine.input(Input::Vip(Vip::Absent), bench.now, &mut out);
+    let (mut asked, mut wakes) = (0, 0);
+    let end = bench.now + ADV * 10;
+    while let Some(due) = bench.machine.deadline().filter(|due| *due < end) {
+        let mut out = Vec::new();
+        bench.machine.expire(due, &mut out);
+        asked += out.iter().filter(|output| **output == O::ReadWire).count();
+        wakes += 1;
+    }
+    assert_eq!((asked, wakes), (19, 19));
+}
+
+#[test]
+fn a_spoof_that_is_repeated_is_refused_none_the_less() {
+    let mut bench = Bench::settled_backup(ADV * 4);
+    for tick in 0..10 {
+        bench.until(ADV * 4 + MS * 100 * tick);
+        bench.report(State::Primary);
+    }
+    bench.until(ADV * 5);
+    let times = bench.out.iter().filter(|(_, o)| matches!(o, O::Rejected { .. })).map(|(at, _)| *at);
+    assert_eq!(times.collect::<Vec<_>>()[0], ADV * 4 + MS * 250);
+    assert_eq!(bench.delivered(), [State::Backup]);
+}
+
+#[test]
+fn a_fault_that_nobody_reported_ends_with_the_interface_up_again() {
+    let mut bench = Bench::settled_primary(ADV * 3);
+    bench.input(Input::Link(Link::Down));
+    bench.input(Input::Vip(Vip::Absent));
+    bench.until(ADV * 5);
+    bench.input(Input::Link(Link::Up));
+    bench.advertise(&[Side::Foreign], 50, ADV * 9);
+    assert_eq!(bench.delivered(), [State::Primary, State::Fault, State::Backup]);
+}
+
+#[test]
+fn after_a_standstill_primary_waits_for_a_fresh_reading() {
+    let mut bench = Bench::settled_backup(ADV * 5);
+    bench.until(ADV * 9);
+    bench.out.clear();
+    bench.advert(Side::Local, 50);
+    bench.input(Input::Vip(Vip::Present));
+    bench.report(State::Primary);
+    bench.until(ADV * 9 + MS * 100);
+    // The agent stands still; meanwhile the other node takes over and its records are not read yet.
+    bench.now = bench.now + ADV * 5;
+    let mut out = Vec::new();
+    bench.machine.expire(bench.now, &mut out);
+    assert!(!out.iter().any(|o| matches!(o, O::Confirmed(_))), "{out:?}");
+    bench.take(out);
+    assert_eq!(bench.delivered(), []);
+}
+
+#[test]
+fn a_flood_of_sources_does_not_make_the_master_forgotten() {
+    let mut bench = Bench::settled_backup(ADV * 5);
+    for last in 10..60 {
+        bench.until(bench.elapsed() + MS);
+        bench.advert_from(Side::Foreign, IpAddr::V4(Ipv4Addr::new(169, 254, 192, last)), 10, ADV, 8);
+    }
+    let view = bench.machine.view(bench.now);
+    assert_eq!(view.evidence.foreign.map(|foreign| foreign.address), Some(THEM));
+}

@@ -9,7 +9,7 @@ use super::model::{Advert, Side};
 use super::policy::{JOIN, silence};
 use super::time::Mono;
 
-/// Foreign speakers kept per router; a new one replaces the one unheard for longest.
+/// Foreign speakers kept per router; a new one replaces the least steady.
 const MAX_FOREIGN: usize = 16;
 
 /// The speakers of one router's VRID.
@@ -48,13 +48,20 @@ impl Speakers {
                     }
                 } else if self.foreign.len() < MAX_FOREIGN {
                     self.foreign.push(advert);
-                } else if let Some(stalest) = self.foreign.iter_mut().min_by_key(|known| known.at)
-                    && stalest.at <= advert.at
-                {
-                    *stalest = advert;
+                } else if let Some(index) = self.least_steady() {
+                    self.foreign[index] = advert;
                 }
             }
         }
+    }
+
+    /// Who is given up for a new one: the dead before the live, then the shortest run, then the one
+    /// unheard for longest. So a flood of sources cannot push out a master that goes on.
+    fn least_steady(&self) -> Option<usize> {
+        (0..self.foreign.len()).min_by_key(|index| {
+            let known = &self.foreign[*index];
+            (self.live(known), known.run_adverts, known.at)
+        })
     }
 
     /// Takes in a reading of all speakers.
@@ -168,6 +175,11 @@ impl Speakers {
         }
         match &self.local {
             None if self.tx(configured) == Tx::Unknown => wake(self.since + silence(self.interval(configured))),
+            // Whoever goes on after a short loss of the interface says so within one and a half
+            // intervals, but in the same run: the kernel side has nothing new to report.
+            Some(local) if local.at <= self.cut && self.as_of < self.cut + silence(local.interval) => {
+                wake(self.cut + silence(local.interval));
+            }
             Some(local) if local.priority == 0 && self.tx(configured) == Tx::Resigned => {
                 wake(local.at + silence(local.interval));
             }
