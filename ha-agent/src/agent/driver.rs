@@ -292,9 +292,12 @@ impl Driver {
                     self.degraded("vip", reason, Some(router));
                 }
                 self.parts.attachments.post(router, AttachJob::Detach);
-                self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Wire, up: false });
+                for channel in [Channel::Wire, Channel::Vip] {
+                    self.input_locked(&mut inner, router, Input::Channel { channel, up: false });
+                }
             }
             NetlinkEvent::NetnsFound { router } => {
+                self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Vip, up: true });
                 if inner.routers.get_mut(&router).is_some_and(|watched| watched.restore("vip")) {
                     self.restored("vip", Some(router));
                 }
@@ -367,6 +370,7 @@ impl Driver {
                 if watched.degrade("wire", &reason) {
                     self.degraded("wire", reason, Some(router));
                 }
+                self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Wire, up: false });
             }
         }
     }
