@@ -24,12 +24,12 @@ pub(super) struct AgentBoard {
     pub(super) outbox: Outbox,
     /// How delivery stands.
     pub(super) delivery: Arc<Delivery>,
+    /// How the event sinks do.
+    pub(super) sinks: Sinks,
     /// To the driver.
     pub(super) commands: mpsc::Sender<Command>,
     /// Set once everything runs.
     pub(super) ready: AtomicBool,
-    /// How the event sinks stand.
-    pub(super) sinks: Sinks,
     /// Host name.
     pub(super) host: String,
     /// Whether verdicts decide.

@@ -238,6 +238,8 @@ impl Writer {
         }
         let channel = || "events".to_owned();
         for reason in news {
+            // The sink in trouble may be the only one.
+            tracing::warn!("{reason}");
             self.write(&Event::ChannelDegraded { channel: channel(), reason, router_id: None });
         }
         if restored && self.outlets.iter().all(|one| !one.degraded) {
