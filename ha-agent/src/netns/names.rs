@@ -1,4 +1,4 @@
-//! When namespace files come and go: a watch of the folders they live in, such as `/run/netns`.
+//! When namespace files (or others) come and go: a watch of the folders they live in, such as `/run/netns`.
 //!
 //! inotify shows a file being created and removed, not a namespace being mounted over it (which
 //! `ip netns add` does a moment later): who hears of a file has to look until it is a namespace.
@@ -160,8 +160,7 @@ impl Names {
         for path in waiting {
             if let Err(e) = self.arm(&path) {
                 tracing::warn!(folder = %path.display(), error = %e,
-                    "cannot watch the folder of a network namespace; routers in it are not found \
-                     when they appear");
+                    "cannot watch a folder; what appears in it is not seen");
             }
             if let Some(folder) = self.folders.get(&path).filter(|f| f.watch.is_some()) {
                 let all = folder.names.values();
