@@ -21,3 +21,8 @@ pub fn wall() -> String {
 pub fn wall_micros() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
+
+/// Microseconds since 1970 as [`wall`] writes them; none outside the years that RFC 3339 has.
+pub fn rfc3339(micros: i64) -> Option<String> {
+    jiff::Timestamp::from_microsecond(micros).ok().map(|at| format!("{at:.6}"))
+}

@@ -2,10 +2,13 @@
 //!
 //! One task with a [`Mailbox`]; the driver never waits for it, so it may wait for the driver.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::mailbox::Mailbox;
@@ -19,8 +22,8 @@ pub(super) enum AttachJob {
     Attach {
         /// Which VRID where.
         target: Target,
-        /// The interface's index, given back with the outcome.
-        ifindex: u32,
+        /// Given back with the outcome: an older one no longer counts.
+        generation: u64,
     },
     /// Nowhere.
     Detach,
@@ -31,13 +34,17 @@ pub(super) enum AttachJob {
 pub(super) struct Attached {
     /// The router.
     pub(super) router: RouterId,
-    /// The interface.
-    pub(super) ifindex: u32,
+    /// Of the job that it answers.
+    pub(super) generation: u64,
     /// Attached, or why not.
     pub(super) result: Result<(), WireError>,
 }
 
-/// Attaches and detaches, one at a time, until `stop`.
+/// How long a failed attachment waits for its next attempt.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Attaches and detaches, one at a time, until `stop`. What fails is tried again every [`RETRY`],
+/// unless something else is wanted for that router meanwhile.
 pub(super) fn run(
     jobs: Mailbox<AttachJob>,
     wire: Arc<Wire>,
@@ -45,16 +52,40 @@ pub(super) fn run(
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        while let Some((router, job)) = stop.run_until_cancelled(jobs.next()).await {
-            match job {
-                AttachJob::Detach => wire.detach(router).await,
-                AttachJob::Attach { target, ifindex } => {
-                    let result = wire.attach(target).await;
-                    if attached.send(Attached { router, ifindex, result }).await.is_err() {
-                        return;
-                    }
-                }
+        let mut failed: BTreeMap<RouterId, (Instant, AttachJob)> = BTreeMap::new();
+        loop {
+            let again = failed.iter().min_by_key(|(_, (due, _))| *due).map(|(router, (due, _))| (*router, *due));
+            let (router, job) = tokio::select! {
+                () = stop.cancelled() => return,
+                job = jobs.next() => job,
+                router = due(again) => match failed.remove(&router) {
+                    Some((_, job)) => (router, job),
+                    None => continue,
+                },
+            };
+            failed.remove(&router);
+            // An attachment to an interface or a VRID that is no longer wanted must not stand in the way.
+            wire.detach(router).await;
+            let AttachJob::Attach { target, generation } = &job else { continue };
+            let result = wire.attach(target.clone()).await;
+            let generation = *generation;
+            if result.is_err() {
+                failed.insert(router, (Instant::now() + RETRY, job));
+            }
+            if attached.send(Attached { router, generation, result }).await.is_err() {
+                return;
             }
         }
     })
+}
+
+/// The router whose next attempt is due, once it is; never, when there is none.
+async fn due(again: Option<(RouterId, Instant)>) -> RouterId {
+    match again {
+        Some((router, due)) => {
+            tokio::time::sleep_until(due).await;
+            router
+        }
+        None => std::future::pending().await,
+    }
 }

@@ -14,12 +14,12 @@ use tracing::{debug, warn};
 use super::attacher::{AttachJob, Attached};
 use super::mailbox::Mailbox;
 use super::metrics::Metrics;
-use super::state::{Inner, Shared, Source, Watched, policy};
+use super::state::{Inner, Restored, Shared, Source, Watched, policy};
 
 use crate::clock;
 use crate::config::{Corroboration, Mode, Router};
 use crate::core::io::{Input, Output};
-use crate::core::model::{Basis, Channel, Link, RouterId, State};
+use crate::core::model::{Channel, Link, RouterId, State};
 use crate::core::time::Mono;
 use crate::intake::Report;
 use crate::inventory::{Directory, Discovery};
@@ -91,7 +91,7 @@ pub(super) struct Parts {
     /// The core's durations.
     pub(super) corroboration: Corroboration,
     /// States confirmed before the restart.
-    pub(super) restored: BTreeMap<RouterId, (State, Basis)>,
+    pub(super) restored: BTreeMap<RouterId, Restored>,
 }
 
 /// See the module.
@@ -99,6 +99,8 @@ pub(super) struct Driver {
     parts: Parts,
     /// Confirmed states of this turn, handed over together.
     deliver: Vec<Confirmed>,
+    /// Number of the last attachment that was asked for.
+    generation: u64,
     /// Routers that the configuration gives.
     configured: BTreeMap<RouterId, Router>,
     /// Routers that were found; one that is configured too is watched as configured.
@@ -116,6 +118,7 @@ impl Driver {
             configured: BTreeMap::new(),
             discovered: BTreeMap::new(),
             troubles: BTreeMap::new(),
+            generation: 0,
         }
     }
 
@@ -288,6 +291,7 @@ impl Driver {
                     watched.router.netns
                 );
                 watched.ifindex = None;
+                watched.generation = None;
                 if watched.degrade("vip", &reason) {
                     self.degraded("vip", reason, Some(router));
                 }
@@ -336,22 +340,24 @@ impl Driver {
             return;
         }
         watched.ifindex = ifindex;
-        let target = target(&watched.router);
-        match ifindex {
-            Some(ifindex) if self.parts.wire.is_some() => {
-                self.parts.attachments.post(router, AttachJob::Attach { target, ifindex });
-            }
-            _ => self.parts.attachments.post(router, AttachJob::Detach),
+        if ifindex.is_some() && self.parts.wire.is_some() {
+            self.generation += 1;
+            watched.generation = Some(self.generation);
+            let job = AttachJob::Attach { target: target(&watched.router), generation: self.generation };
+            self.parts.attachments.post(router, job);
+        } else {
+            watched.generation = None;
+            self.parts.attachments.post(router, AttachJob::Detach);
         }
         self.input_locked(inner, router, Input::Channel { channel: Channel::Wire, up: false });
     }
 
     fn attached(&mut self, attached: Attached) {
-        let Attached { router, ifindex, result } = attached;
+        let Attached { router, generation, result } = attached;
         let shared = Arc::clone(&self.parts.shared);
         let mut inner = shared.lock();
         let Some(watched) = inner.routers.get_mut(&router) else { return };
-        if watched.ifindex != Some(ifindex) {
+        if watched.generation != Some(generation) {
             return; // The interface changed meanwhile; another attachment is under way.
         }
         match result {
@@ -476,7 +482,9 @@ impl Driver {
         {
             let mut inner = self.parts.shared.lock();
             let policy = policy(self.parts.mode, &self.parts.corroboration, &router);
-            inner.node.watch(id, policy, self.parts.restored.remove(&id), clock::now());
+            let restored = self.parts.restored.remove(&id);
+            let confirmed = restored.as_ref().map(|restored| (restored.state, restored.basis));
+            inner.node.watch(id, policy, confirmed, clock::now());
             if let Some(watched) = inner.routers.get_mut(&id) {
                 watched.source = source;
                 return;
@@ -489,7 +497,14 @@ impl Driver {
                 vip: format!("{}/{}", router.vip, router.prefix),
                 vrid: router.vrid,
             });
-            let watched = Watched { router, source, ifindex: None, degraded: Vec::new(), confirmed_at: None };
+            let watched = Watched {
+                router,
+                source,
+                ifindex: None,
+                generation: None,
+                degraded: Vec::new(),
+                confirmed_at: restored.and_then(|restored| restored.since),
+            };
             inner.routers.insert(id, watched);
         }
         if let Err(error) = self.parts.netlink.watch(watch) {
@@ -506,7 +521,8 @@ impl Driver {
         let mut inner = self.parts.shared.lock();
         if changed {
             let confirmed = inner.node.view(id, clock::now()).and_then(|view| view.confirmed);
-            self.parts.restored.extend(confirmed.map(|(state, _, basis)| (id, (state, basis))));
+            let since = inner.routers.get(&id).and_then(|watched| watched.confirmed_at.clone());
+            self.parts.restored.extend(confirmed.map(|(state, _, basis)| (id, Restored { state, basis, since })));
         } else {
             self.parts.outbox.forget(id);
         }

@@ -41,7 +41,7 @@ use crate::wire::{Wire, WireOptions};
 use board::AgentBoard;
 use driver::{Command, Driver, Inbox, Parts};
 use mailbox::Mailbox;
-use state::Shared;
+use state::{Restored, Shared};
 
 /// Queue lengths. When one is full: netlink and wire wait, the kernel then drops and says so, which
 /// leads to a fresh dump or reading, and so does the discovery; the intake answers 503; a check is answered "busy".
@@ -185,7 +185,7 @@ impl Agent {
         let (events, recent, telemetry) =
             telemetry::start(&config.sinks, &host, &mut registry, CancellationToken::new());
         let (outbox, entries) = Outbox::open(&config.state_dir, events.clone(), &mut registry);
-        let restored: BTreeMap<_, _> = entries.iter().map(|entry| (entry.router, (entry.state, entry.basis))).collect();
+        let restored: BTreeMap<_, _> = entries.iter().map(|entry| (entry.router, Restored::from(entry))).collect();
         let shared = Arc::new(Shared::default());
         let directory = Arc::new(Directory::default());
 

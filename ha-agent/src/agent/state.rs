@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::clock;
 use crate::config::{Corroboration, Mode, Router};
-use crate::core::model::RouterId;
+use crate::core::model::{Basis, RouterId, State};
 use crate::core::node::Node;
 use crate::core::policy::Policy;
+use crate::outbox::Entry;
 use crate::status::Degraded;
 
 /// Held for the length of one input or one look-up, never across an await.
@@ -54,10 +56,29 @@ pub(super) struct Watched {
     pub(super) source: Source,
     /// Index of the HA interface that the classifier is to be attached to.
     pub(super) ifindex: Option<u32>,
+    /// The attachment that is wanted; outcomes of others no longer count.
+    pub(super) generation: Option<u64>,
     /// What keeps it from being fully watched.
     pub(super) degraded: Vec<Degraded>,
     /// Wall clock of the last confirmed state, RFC 3339.
     pub(super) confirmed_at: Option<String>,
+}
+
+/// What was confirmed before a restart, or before the router's settings changed.
+#[derive(Clone, Debug)]
+pub(super) struct Restored {
+    /// The state.
+    pub(super) state: State,
+    /// On whose word.
+    pub(super) basis: Basis,
+    /// Since when, RFC 3339.
+    pub(super) since: Option<String>,
+}
+
+impl From<&Entry> for Restored {
+    fn from(entry: &Entry) -> Self {
+        Self { state: entry.state, basis: entry.basis, since: clock::rfc3339(entry.confirmed_at_us) }
+    }
 }
 
 impl Watched {
