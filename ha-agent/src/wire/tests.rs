@@ -1,6 +1,8 @@
 //! Attaching for real: namespaces, veth, keepalived.
 
 use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,7 +11,9 @@ use ha_agent_common::build::Advert as Frame;
 use uuid::Uuid;
 
 use super::*;
-use crate::core::model::{InvalidReason, Side};
+use crate::config::Netns;
+use crate::core::model::{Advert, InvalidReason, Side};
+use crate::netns::NetnsError;
 
 /// Two namespaces joined by a veth pair called `ha0` in both; gone with the test.
 struct Pair {

@@ -1,0 +1,95 @@
+//! What callers say to this channel and hear from it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ha_agent_common::{FAMILY_V4, FAMILY_V6};
+
+use crate::config::Netns;
+use crate::core::model::{Advert, InvalidFrame, RouterId};
+use crate::core::time::Mono;
+
+/// How to load and attach.
+#[derive(Clone, Debug, Default)]
+pub struct WireOptions {
+    /// An object to load instead of the embedded one.
+    pub object: Option<PathBuf>,
+    /// Attach by clsact even where the kernel has tcx (6.6).
+    pub force_clsact: bool,
+    /// Tell attachments apart by a class id of their own even where the namespace's cookie can be
+    /// read ([`super::Identity::ClassId`]); this needs clsact and implies it.
+    pub force_realm_const: bool,
+}
+
+/// Address family of the adverts to watch: the one of the router's VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// VRRP over IPv4.
+    V4,
+    /// VRRP over IPv6.
+    V6,
+}
+
+impl From<IpAddr> for Family {
+    fn from(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+impl Family {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::V4 => FAMILY_V4,
+            Self::V6 => FAMILY_V6,
+        }
+    }
+}
+
+/// What to watch for a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The router.
+    pub router: RouterId,
+    /// Its namespace.
+    pub netns: Netns,
+    /// Its HA interface.
+    pub interface: String,
+    /// Its virtual router identifier.
+    pub vrid: u8,
+    /// The family of its adverts.
+    pub family: Family,
+}
+
+/// What the classifier reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WireEvent {
+    /// Something new about a speaker: first sight, a change, or a new run.
+    Advert {
+        /// For which router.
+        router: RouterId,
+        /// The speaker as it stood then.
+        advert: Advert,
+    },
+    /// A frame that no honest speaker sends.
+    Invalid {
+        /// For which router.
+        router: RouterId,
+        /// What was seen.
+        frame: InvalidFrame,
+    },
+    /// Reports were withheld by a budget or lost to a full ring buffer: every router's reading may
+    /// hold what no event told.
+    Lost {
+        /// How many since the last such event.
+        records: u64,
+    },
+}
+
+/// All speakers of a router as the kernel side remembers them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WireReading {
+    /// Both sides; the local one first.
+    pub speakers: Vec<Advert>,
+    /// Taken before the maps were read: what came later may be in it, what came earlier is.
+    pub as_of: Mono,
+}
