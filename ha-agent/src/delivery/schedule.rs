@@ -10,111 +10,30 @@
 //! - A full listen queue is no outage for its first second: the states keep their places and go on
 //!   after a pause of milliseconds.
 
+mod answers;
 mod batch;
+mod io;
+mod outage;
 mod slot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Protocol;
-use crate::core::model::{RouterId, State};
+use crate::core::model::RouterId;
 use crate::core::time::Mono;
 use crate::outbox::Entry;
-use crate::telemetry::event::Delivered;
 
-use super::answer::{Answer, Failure, FailureKind, Scope};
 use super::backoff::Jitter;
-use batch::Progress;
+use batch::{Batches, Progress};
+pub use io::{Output, Rules, Send};
+use outage::Receiver;
 use slot::{Last, Slot, Want};
 
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const BUSY_FIRST: Duration = Duration::from_millis(20);
-/// Connecting to a full queue costs nothing, so it is tried at least this often.
-const BUSY_MAX: Duration = Duration::from_secs(1);
-/// From then on a full queue is an outage.
-const BUSY_OUTAGE: Duration = Duration::from_secs(1);
 /// The L3 agent's wait begins a little after its answer and ends late under load.
 const HOLD_SLACK: u32 = 20;
-
-/// The configuration's part of the schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// Which protocol: `json` sends whole batches, one at a time, without hold.
-    pub protocol: Protocol,
-    /// Distance between the beginnings of batches.
-    pub batch_interval: Duration,
-    /// Distance between contrary states of one router; `neutron` only.
-    pub hold: Duration,
-    /// Requests at once; `neutron` only.
-    pub max_in_flight: usize,
-    /// Longest pause between attempts.
-    pub retry_max: Duration,
-}
-
-/// One request: one state (`neutron`) or a whole batch (`json`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Send {
-    /// The batch it belongs to.
-    pub batch: u64,
-    /// What to send; never two of one router.
-    pub items: Vec<Entry>,
-    begun: Mono,
-    epoch: u64,
-    generation: u64,
-}
-
-/// What the schedule wants told.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// The receiver has this state.
-    Acknowledged {
-        /// The router.
-        router: RouterId,
-        /// The sequence it has.
-        sequence: u64,
-        /// The state it has.
-        state: State,
-        /// When the state was confirmed, if in this run.
-        confirmed: Option<Mono>,
-    },
-    /// Event `delivery.sent`.
-    Sent {
-        /// Batch number.
-        batch: u64,
-        /// Attempts it took.
-        attempt: u32,
-        /// What was taken.
-        states: Vec<Delivered>,
-    },
-    /// Event `delivery.failed`, already thinned out: attempts 1, 2, 4, 8 … of an outage.
-    Failed {
-        /// Batch number.
-        batch: u64,
-        /// States not taken.
-        count: usize,
-        /// The attempt that failed.
-        attempt: u32,
-        /// In words.
-        reason: String,
-        /// Until the next attempt; none: refused for good.
-        retry_in: Option<Duration>,
-    },
-    /// Event `delivery.recovered`.
-    Recovered {
-        /// Whether the receiver was restarted, or only answers again.
-        restarted: bool,
-        /// States asserted again.
-        count: usize,
-    },
-}
-
-#[derive(Debug)]
-struct Outage {
-    attempts: u32,
-    next_try: Mono,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -125,27 +44,11 @@ pub struct Schedule {
     slots: BTreeMap<RouterId, Slot>,
     /// What the receiver heard last of routers forgotten within the hold.
     forgotten: BTreeMap<RouterId, Last>,
-    /// The open batches' states, changes before re-assertions.
-    changes: VecDeque<RouterId>,
-    again: VecDeque<RouterId>,
-    progress: BTreeMap<u64, Progress>,
-    last_batch: u64,
+    batches: Batches,
     next_batch: Mono,
     in_flight: usize,
-    outage: Option<Outage>,
-    /// Since when the listen queue is full, and how often in a row.
-    busy: Option<(Mono, u32)>,
-    pause_until: Mono,
-    /// Rises with each failure of the receiver: requests begun before count as the same failure.
-    epoch: u64,
-    /// Rises with each new receiver: an older one's answers prove nothing.
-    generation: u64,
-    /// A new receiver that has not answered yet, and how many states wait for it.
-    restarted: Option<usize>,
+    receiver: Receiver,
     outputs: Vec<Output>,
-    last_heard: Option<Mono>,
-    answering: Option<bool>,
-    last_error: Option<String>,
 }
 
 impl Schedule {
@@ -158,22 +61,11 @@ impl Schedule {
             jitter: Jitter::new(seed),
             slots: BTreeMap::new(),
             forgotten: BTreeMap::new(),
-            changes: VecDeque::new(),
-            again: VecDeque::new(),
-            progress: BTreeMap::new(),
-            last_batch: 0,
+            batches: Batches::default(),
             next_batch: start,
             in_flight: 0,
-            outage: None,
-            busy: None,
-            pause_until: start,
-            epoch: 0,
-            generation: 0,
-            restarted: None,
+            receiver: Receiver::new(start),
             outputs: Vec::new(),
-            last_heard: None,
-            answering: None,
-            last_error: None,
         }
     }
 
@@ -200,8 +92,7 @@ impl Schedule {
             slot.want = Want::Change;
         }
         if let Some(batch) = moved {
-            self.leave_queue(entry.router);
-            self.close_one(batch, |_| {});
+            self.withdraw(entry.router, batch);
         }
         self.settle(entry.router);
     }
@@ -214,8 +105,7 @@ impl Schedule {
         slot.want = Want::Nothing;
         slot.known = false;
         if let Some(batch) = slot.queued.take() {
-            self.leave_queue(router);
-            self.close_one(batch, |_| {});
+            self.withdraw(router, batch);
         }
         self.let_go(router, now);
     }
@@ -242,19 +132,13 @@ impl Schedule {
 
     /// Another receiver answers at the socket: what the last one took proves nothing.
     pub fn receiver_changed(&mut self, now: Mono) {
-        self.generation += 1;
-        self.restarted = Some(self.assert_all());
-        self.busy = None;
-        self.pause_until = now;
-        self.receiver_appeared(now);
+        let waiting = self.assert_all();
+        self.receiver.replaced(waiting, now);
     }
 
     /// There is a socket: an outage need not wait out its pause.
     pub fn receiver_appeared(&mut self, now: Mono) {
-        if let Some(outage) = &mut self.outage {
-            outage.attempts = 0;
-            outage.next_try = now;
-        }
+        self.receiver.appeared(now);
     }
 
     /// New rules from now on.
@@ -265,10 +149,10 @@ impl Schedule {
     /// The next request, if one is due. Ask until there is none.
     pub fn poll(&mut self, now: Mono) -> Option<Send> {
         loop {
-            if self.in_flight >= self.places() || now < self.pause_until {
+            if self.in_flight >= self.places() || now < self.receiver.pause_until() {
                 return None;
             }
-            if now >= self.next_batch && self.outage.as_ref().is_none_or(|o| now >= o.next_try) {
+            if now >= self.next_batch && self.receiver.next_try().is_none_or(|next_try| now >= next_try) {
                 self.open_batch(now);
             }
             let first = self.pop(now)?;
@@ -287,7 +171,7 @@ impl Schedule {
                 }
             }
             self.in_flight += 1;
-            return Some(Send { batch, items, begun: now, epoch: self.epoch, generation: self.generation });
+            return Some(Send { batch, items, begun: now, stamp: self.receiver.stamp() });
         }
     }
 
@@ -296,35 +180,15 @@ impl Schedule {
         if self.in_flight >= self.places() {
             return None;
         }
-        let mut earliest = self.pause_until;
-        if self.changes.is_empty() && self.again.is_empty() {
+        let mut earliest = self.receiver.pause_until();
+        if self.batches.is_empty() {
             let due = self.slots.values().filter_map(|slot| slot.due(self.hold())).min()?;
             earliest = earliest.max(due).max(self.next_batch);
-            if let Some(outage) = &self.outage {
-                earliest = earliest.max(outage.next_try);
+            if let Some(next_try) = self.receiver.next_try() {
+                earliest = earliest.max(next_try);
             }
         }
         Some(earliest)
-    }
-
-    /// The answers to a request, one per item, in its order.
-    pub fn answered(&mut self, send: &Send, answers: Vec<Answer>, now: Mono) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        let heard = answers.iter().any(|answer| !matches!(answer, Answer::Failed(_)));
-        if heard {
-            self.heard(send, now);
-        }
-        let failure = answers.iter().find_map(|answer| match answer {
-            Answer::Failed(failure) => Some(failure),
-            Answer::Taken | Answer::Refused(_) => None,
-        });
-        let failed = failure.map(|failure| (self.judge(send, failure, now), failure.clone()));
-        for (entry, answer) in send.items.iter().zip(answers) {
-            self.settle_answer(send, entry, answer, failed.as_ref().map(|(scope, _)| *scope), now);
-        }
-        if let Some((Scope::Receiver, failure)) = failed {
-            self.empty_queue(&failure.detail, now);
-        }
     }
 
     /// What is to be told since the last call.
@@ -340,12 +204,12 @@ impl Schedule {
 
     /// Whether the last attempt succeeded; none before the first one.
     pub fn answering(&self) -> Option<bool> {
-        self.answering
+        self.receiver.answering()
     }
 
     /// The last failure, until the receiver answers again.
     pub fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+        self.receiver.last_error()
     }
 
     fn hold(&self) -> Duration {
@@ -357,7 +221,7 @@ impl Schedule {
 
     fn places(&self) -> usize {
         match self.rules.protocol {
-            Protocol::Neutron if self.outage.is_none() => self.rules.max_in_flight.max(1),
+            Protocol::Neutron if !self.receiver.is_away() => self.rules.max_in_flight.max(1),
             Protocol::Neutron | Protocol::Json => 1,
         }
     }
@@ -375,8 +239,8 @@ impl Schedule {
             return;
         }
         let mut attempt = due.iter().map(|(.., failures)| *failures).max().unwrap_or(0);
-        if let Some(outage) = &self.outage {
-            attempt = outage.attempts;
+        if let Some(attempts) = self.receiver.attempts() {
+            attempt = attempts;
             if self.rules.protocol == Protocol::Neutron {
                 // One probe; another router each time, should one of them be the cause.
                 due.sort_by_key(|(want, at, router, failures)| (*failures, *want, *at, *router));
@@ -384,18 +248,13 @@ impl Schedule {
             }
         }
         due.sort_unstable();
-        self.last_batch += 1;
+        let batch = self.batches.open(attempt + 1, due.len());
         self.next_batch = now + self.rules.batch_interval;
-        let progress = Progress::new(attempt + 1, due.len());
-        self.progress.insert(self.last_batch, progress);
         for (want, _, router, _) in due {
             if let Some(slot) = self.slots.get_mut(&router) {
-                slot.queued = Some(self.last_batch);
+                slot.queued = Some(batch);
             }
-            match want {
-                Want::Change => self.changes.push_back(router),
-                Want::Again | Want::Nothing => self.again.push_back(router),
-            }
+            self.batches.push(router, want);
         }
     }
 
@@ -404,7 +263,7 @@ impl Schedule {
     fn pop(&mut self, now: Mono) -> Option<RouterId> {
         let hold = self.hold();
         loop {
-            let router = self.changes.pop_front().or_else(|| self.again.pop_front())?;
+            let router = self.batches.pop()?;
             let Some(slot) = self.slots.get_mut(&router) else {
                 continue;
             };
@@ -415,11 +274,6 @@ impl Schedule {
                 self.close_one(batch, |_| {});
             }
         }
-    }
-
-    fn leave_queue(&mut self, router: RouterId) {
-        self.changes.retain(|other| *other != router);
-        self.again.retain(|other| *other != router);
     }
 
     /// A wanted state that the receiver has already: an overtaken pair of changes came back to it.
@@ -443,28 +297,7 @@ impl Schedule {
             confirmed: slot.confirmed,
         });
         if let Some(batch) = slot.queued.take() {
-            self.leave_queue(router);
-            self.close_one(batch, |_| {});
-        }
-    }
-
-    /// The receiver took or refused something: it is there.
-    fn heard(&mut self, send: &Send, now: Mono) {
-        self.answering = Some(true);
-        self.last_error = None;
-        self.busy = None;
-        self.last_heard = Some(now);
-        if send.generation != self.generation {
-            return;
-        }
-        let outage = self.outage.take();
-        let restarted = self.restarted.take();
-        if outage.is_some() {
-            self.next_batch = now;
-            let count = self.assert_all();
-            self.outputs.push(Output::Recovered { restarted: restarted.is_some(), count });
-        } else if let Some(count) = restarted {
-            self.outputs.push(Output::Recovered { restarted: true, count });
+            self.withdraw(router, batch);
         }
     }
 
@@ -475,159 +308,14 @@ impl Schedule {
         self.slots.values().filter(|slot| slot.known).count()
     }
 
-    fn settle_answer(&mut self, send: &Send, entry: &Entry, answer: Answer, scope: Option<Scope>, now: Mono) {
-        let router = entry.router;
-        let newest = send.generation == self.generation;
-        if let Some(slot) = self.slots.get_mut(&router) {
-            slot.in_flight = false;
-            let written = !matches!(&answer, Answer::Failed(failure) if !failure.written);
-            if written {
-                slot.last = Last { state: Some(entry.state), at: now, sure: newest && answer == Answer::Taken };
-            }
-            let done = slot.entry.sequence == entry.sequence && newest;
-            match &answer {
-                Answer::Taken | Answer::Refused(_) => {
-                    slot.failures = 0;
-                    if done {
-                        slot.want = Want::Nothing;
-                    }
-                }
-                Answer::Failed(_) => slot.failures = slot.failures.saturating_add(1),
-            }
-            if answer == Answer::Taken {
-                let confirmed = slot.confirmed.take_if(|_| done);
-                self.outputs.push(Output::Acknowledged {
-                    router,
-                    sequence: entry.sequence,
-                    state: entry.state,
-                    confirmed,
-                });
-            }
-        }
-        match answer {
-            Answer::Taken => self.close_one(send.batch, |progress| progress.taken(entry)),
-            Answer::Refused(reason) => {
-                self.last_error = Some(format!("router {router}: {reason}"));
-                self.close_one(send.batch, |progress| {
-                    progress.refused(format!("router {router}: {reason}"));
-                });
-            }
-            Answer::Failed(failure) => {
-                let scope = scope.unwrap_or(Scope::State);
-                self.failed(send, router, scope, &failure, now);
-            }
-        }
-        self.let_go(router, now);
-        self.settle(router);
-    }
-
-    /// How far a request's failure reaches, and what follows for all.
-    fn judge(&mut self, send: &Send, failure: &Failure, now: Mono) -> Scope {
-        let mut scope = failure.kind.scope();
-        // Behind a `json` socket 5xx may be a proxy's word for a receiver that is away; and while
-        // the receiver is away, no failure proves that it is back.
-        if scope == Scope::State && (self.rules.protocol == Protocol::Json || self.outage.is_some()) {
-            scope = Scope::Receiver;
-        }
-        // Others were answered meanwhile: it is this one state.
-        if failure.kind == FailureKind::Timeout && self.last_heard.is_some_and(|at| at > send.begun) {
-            scope = Scope::State;
-        }
-        if scope == Scope::Busy {
-            let (since, times) = *self.busy.get_or_insert((now, 0));
-            if self.outage.is_some() || now.since(since) >= BUSY_OUTAGE {
-                scope = Scope::Receiver;
-            } else if now >= self.pause_until {
-                // Requests that ran together found the same full queue.
-                self.busy = Some((since, times + 1));
-                let cap = BUSY_MAX.min(self.rules.retry_max);
-                self.pause_until = now + self.jitter.pause(BUSY_FIRST, times + 1, cap);
-            }
-        }
-        if scope != Scope::Busy {
-            self.answering = Some(false);
-            self.last_error = Some(failure.detail.clone());
-        }
-        if scope == Scope::Receiver {
-            self.receiver_failed(send, failure.kind, now);
-        }
-        scope
-    }
-
-    fn failed(&mut self, send: &Send, router: RouterId, scope: Scope, failure: &Failure, now: Mono) {
-        match scope {
-            Scope::Busy => match self.slots.get_mut(&router) {
-                // It keeps its place.
-                Some(slot) if slot.want != Want::Nothing && self.rules.protocol == Protocol::Neutron => {
-                    slot.queued = Some(send.batch);
-                    self.changes.push_front(router);
-                }
-                _ => {
-                    self.next_batch = now;
-                    self.close_one(send.batch, |_| {});
-                }
-            },
-            Scope::State => {
-                let retry_max = self.rules.retry_max;
-                let mut pause = Duration::ZERO;
-                if let Some(slot) = self.slots.get_mut(&router) {
-                    pause = self.jitter.pause(RETRY_FIRST, slot.failures, retry_max);
-                    slot.not_before = now + pause;
-                }
-                let reason = format!("router {router}: {}", failure.detail);
-                self.close_one(send.batch, |progress| progress.failed(reason, pause));
-            }
-            Scope::Receiver => {
-                let retry_in = self.retry_in(now);
-                let reason = failure.detail.clone();
-                self.close_one(send.batch, |progress| progress.failed(reason, retry_in));
-            }
-        }
-    }
-
-    fn retry_in(&self, now: Mono) -> Duration {
-        let outage = self.outage.as_ref();
-        outage.map_or(Duration::ZERO, |outage| outage.next_try.since(now))
-    }
-
-    /// Begins or prolongs the outage.
-    fn receiver_failed(&mut self, send: &Send, kind: FailureKind, now: Mono) {
-        let outage = self.outage.get_or_insert(Outage { attempts: 0, next_try: now });
-        // Requests that ran together fail together: one failure.
-        if send.epoch == self.epoch {
-            self.epoch += 1;
-            outage.attempts = outage.attempts.saturating_add(1);
-            let cap = match kind {
-                FailureKind::Busy => BUSY_MAX.min(self.rules.retry_max),
-                _ => self.rules.retry_max,
-            };
-            outage.next_try = now + self.jitter.pause(RETRY_FIRST, outage.attempts, cap);
-        }
-    }
-
-    /// In an outage nothing waits in a batch.
-    fn empty_queue(&mut self, reason: &str, now: Mono) {
-        let retry_in = self.retry_in(now);
-        let waiting: Vec<RouterId> = self.changes.drain(..).chain(self.again.drain(..)).collect();
-        for router in waiting {
-            let slot = self.slots.get_mut(&router);
-            if let Some(batch) = slot.and_then(|slot| slot.queued.take()) {
-                let reason = reason.to_owned();
-                self.close_one(batch, |progress| progress.failed(reason, retry_in));
-            }
-        }
+    /// Takes a router out of a batch's queue.
+    fn withdraw(&mut self, router: RouterId, batch: u64) {
+        self.batches.leave(router);
+        self.close_one(batch, |_| {});
     }
 
     /// One state of a batch is done with; the last one closes the batch.
     fn close_one(&mut self, batch: u64, note: impl FnOnce(&mut Progress)) {
-        let Some(progress) = self.progress.get_mut(&batch) else {
-            return;
-        };
-        note(progress);
-        if progress.close_one()
-            && let Some(progress) = self.progress.remove(&batch)
-        {
-            progress.tell(batch, &mut self.outputs);
-        }
+        self.batches.close_one(batch, note, &mut self.outputs);
     }
 }

@@ -1,9 +1,76 @@
-//! What has become of a batch, until its last state is answered.
+//! The open batches: who waits in them, and what has become of each until its last state is
+//! answered.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::{Delivered, Output};
+use super::Output;
+use super::slot::Want;
+use crate::core::model::RouterId;
 use crate::outbox::Entry;
+use crate::telemetry::event::Delivered;
+
+/// All open batches. Their states wait in common, changes before re-assertions.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    pub(super) changes: VecDeque<RouterId>,
+    pub(super) again: VecDeque<RouterId>,
+    pub(super) progress: BTreeMap<u64, Progress>,
+    last: u64,
+}
+
+impl Batches {
+    /// Opens a batch of so many states, which are to be [`push`](Self::push)ed; its number.
+    pub(super) fn open(&mut self, attempt: u32, states: usize) -> u64 {
+        self.last += 1;
+        self.progress.insert(self.last, Progress::new(attempt, states));
+        self.last
+    }
+
+    pub(super) fn push(&mut self, router: RouterId, want: Want) {
+        match want {
+            Want::Change => self.changes.push_back(router),
+            Want::Again | Want::Nothing => self.again.push_back(router),
+        }
+    }
+
+    /// Before all others.
+    pub(super) fn push_front(&mut self, router: RouterId) {
+        self.changes.push_front(router);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<RouterId> {
+        self.changes.pop_front().or_else(|| self.again.pop_front())
+    }
+
+    pub(super) fn leave(&mut self, router: RouterId) {
+        self.changes.retain(|other| *other != router);
+        self.again.retain(|other| *other != router);
+    }
+
+    /// Whether nobody waits; requests may still be in flight.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.again.is_empty()
+    }
+
+    /// Everyone who waits, in order.
+    pub(super) fn drain(&mut self) -> Vec<RouterId> {
+        self.changes.drain(..).chain(self.again.drain(..)).collect()
+    }
+
+    /// One state of a batch is done with; the last one closes the batch.
+    pub(super) fn close_one(&mut self, batch: u64, note: impl FnOnce(&mut Progress), outputs: &mut Vec<Output>) {
+        let Some(progress) = self.progress.get_mut(&batch) else {
+            return;
+        };
+        note(progress);
+        if progress.close_one()
+            && let Some(progress) = self.progress.remove(&batch)
+        {
+            progress.tell(batch, outputs);
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -18,7 +85,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(attempt: u32, states: usize) -> Self {
+    fn new(attempt: u32, states: usize) -> Self {
         Self {
             attempt,
             open: states,
@@ -47,12 +114,12 @@ impl Progress {
     }
 
     /// True when nothing of the batch is open any more.
-    pub(super) fn close_one(&mut self) -> bool {
+    fn close_one(&mut self) -> bool {
         self.open = self.open.saturating_sub(1);
         self.open == 0
     }
 
-    pub(super) fn tell(self, batch: u64, outputs: &mut Vec<Output>) {
+    fn tell(self, batch: u64, outputs: &mut Vec<Output>) {
         if !self.taken.is_empty() {
             outputs.push(Output::Sent { batch, attempt: self.attempt, states: self.taken });
         }

@@ -3,8 +3,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::outage::BUSY_MAX;
 use super::*;
-use crate::core::model::Basis;
+use crate::core::model::{Basis, State};
+use crate::delivery::answer::{Answer, Failure, FailureKind};
 
 const MS: Duration = Duration::from_millis(1);
 const START: Mono = Mono(1_000_000_000_000);
@@ -359,7 +361,7 @@ fn json_sends_a_batch_whole_and_one_at_a_time() {
     assert_eq!(next.items.iter().map(|e| (e.router, e.sequence)).collect::<Vec<_>>(), [(id(1), 2)]);
     // A proxy in front of a receiver that is away.
     s.answered(&next, vec![failure(FailureKind::ServerError)], now + 1000 * MS);
-    assert!(s.outage.is_some());
+    assert!(s.receiver.is_away());
     // A full queue of a whole batch.
     let (mut s, now) = schedule(JSON);
     for n in 1..=300 {
@@ -474,8 +476,8 @@ impl World {
             Step::Answer(n, how) => self.answer(n, how),
         }
         self.depart();
-        assert!(self.s.progress.len() <= 10 && self.s.slots.len() <= 5);
-        assert!(self.s.changes.len() + self.s.again.len() <= 5);
+        assert!(self.s.batches.progress.len() <= 10 && self.s.slots.len() <= 5);
+        assert!(self.s.batches.changes.len() + self.s.batches.again.len() <= 5);
     }
 }
 
@@ -510,7 +512,7 @@ proptest! {
             prop_assert!(rounds < 500, "never at rest");
         }
         prop_assert_eq!(world.s.pending(), 0);
-        prop_assert!(world.s.progress.is_empty());
+        prop_assert!(world.s.batches.progress.is_empty());
         for (router, (_, state)) in &world.newest {
             prop_assert_eq!(&world.heard[router].1, state);
         }
