@@ -8,34 +8,27 @@
 //!       └────────────────────────────────────────────────┘  │  └──▶ confirmed stays
 //!                                    claim not borne out: rejected
 //! ```
+//!
+//! Here: what is known, and how observations change it. `claim` judges what is claimed, `role` what is
+//! seen; `verdict` confirms.
+
+mod claim;
+mod role;
+mod verdict;
 
 use std::time::Duration;
 
 use super::anomalies::Anomalies;
 use super::evidence::{Evidence, ReportEvidence, Tx};
-use super::io::{Input, Output, RejectReason, Transition, View};
-use super::model::{Advert, Basis, Channel, InvalidFrame, InvalidReason, Link, Reporter, RouterId, Side, State, Vip};
+use super::io::{Input, Output, View};
+use super::model::{Advert, Basis, Channel, InvalidFrame, InvalidReason, Link, RouterId, Side, State, Vip};
 use super::policy::{Policy, READ_RETRY, fits, silence};
-use super::seen::{self, Seen, Votes};
+use super::seen::{Seen, Votes};
 use super::speakers::{Speakers, millis};
 use super::time::Mono;
-
-/// A claim that waits for its verdict.
-#[derive(Clone, Copy, Debug)]
-struct Claim {
-    state: State,
-    reporter: Reporter,
-    at: Mono,
-}
-
-/// A state that departs from the confirmed one.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    state: State,
-    since: Mono,
-    /// Already reported as superseded: its claim was overtaken before its role was.
-    told: bool,
-}
+use claim::Claim;
+use role::Candidate;
+use verdict::Deadline;
 
 /// The verdict on one router.
 #[derive(Debug)]
@@ -177,39 +170,6 @@ impl Machine {
         }
     }
 
-    fn report(&mut self, state: State, reporter: Reporter, now: Mono, out: &mut Vec<Output>) {
-        let report = Claim { state, reporter, at: now };
-        self.reported = Some(report);
-        // Said again while it waits: the verdict is due as before, or repeating would put it off for ever.
-        let waits_since = self.claim.filter(|claim| claim.state == state).map_or(now, |claim| claim.at);
-        if self.policy.observe {
-            let basis = Basis { report: true, vip: false, wire: false };
-            out.push(Output::Deliver { state, previous: self.delivered.replace(state), basis });
-        }
-        if let Some(overtaken) = self.claim.take().filter(|claim| claim.state != state) {
-            self.supersede(overtaken.state, state, overtaken.at, now, out);
-        }
-        let nothing_new = self.confirmed.is_some_and(|(confirmed, ..)| confirmed == state)
-            && self.seen.role().is_none_or(|role| fits(state, role));
-        if !nothing_new || !self.settled_once {
-            self.claim = Some(Claim { at: waits_since, ..report });
-            self.ask_reading(now, out);
-        }
-    }
-
-    /// Says once that `state` did not last.
-    fn supersede(&mut self, state: State, by: State, since: Mono, now: Mono, out: &mut Vec<Output>) {
-        let departed = self.confirmed.is_some_and(|(confirmed, ..)| !fits(confirmed, state));
-        let told = match &mut self.candidate {
-            Some(candidate) if candidate.state == state => std::mem::replace(&mut candidate.told, true),
-            _ => false,
-        };
-        if departed && !told {
-            self.anomalies.changed(now);
-            out.push(Output::Superseded { state, by, held: now.since(since) });
-        }
-    }
-
     fn interval(&self) -> Duration {
         self.speakers.interval(self.policy.advert_interval)
     }
@@ -270,178 +230,6 @@ impl Machine {
         self.deadline = next.0;
     }
 
-    /// Updates the seen role, the candidate and the first sign.
-    fn look(&mut self, now: Mono, out: &mut Vec<Output>) {
-        let tx = self.tx();
-        let seen = seen::seen(self.votes, self.link, self.vip, tx, self.speakers.foreign_established());
-        if seen != self.seen {
-            self.seen = seen;
-            self.seen_since = now;
-        }
-        let Some((confirmed, ..)) = self.confirmed else {
-            return;
-        };
-        match seen.role() {
-            Some(role) if self.stands(confirmed, role) => {
-                if let Some(candidate) = self.candidate.filter(|candidate| Some(candidate.state) != self.claim_state())
-                {
-                    self.supersede(candidate.state, role, candidate.since, now, out);
-                }
-                if self.settled_once && self.claim.is_none() {
-                    self.sign = None;
-                }
-            }
-            Some(role) => {
-                if self.candidate.is_none_or(|candidate| candidate.state != role) {
-                    self.candidate = Some(Candidate { state: role, since: now, told: false });
-                }
-                self.sign.get_or_insert(now);
-            }
-            None => {
-                let departs = !seen::vip_bears(confirmed, self.vip) || !seen::wire_bears(confirmed, tx);
-                if departs && self.settled_once {
-                    self.sign.get_or_insert(now);
-                }
-            }
-        }
-    }
-
-    /// Whether the confirmed state can go on beside a seen role. `fault` beside a seen backup rests on
-    /// the report alone; one that was only seen ends with what was seen.
-    fn stands(&self, confirmed: State, role: State) -> bool {
-        let reported = self.reported.is_some_and(|report| report.state == confirmed);
-        confirmed == role || (reported && fits(confirmed, role))
-    }
-
-    fn claim_state(&self) -> Option<State> {
-        self.claim.map(|claim| claim.state)
-    }
-
-    /// A claim is confirmed when the seen role bears it out, rejected when nothing does in time.
-    fn judge_claim(&mut self, now: Mono, out: &mut Vec<Output>, next: &mut Deadline) {
-        let Some(claim) = self.claim else { return };
-        self.sign.get_or_insert(claim.at);
-        if !self.votes.vip && !self.votes.wire {
-            // Only the report is left: held back for the settle time, and marked as such.
-            let due = claim.at + self.policy.settle;
-            return if now >= due { self.confirm(claim.state, true, now, out) } else { next.at_least(due, now) };
-        }
-        let agrees = self.seen.role().is_some_and(|role| fits(claim.state, role));
-        if agrees {
-            if self.settled_once && self.confirmed.is_some_and(|(state, ..)| state == claim.state) {
-                self.claim = None;
-                self.reporter_proven = true;
-                return;
-            }
-            match self.hindrance(claim.state, now) {
-                None => return self.confirm(claim.state, true, now, out),
-                Some(Hindrance::Until(due)) => {
-                    next.at_least(due, now);
-                    return;
-                }
-                Some(Hindrance::Competitor) => {}
-            }
-        }
-        let tx = self.tx();
-        let open = (self.votes.vip && self.vip == Vip::Unknown) || (self.votes.wire && tx == Tx::Unknown);
-        let partly = agrees
-            || open
-            || (self.votes.vip && seen::vip_bears(claim.state, self.vip))
-            || (self.votes.wire && seen::wire_bears(claim.state, tx));
-        let patience = if partly { silence(self.interval()) + self.policy.settle } else { self.policy.settle };
-        let due = claim.at + patience;
-        if now < due {
-            next.at_least(due, now);
-            return;
-        }
-        let outdone = self.votes.wire && self.speakers.better_competitor().is_some();
-        let reason = if claim.state == State::Primary && partly && outdone {
-            RejectReason::BetterCompetitor
-        } else if partly {
-            RejectReason::PartlyContradicted
-        } else {
-            RejectReason::Contradicted
-        };
-        self.claim = None;
-        // A candidate that is no longer seen was only kept alive by its claim.
-        self.candidate = self.candidate.filter(|candidate| self.seen.role() == Some(candidate.state));
-        out.push(Output::Rejected {
-            claim: claim.state,
-            reporter: claim.reporter,
-            reason,
-            evidence: self.evidence(now),
-        });
-        self.sign = self.candidate.map(|candidate| candidate.since);
-    }
-
-    /// A seen role that nobody reported is passed on after the grace.
-    fn judge_seen(&mut self, now: Mono, out: &mut Vec<Output>, next: &mut Deadline) {
-        let Some(role) = self.seen.role() else { return };
-        if self.settled_once && self.confirmed.is_some_and(|(confirmed, ..)| self.stands(confirmed, role)) {
-            return;
-        }
-        if self.settled_once && !self.policy.heal_unreported {
-            return;
-        }
-        let alone = !(self.votes.vip && self.votes.wire);
-        let waits = (self.settled_once && (self.policy.reporter_expected || self.reporter_proven)) || alone;
-        let grace = if waits { self.policy.grace(self.interval()) } else { Duration::ZERO };
-        let due = self.seen_since + grace;
-        if now < due {
-            next.at_least(due, now);
-            return;
-        }
-        match self.hindrance(role, now) {
-            None => self.confirm(role, false, now, out),
-            Some(Hindrance::Until(due)) => next.at_least(due, now),
-            // Its next advert, or its silence, is a deadline of the wire.
-            Some(Hindrance::Competitor) => {}
-        }
-    }
-
-    /// What still keeps a seen role from being confirmed. Only primary must settle.
-    fn hindrance(&self, state: State, now: Mono) -> Option<Hindrance> {
-        if state != State::Primary {
-            return None;
-        }
-        let settled = self.seen_since + self.policy.settle;
-        if now < settled {
-            return Some(Hindrance::Until(settled));
-        }
-        if !self.votes.wire {
-            return None;
-        }
-        // After a standstill what is known may be old: the reading that was asked for decides.
-        if let Some(asked) = self.read_asked {
-            return Some(Hindrance::Until(asked + READ_RETRY));
-        }
-        self.speakers.better_competitor().map(|_| Hindrance::Competitor)
-    }
-
-    fn confirm(&mut self, state: State, claimed: bool, now: Mono, out: &mut Vec<Output>) {
-        let mut basis = seen::basis(state, self.votes, self.vip, self.tx());
-        basis.report = claimed
-            || self
-                .reported
-                .is_some_and(|report| report.state == state && self.sign.is_some_and(|sign| report.at >= sign));
-        let previous = self.confirmed.map(|(state, ..)| state);
-        let latency = now.since(self.sign.unwrap_or(now));
-        if previous != Some(state) && previous.is_some() {
-            self.anomalies.changed(now);
-        }
-        self.confirmed = Some((state, now, basis));
-        self.settled_once = true;
-        self.reporter_proven |= claimed;
-        self.candidate = None;
-        self.sign = None;
-        self.claim = self.claim.filter(|claim| claim.state != state);
-        let evidence = self.evidence(now);
-        out.push(Output::Confirmed(Transition { state, previous, basis, latency, evidence }));
-        if !self.policy.observe {
-            out.push(Output::Deliver { state, previous: self.delivered.replace(state), basis });
-        }
-    }
-
     fn evidence(&self, now: Mono) -> Evidence {
         let tx = if self.votes.wire {
             self.speakers.tx_evidence(self.policy.advert_interval, now)
@@ -475,24 +263,5 @@ impl Machine {
             anomalies: self.anomalies.present().collect(),
             evidence: self.evidence(now),
         }
-    }
-}
-
-/// What keeps a role from being confirmed.
-enum Hindrance {
-    /// It must hold until then.
-    Until(Mono),
-    /// Someone better advertises.
-    Competitor,
-}
-
-/// The earliest wish so far.
-struct Deadline(Option<Mono>);
-
-impl Deadline {
-    /// Wishes to be called at `at`, but never in the past: the earliest is a millisecond from now.
-    fn at_least(&mut self, at: Mono, now: Mono) {
-        let at = at.max(now + Duration::from_millis(1));
-        self.0 = Some(self.0.map_or(at, |known| known.min(at)));
     }
 }
