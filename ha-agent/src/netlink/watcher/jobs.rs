@@ -5,12 +5,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Done, JOBS, Slot, SlotId, Step, Turn, Watcher};
+use super::Watcher;
+use super::slot::{Slot, SlotId, Step, Turn};
 use crate::clock;
 use crate::config::Netns;
 use crate::netlink::namespace::Dump;
 use crate::netlink::requests::RequestError;
 use crate::netlink::resolve::{self, Bound, ResolveError};
+
+/// Requests at once: enough to keep the kernel busy, few enough to bound what their answers hold.
+const JOBS: usize = 8;
+
+pub(super) enum Done {
+    Resolved(SlotId, u32, Result<Bound, ResolveError>),
+    Dumped(SlotId, u32, Result<Dump, RequestError>),
+    Own(Result<Option<i32>, ResolveError>),
+}
 
 impl Watcher {
     /// Queues what a slot needs, unless it is under way.
@@ -75,11 +85,11 @@ impl Watcher {
         }
     }
 
-    pub(super) fn is_current(&self, id: SlotId, epoch: u32) -> bool {
+    fn is_current(&self, id: SlotId, epoch: u32) -> bool {
         self.slots.get(&id).is_some_and(|slot| slot.epoch == epoch)
     }
 
-    pub(super) fn resolved(&mut self, id: SlotId, result: Result<Bound, ResolveError>) {
+    fn resolved(&mut self, id: SlotId, result: Result<Bound, ResolveError>) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -120,7 +130,7 @@ impl Watcher {
         }
     }
 
-    pub(super) fn dumped(&mut self, id: SlotId, result: Result<Dump, RequestError>) {
+    fn dumped(&mut self, id: SlotId, result: Result<Dump, RequestError>) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -148,7 +158,7 @@ impl Watcher {
         }
     }
 
-    pub(super) fn failed(&self, id: SlotId, error: &dyn std::error::Error) {
+    fn failed(&self, id: SlotId, error: &dyn std::error::Error) {
         self.metrics.failures.inc();
         if let Some(slot) = self.slots.get(&id)
             && (slot.attempts == 0 || slot.attempts == 10)
@@ -159,7 +169,7 @@ impl Watcher {
     }
 
     /// Tries again after 1 ms, 2 ms, … up to a second.
-    pub(super) fn again(&mut self, id: SlotId, attempts: u8) {
+    fn again(&mut self, id: SlotId, attempts: u8) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.attempts = attempts.saturating_add(1);
             slot.turn = Turn::Waiting;
@@ -168,7 +178,7 @@ impl Watcher {
         }
     }
 
-    pub(super) fn own(&mut self, nsid: Option<i32>) {
+    fn own(&mut self, nsid: Option<i32>) {
         if self.own_nsid == nsid {
             return;
         }

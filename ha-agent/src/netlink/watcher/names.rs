@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{SlotId, Step, Turn, Watcher, restart};
+use super::Watcher;
+use super::slot::{SlotId, Step, Turn, restart};
 use crate::clock;
 use crate::config::Netns;
 use crate::netns::names::{NameChange, Names};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Slot, SlotId, Step, Turn, Watcher};
+use super::Watcher;
+use super::slot::{Slot, SlotId, Step, Turn};
 use crate::config::Netns;
 use crate::core::model::RouterId;
 use crate::netlink::decode::IfName;
@@ -26,7 +27,7 @@ impl Watcher {
         }
     }
 
-    pub(super) fn watch(&mut self, watch: Watch) {
+    fn watch(&mut self, watch: Watch) {
         let (Some(interface), Some(vip_interface)) = (IfName::new(&watch.interface), IfName::new(&watch.vip_interface))
         else {
             return;
@@ -51,7 +52,7 @@ impl Watcher {
         }
     }
 
-    pub(super) fn add_slot(&mut self, netns: Netns) -> SlotId {
+    fn add_slot(&mut self, netns: Netns) -> SlotId {
         let id = self.next_slot;
         self.next_slot += 1;
         let netns = Arc::new(netns);
@@ -83,7 +84,7 @@ impl Watcher {
         id
     }
 
-    pub(super) fn unwatch(&mut self, router: RouterId) {
+    fn unwatch(&mut self, router: RouterId) {
         let Some(id) = self.by_router.remove(&router) else {
             return;
         };

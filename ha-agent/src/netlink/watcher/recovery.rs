@@ -1,14 +1,26 @@
 //! After an overrun, or when a socket is lost: everything is read again.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{PAUSE, SlotId, Step, Turn, Watcher, restart};
+use super::slot::{SlotId, Step, Turn, restart};
+use super::{PAUSE, Watcher};
 use crate::clock;
 use crate::netlink::NetlinkEvent;
 use crate::netlink::requests::Requests;
 use crate::netlink::socket::Listener;
+
+#[derive(Default)]
+pub(super) struct Recovery {
+    /// When the dump of everything begins; none once it has.
+    pub(super) due: Option<Instant>,
+    /// A socket has to be opened again first.
+    reopen: bool,
+    /// Slots whose dump is awaited.
+    pending: HashSet<SlotId>,
+}
 
 impl Watcher {
     pub(super) fn reopening(&self) -> bool {
@@ -81,7 +93,7 @@ impl Watcher {
         self.check_recovered();
     }
 
-    pub(super) fn reopen(&mut self) -> bool {
+    fn reopen(&mut self) -> bool {
         let opened = Listener::open(self.tuning.receive_buffer).and_then(|listener| Ok((listener, Requests::start()?)));
         match opened {
             Ok((listener, (requests, connection))) => {
@@ -107,7 +119,7 @@ impl Watcher {
         }
     }
 
-    pub(super) fn check_recovered(&mut self) {
+    fn check_recovered(&mut self) {
         if let Some(recovery) = &self.recovery
             && recovery.due.is_none()
             && recovery.pending.is_empty()
