@@ -173,31 +173,25 @@ impl Names {
     /// Watches the folder, or while it does not exist its nearest ancestor that does.
     fn arm(&mut self, folder: &Path) -> io::Result<()> {
         loop {
-            match self.watches.add(folder, mask()) {
-                Ok(watch) => {
-                    self.armed.entry(watch.clone()).or_default().push(folder.to_owned());
-                    if let Some(entry) = self.folders.get_mut(folder) {
-                        entry.watch = Some(watch);
+            for place in folder.ancestors() {
+                match self.watches.add(place, mask()) {
+                    Ok(watch) if place == folder => {
+                        self.armed.entry(watch.clone()).or_default().push(folder.to_owned());
+                        if let Some(entry) = self.folders.get_mut(folder) {
+                            entry.watch = Some(watch);
+                        }
+                        return Ok(());
                     }
-                    return Ok(());
-                }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
-            }
-            let mut waits = false;
-            for ancestor in folder.ancestors().skip(1) {
-                match self.watches.add(ancestor, mask()) {
                     Ok(watch) => {
                         // Already watched before this look: nothing can have been missed since.
-                        waits = self.ancestors.insert(watch, ancestor.to_owned()).is_some();
+                        if self.ancestors.insert(watch, place.to_owned()).is_some() {
+                            return Ok(());
+                        }
                         break;
                     }
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => return Err(e),
                 }
-            }
-            if waits {
-                return Ok(());
             }
         }
     }
