@@ -179,9 +179,9 @@ impl Anomalies {
 /// A live master whose interval differs from ours. VRRPv3 backups adopt the master's interval
 /// (RFC 9568 section 6.4.2), so there it matters only between two masters.
 fn mismatch(c: &Context<'_>) -> Option<(Duration, Duration)> {
-    let ours = c.speakers.local().map_or(c.policy.advert_interval, |local| local.interval);
+    let ours = c.speakers.own_interval();
     let foreign =
-        c.speakers.competitors().find(|f| f.interval != ours && (f.version == 2 || c.tx == Tx::Transmitting))?;
+        c.speakers.claimants().find(|f| f.interval != ours && (f.version == 2 || c.tx == Tx::Transmitting))?;
     Some((ours, foreign.interval))
 }
 
@@ -209,7 +209,7 @@ fn nobody(c: &Context<'_>, listening_since: Mono, wake: &mut dyn FnMut(Mono)) ->
 fn detail(kind: AnomalyKind, c: &Context<'_>, forged: Option<&InvalidFrame>) -> String {
     let foreign = c.speakers.best_competitor();
     match kind {
-        AnomalyKind::SplitBrain => foreign.map_or_else(String::new, |f| {
+        AnomalyKind::SplitBrain => c.speakers.contender().map_or_else(String::new, |f| {
             format!("this node and {} (priority {}) both advertise as master", f.source, f.priority)
         }),
         AnomalyKind::SilentPrimary => {

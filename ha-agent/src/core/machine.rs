@@ -68,7 +68,7 @@ impl Machine {
             votes: Votes { vip: true, wire: false },
             vip: Vip::Unknown,
             link: Link::Unknown,
-            speakers: Speakers::new(now),
+            speakers: Speakers::new(now, policy.advert_interval),
             reported: None,
             claim: None,
             reporter_proven: false,
@@ -88,6 +88,7 @@ impl Machine {
     /// Changes the settings of a router that goes on being watched.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+        self.speakers.configure(policy.advert_interval);
     }
 
     /// When [`Machine::expire`] wants to be called next.
@@ -161,7 +162,7 @@ impl Machine {
             Channel::Vip => self.votes.vip = up,
             Channel::Wire => {
                 if up || self.votes.wire {
-                    self.speakers = Speakers::new(now);
+                    self.speakers = Speakers::new(now, self.policy.advert_interval);
                     self.anomalies.listen_from(now);
                 }
                 self.votes.wire = up;
@@ -171,11 +172,11 @@ impl Machine {
     }
 
     fn interval(&self) -> Duration {
-        self.speakers.interval(self.policy.advert_interval)
+        self.speakers.interval()
     }
 
     fn tx(&self) -> Tx {
-        if self.votes.wire { self.speakers.tx(self.policy.advert_interval) } else { Tx::Unknown }
+        if self.votes.wire { self.speakers.tx() } else { Tx::Unknown }
     }
 
     fn ask_reading(&mut self, now: Mono, out: &mut Vec<Output>) {
@@ -190,7 +191,7 @@ impl Machine {
     fn evaluate(&mut self, now: Mono, out: &mut Vec<Output>) {
         let mut next = Deadline(None);
         if self.votes.wire
-            && let Some(due) = self.speakers.next_reading(self.policy.advert_interval)
+            && let Some(due) = self.speakers.next_reading()
         {
             if due <= now {
                 self.ask_reading(now, out);
@@ -232,7 +233,7 @@ impl Machine {
 
     fn evidence(&self, now: Mono) -> Evidence {
         let tx = if self.votes.wire {
-            self.speakers.tx_evidence(self.policy.advert_interval, now)
+            self.speakers.tx_evidence(now)
         } else {
             super::evidence::TxEvidence { state: Tx::Unknown, priority: None, age_ms: None }
         };

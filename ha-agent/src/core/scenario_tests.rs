@@ -298,6 +298,24 @@ fn other_addresses_or_another_interval_on_our_vrid_are_told_apart() {
 }
 
 #[test]
+fn a_forged_advert_with_a_long_interval_stretches_nothing() {
+    let mut bench = Bench::new(None);
+    bench.start(Vip::Absent);
+    bench.until(MS * 100);
+    // keepalived drops a VRRPv2 advert whose interval is not its own.
+    bench.advert_from(Side::Foreign, THEM, 255, ADV * 255, 7);
+    bench.until(ADV * 2);
+    assert_eq!(bench.delivered(), [State::Backup]);
+    bench.until(ADV * 5);
+    assert_eq!(bench.raised(), [Kind::AdvertIntervalMismatch, Kind::NoPrimary]);
+    // Nor does it hold back a takeover that keepalived makes in spite of it.
+    bench.advert(Side::Local, 50);
+    bench.input(Input::Vip(Vip::Present));
+    bench.advertise(&[Side::Local], 50, ADV * 8);
+    assert_eq!(bench.delivered(), [State::Backup, State::Primary]);
+}
+
+#[test]
 fn without_the_wire_report_and_vip_decide() {
     let mut bench = Bench::new(None);
     bench.input(Input::Link(Link::Up));

@@ -19,6 +19,7 @@ const MAX_FOREIGN: usize = 16;
 /// last reading.
 #[derive(Clone, Debug)]
 pub struct Speakers {
+    configured: Duration,
     local: Option<Advert>,
     foreign: Vec<Advert>,
     since: Mono,
@@ -28,9 +29,9 @@ pub struct Speakers {
 }
 
 impl Speakers {
-    /// Nothing heard, listening from `since`.
-    pub fn new(since: Mono) -> Self {
-        Self { local: None, foreign: Vec::new(), since, as_of: since, cut: Mono(0) }
+    /// Nothing heard, listening from `since`; `configured` is the interval until an advert tells better.
+    pub fn new(since: Mono, configured: Duration) -> Self {
+        Self { configured, local: None, foreign: Vec::new(), since, as_of: since, cut: Mono(0) }
     }
 
     /// Takes in one speaker's record; an older one than known changes nothing.
@@ -72,6 +73,11 @@ impl Speakers {
         self.as_of = self.as_of.max(as_of);
     }
 
+    /// The configured interval changed.
+    pub fn configure(&mut self, interval: Duration) {
+        self.configured = interval;
+    }
+
     /// The interface went down: what was sent until now says nothing about later.
     pub fn cut(&mut self, now: Mono) {
         self.cut = now;
@@ -92,10 +98,18 @@ impl Speakers {
         self.foreign.iter()
     }
 
-    /// The interval in force: ours if we ever sent, else a foreign master's, else `configured`.
-    pub fn interval(&self, configured: Duration) -> Duration {
-        let heard = self.local.as_ref().or_else(|| self.foreign.iter().max_by_key(|advert| advert.at));
-        heard.map_or(configured, |advert| advert.interval).max(Duration::from_millis(10))
+    /// The interval in force: ours if we ever sent, else a VRRPv3 master's (backups adopt it, RFC 9568
+    /// section 6.4.2), else the configured one. A VRRPv2 advert with another interval tells nothing:
+    /// keepalived drops it, and anyone could stretch our patience with it.
+    pub fn interval(&self) -> Duration {
+        let adopted = self.foreign.iter().filter(|advert| advert.version == 3 && advert.priority > 0);
+        let heard = self.local.as_ref().or_else(|| adopted.max_by_key(|advert| advert.at));
+        heard.map_or(self.configured, |advert| advert.interval).max(Duration::from_millis(10))
+    }
+
+    /// The interval that adverts of our own virtual router carry as far as we can know.
+    pub fn own_interval(&self) -> Duration {
+        self.local.as_ref().map_or(self.configured, |local| local.interval)
     }
 
     /// Whether a speaker advertises as master: not resigned, and not silent as of the last reading.
@@ -105,25 +119,31 @@ impl Speakers {
     }
 
     /// W-tx.
-    pub fn tx(&self, configured: Duration) -> Tx {
+    pub fn tx(&self) -> Tx {
         let Some(local) = &self.local else {
             let listened = self.as_of.since(self.since);
-            return if listened >= silence(self.interval(configured)) { Tx::Silent } else { Tx::Unknown };
+            return if listened >= silence(self.interval()) { Tx::Silent } else { Tx::Unknown };
         };
         if local.at <= self.cut || self.as_of.since(local.at) >= silence(local.interval) {
             Tx::Silent
         } else if local.priority == 0 {
             Tx::Resigned
-        } else if self.foreign.iter().any(|f| f.at > local.at && self.live(f) && better(f, local)) {
+        } else if self.competitors().any(|f| f.at > local.at && better(f, local)) {
             Tx::Yielded
         } else {
             Tx::Transmitting
         }
     }
 
-    /// Foreign masters that advertise now and that our keepalived would listen to.
-    pub fn competitors(&self) -> impl Iterator<Item = &Advert> {
+    /// Foreign masters of our virtual router that advertise now, also those whose interval our
+    /// keepalived does not accept.
+    pub fn claimants(&self) -> impl Iterator<Item = &Advert> {
         self.foreign.iter().filter(|advert| self.live(advert) && self.kin(advert))
+    }
+
+    /// Those that our keepalived listens to.
+    pub fn competitors(&self) -> impl Iterator<Item = &Advert> {
+        self.claimants().filter(|advert| advert.version == 3 || advert.interval == self.own_interval())
     }
 
     /// The best of them: W-rx.
@@ -155,7 +175,7 @@ impl Speakers {
     /// the short overlap of a preemption.
     pub fn contender(&self) -> Option<&Advert> {
         let local = self.local.as_ref().filter(|local| self.live(local))?;
-        self.competitors().find(|foreign| {
+        self.claimants().find(|foreign| {
             let begin = local.run_since.max(foreign.run_since);
             local.at.min(foreign.at).since(begin) > JOIN
         })
@@ -167,20 +187,20 @@ impl Speakers {
     }
 
     /// When the wire must be read next, so that no silence goes unnoticed.
-    pub fn next_reading(&self, configured: Duration) -> Option<Mono> {
+    pub fn next_reading(&self) -> Option<Mono> {
         let mut due = None;
         let mut wake = |at: Mono| due = Some(due.map_or(at, |known: Mono| known.min(at)));
         for advert in self.local.iter().chain(&self.foreign).filter(|advert| self.live(advert)) {
             wake(advert.at + silence(advert.interval));
         }
         match &self.local {
-            None if self.tx(configured) == Tx::Unknown => wake(self.since + silence(self.interval(configured))),
+            None if self.tx() == Tx::Unknown => wake(self.since + silence(self.interval())),
             // Whoever goes on after a short loss of the interface says so within one and a half
             // intervals, but in the same run: the kernel side has nothing new to report.
             Some(local) if local.at <= self.cut && self.as_of < self.cut + silence(local.interval) => {
                 wake(self.cut + silence(local.interval));
             }
-            Some(local) if local.priority == 0 && self.tx(configured) == Tx::Resigned => {
+            Some(local) if local.priority == 0 && self.tx() == Tx::Resigned => {
                 wake(local.at + silence(local.interval));
             }
             Some(local) if self.live(local) && self.competitors().next().is_some() => {
@@ -200,9 +220,9 @@ impl Speakers {
     }
 
     /// Our adverts, for people.
-    pub fn tx_evidence(&self, configured: Duration, now: Mono) -> TxEvidence {
+    pub fn tx_evidence(&self, now: Mono) -> TxEvidence {
         TxEvidence {
-            state: self.tx(configured),
+            state: self.tx(),
             priority: self.local.as_ref().map(|local| local.priority),
             age_ms: self.local.as_ref().map(|local| millis(now.since(local.at))),
         }
