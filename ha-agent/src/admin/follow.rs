@@ -12,10 +12,10 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::{Response, StatusCode};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::routes::{Api, Body, with_body};
+use super::routes::{Api, Body, refuse, with_body};
 use crate::core::model::RouterId;
 use crate::telemetry::Record;
 
@@ -48,11 +48,24 @@ impl Query {
     }
 }
 
+/// Half of a listener's connections: those that follow never keep out those that ask.
+pub(super) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(super::server::CONNECTIONS / 2))
+}
+
 pub(super) fn stream(api: &Api, query: Query, cut: CancellationToken) -> Response<Body> {
+    let place = if query.follow { Arc::clone(&api.followers).try_acquire_owned().map(Some) } else { Ok(None) };
+    let Ok(place) = place else {
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many follow the events already; end some of them, or read without following",
+        );
+    };
     let (last, live) = api.recent.follow();
     let (chunks, receiver) = mpsc::channel(CHUNKS);
     let live = query.follow.then_some(live);
     api.tasks.spawn(async move {
+        let _place = place;
         if forward(last, live, query.router, &chunks, &cut).await.is_err() {
             // The client went away, or does not read: in both cases the connection ends.
             cut.cancel();

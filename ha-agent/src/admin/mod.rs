@@ -30,6 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::server::Listener;
 use crate::config;
 use crate::core::evidence::Evidence;
 use crate::core::model::{RouterId, State};
@@ -126,10 +127,17 @@ impl Admin {
         let (unix, file) = BoundSocket::bind(&config.socket, 0o660, None, server::BACKLOG)?.into_parts();
         let unix = UnixListener::from_std(unix).map_err(AdminError::Watch)?;
         let connections = TaskTracker::new();
-        let api = Arc::new(routes::Api { board, recent, registry, stop: stop.clone(), tasks: connections.clone() });
+        let api = Arc::new(routes::Api {
+            board,
+            recent,
+            registry,
+            stop: stop.clone(),
+            tasks: connections.clone(),
+            followers: follow::places(),
+        });
         let listen = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
-        let mut listeners = vec![tokio::spawn(server::serve_unix(unix, Arc::clone(&api)))];
-        listeners.extend(tcp.map(|tcp| tokio::spawn(server::serve_tcp(tcp, api))));
+        let mut listeners = vec![tokio::spawn(server::serve(Listener::Unix(unix), Arc::clone(&api)))];
+        listeners.extend(tcp.map(|tcp| tokio::spawn(server::serve(Listener::Tcp(tcp), api))));
         Ok(Self { stop, listeners, connections, file, listen })
     }
 

@@ -12,6 +12,7 @@ use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +47,8 @@ pub(super) struct Api {
     pub(super) registry: Arc<Registry>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
+    /// Places for those that follow the events.
+    pub(super) followers: Arc<Semaphore>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +227,6 @@ pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: Bo
     response
 }
 
-fn refuse(status: StatusCode, message: &str) -> Response<Body> {
+pub(super) fn refuse(status: StatusCode, message: &str) -> Response<Body> {
     answer(status, JSON, json(&serde_json::json!({ "error": message })))
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::routes::{Api, Peer};
 
 /// Connections at once, per listener; more wait in the backlog.
-const CONNECTIONS: usize = 64;
+pub(super) const CONNECTIONS: usize = 64;
 pub(super) const BACKLOG: i32 = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 const HEADER_BYTES: usize = 8192;
@@ -36,22 +37,26 @@ pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-pub(super) async fn serve_unix(listener: UnixListener, api: Arc<Api>) {
+/// What listens, and who connects there.
+pub(super) enum Listener {
+    /// The admin socket.
+    Unix(UnixListener),
+    /// `admin.listen`.
+    Tcp(TcpListener),
+}
+
+/// Accepts until the stop; at most [`CONNECTIONS`] at once, the others wait in the backlog.
+pub(super) async fn serve(listener: Listener, api: Arc<Api>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Some(place) = place(&places, &api).await else {
-            return;
-        };
-        let accepted = tokio::select! {
+    while let Some(place) = place(&places, &api).await {
+        let served = tokio::select! {
             () = api.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            served = accept(&listener, &api) => served,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-                let api = Arc::clone(&api);
-                api.tasks.clone().spawn(async move {
-                    connection(stream, Peer::Socket { uid }, api).await;
+        match served {
+            Ok(served) => {
+                api.tasks.spawn(async move {
+                    served.await;
                     drop(place);
                 });
             }
@@ -60,27 +65,16 @@ pub(super) async fn serve_unix(listener: UnixListener, api: Arc<Api>) {
     }
 }
 
-pub(super) async fn serve_tcp(listener: TcpListener, api: Arc<Api>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Some(place) = place(&places, &api).await else {
-            return;
-        };
-        let accepted = tokio::select! {
-            () = api.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let api = Arc::clone(&api);
-                api.tasks.clone().spawn(async move {
-                    connection(stream, Peer::Tcp, api).await;
-                    drop(place);
-                });
-            }
-            Err(error) => pause(&error).await,
+async fn accept(listener: &Listener, api: &Arc<Api>) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    let api = Arc::clone(api);
+    Ok(match listener {
+        Listener::Unix(listener) => {
+            let (stream, _) = listener.accept().await?;
+            let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+            Box::pin(connection(stream, Peer::Socket { uid }, api))
         }
-    }
+        Listener::Tcp(listener) => Box::pin(connection(listener.accept().await?.0, Peer::Tcp, api)),
+    })
 }
 
 async fn place(places: &Arc<Semaphore>, api: &Api) -> Option<tokio::sync::OwnedSemaphorePermit> {

@@ -236,6 +236,25 @@ async fn followers_get_the_past_then_each_new_event_of_their_router() {
 }
 
 #[tokio::test]
+async fn followers_never_keep_out_those_that_ask() {
+    let running = Running::start();
+    let mut followers = Vec::new();
+    for expected in [200; 32].into_iter().chain([503; 4]) {
+        let mut stream = UnixStream::connect(running.socket()).await.unwrap();
+        stream.write_all(request("GET", "/v1/events?follow=1", "").as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        running.events.emit(watched(0));
+        timeout(Duration::from_secs(5), stream.read_exact(&mut head)).await.expect("an answer").unwrap();
+        assert_eq!(String::from_utf8_lossy(&head), format!("HTTP/1.1 {expected}"));
+        followers.push(stream);
+    }
+    let (head, _) = ask(&running.socket(), &request("GET", "/livez", "")).await;
+    assert_eq!(head, 200);
+    drop(followers);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_follower_that_does_not_read_is_cut() {
     let running = Running::start();
     let mut stream = UnixStream::connect(running.socket()).await.unwrap();

@@ -132,6 +132,11 @@ async fn open(socket: &Path, path: &str) -> Result<Response<Incoming>, ClientErr
     let silent = |reason: String| ClientError::Silent { socket: socket.to_owned(), reason };
     let stream = UnixStream::connect(socket).await.map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => ClientError::Denied { socket: socket.to_owned() },
+        io::ErrorKind::WouldBlock => ClientError::Silent {
+            socket: socket.to_owned(),
+            reason: "it has as many connections as it takes; try again, or end some `ha-agent events --follow`"
+                .to_owned(),
+        },
         _ => ClientError::Absent { socket: socket.to_owned(), source },
     })?;
     let exchange = async {
