@@ -17,6 +17,8 @@ pub enum Trace<'a> {
     Group(u32),
     /// A network namespace by name, and whatever runs in it.
     Netns(&'a str),
+    /// All network namespaces whose names begin so, in which nothing runs: thousands at once.
+    Family(&'a str),
     /// A mount point.
     Mount(&'a str),
     /// A folder with all that is in it.
@@ -41,6 +43,7 @@ impl Notes<'_> {
         self.write(&match trace {
             Trace::Group(id) => format!("group {id}"),
             Trace::Netns(name) => format!("netns {name}"),
+            Trace::Family(prefix) => format!("family {prefix}"),
             Trace::Mount(path) => format!("mount {path}"),
             Trace::Folder(path) => format!("folder {path}"),
         });
@@ -55,12 +58,13 @@ impl Notes<'_> {
 /// Reads `kind value` lines until the pipe closes; then processes go first, folders last.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
-groups= namespaces= mounts= folders=
+groups= namespaces= families= mounts= folders=
 while read -r kind value; do
     case $kind in
         group) groups="$groups $value" ;;
         reaped) kept=; for g in $groups; do [ "$g" = "$value" ] || kept="$kept $g"; done; groups=$kept ;;
         netns) namespaces="$namespaces $value" ;;
+        family) families="$families $value" ;;
         mount) mounts="$mounts $value" ;;
         folder) folders="$folders $value" ;;
     esac
@@ -70,6 +74,9 @@ for n in $namespaces; do
     [ -e "/run/netns/$n" ] || continue
     for p in $(ip netns pids "$n"); do kill -KILL "$p"; done
     ip netns del "$n"
+done
+for f in $families; do
+    for n in /run/netns/"$f"*; do [ -e "$n" ] && echo "netns del ${n##*/}"; done | ip -force -batch -
 done
 for m in $mounts; do umount -l "$m"; done
 for f in $folders; do rm -rf "$f"; done

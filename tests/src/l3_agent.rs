@@ -138,6 +138,11 @@ impl L3Agent {
         self.ear().heard.clone()
     }
 
+    /// What was heard after the first `known` states.
+    pub fn heard_after(&self, known: usize) -> Vec<Heard> {
+        self.ear().heard.get(known..).unwrap_or_default().to_vec()
+    }
+
     /// How many connections were taken so far.
     pub fn connections(&self) -> usize {
         self.ear().connections
@@ -226,7 +231,7 @@ fn listener(path: &Path) -> Result<UnixListener> {
 
 /// A thread per connection, until the other end of `stopped` is closed.
 fn serve(listener: &UnixListener, stopped: &UnixStream, shared: &Arc<Shared>) {
-    let mut connections = Vec::new();
+    let mut connections: Vec<JoinHandle<()>> = Vec::new();
     loop {
         let mut ready = [PollFd::new(listener, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
         if poll(&mut ready, None).is_err() {
@@ -238,6 +243,7 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, shared: &Arc<Shared>) {
         let Ok((stream, _)) = listener.accept() else {
             continue;
         };
+        connections.retain(|connection| !connection.is_finished());
         let (shared, stopped) = (Arc::clone(shared), stopped.try_clone());
         connections.push(thread::spawn(move || {
             shared.ear().connections += 1;

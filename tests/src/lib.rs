@@ -1,8 +1,8 @@
 //! The ground that the end-to-end tests and the demonstration stand on: real network namespaces, a
 //! real keepalived, the real agent, and a receiver that speaks like Neutron's L3 agent.
 //!
-//! Nothing of the agent's own code is used here: what it promises to the outside is looked at from
-//! the outside. Whatever a [`lab::Lab`] made is gone when it ends, however it ends.
+//! Nothing of the agent's own code is used here (`ha-agent-bench` uses two of its measuring
+//! functions): what it promises to the outside is looked at from the outside. Whatever a [`lab::Lab`] made is gone when it ends, however it ends.
 
 pub mod agent;
 pub mod command;

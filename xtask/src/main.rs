@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask …`, one file or folder per command.
 
+mod bench;
 mod build_ebpf;
 mod demo;
 mod digest;
@@ -30,6 +31,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Set up what is missing and run every check that CI runs
     Test(test::Arguments),
+    /// Measure the performance figures and set them beside their goals (as root)
+    Bench(bench::Arguments),
     /// Rebuild the kernel side's object from source, reproducibly, and keep it in the tree
     BuildEbpf(build_ebpf::Arguments),
     /// Install what is missing, say what, and do nothing else
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::BuildEbpf(arguments) => build_ebpf::main(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };

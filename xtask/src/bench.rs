@@ -1,0 +1,91 @@
+//! `cargo xtask bench`: builds with optimisation and lets the measurements run as root.
+//!
+//! The measurements themselves stand in the tests crate, on the harness of the end-to-end tests.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::privilege::Privilege;
+use crate::setup::{self, Group};
+use crate::workspace::{cargo, root, say_error, target};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// What a frame costs in the kernel (BPF_PROG_TEST_RUN)
+    Classifier,
+    /// Requests per second over the state-change socket
+    Intake,
+    /// From the VIP event to the L3 agent, one router
+    Latency,
+    /// N routers change at once: the last one handed over, how many lost, CPU per transition
+    Storm,
+    /// CPU while N routers advertise every 2 s and nothing happens
+    Steady,
+    /// Memory with N routers
+    Memory,
+    /// All of it
+    All,
+}
+
+/// What is measured, and how it is shown.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[arg(value_enum, default_value = "all")]
+    what: Vec<What>,
+    /// Routers, each in a namespace of its own, for storm, steady and memory
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    routers: u16,
+    /// How often each figure is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    runs: u16,
+    /// On standard output; progress goes to standard error
+    #[arg(short, long, value_parser = ["table", "json"], default_value = "table")]
+    output: String,
+    /// Write the figures into this Markdown file, between its two marks
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+/// The command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let privilege = Privilege::detect();
+    privilege.prefix("cargo xtask bench (namespaces, eBPF)")?;
+    setup::ensure(&[Group::AgentDemo])?;
+
+    say_error("building the agent and the measurements, with optimisation");
+    let mut build = Command::new(cargo());
+    build.current_dir(root()).args(["build", "--locked", "--quiet", "--release"]);
+    // What is built stays off standard output: that may be JSON.
+    build.args(["-p", "ha-agent", "-p", "ha-agent-tests", "--bins"]).stdout(Stdio::null());
+    let status = build.status().context("starting cargo build")?;
+    if !status.success() {
+        bail!("cargo build failed ({status}): its words are above");
+    }
+
+    let mut bench = privilege.command(target().join("release/ha-agent-bench"), "the measurements")?;
+    for what in &arguments.what {
+        bench.arg(what.to_possible_value().context("a name")?.get_name());
+    }
+    bench.args(["--routers", &arguments.routers.to_string(), "--runs", &arguments.runs.to_string()]);
+    bench.args(["--output", &arguments.output, "--commit", &commit()]);
+    if let Some(file) = &arguments.write {
+        bench.arg("--write").arg(std::path::absolute(file).context("the path of the figures")?);
+    }
+    // In our place, so that on Ctrl-C the shell waits until it has cleaned up.
+    let error = bench.exec();
+    Err(error).context("starting the measurements")
+}
+
+/// What is measured, as git names it.
+fn commit() -> String {
+    let answer = Command::new("git").current_dir(root()).args(["describe", "--always", "--dirty"]).output();
+    match answer {
+        Ok(answer) if answer.status.success() => String::from_utf8_lossy(&answer.stdout).trim().to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
