@@ -190,36 +190,28 @@ pub(crate) fn many(lab: &Lab, scale: Scale, wanted: Many) -> Result<Vec<Figure>>
     let protocols: &[_] = if wanted.storm { &["neutron", "json"] } else { &["neutron"] };
     for &protocol in protocols {
         let mut storm = Storm::new(protocol, routers);
-        for run in 1..=scale.runs {
-            let began = Instant::now();
-            let setup = Setup { protocol, without_hold: false };
-            let node = Node::start(lab, &format!("many-{protocol}-{run}"), bed.places(), setup)?;
-            node.found_backup(routers)?;
-            storm.start.samples.push(began.elapsed().as_secs_f64());
-            thread::sleep(CALM);
-            if protocol == "neutron" {
-                memory.found(&node, routers)?;
-            }
-            if wanted.storm || (wanted.steady && protocol == "neutron" && run == 1) || wanted.memory {
-                storm.run(&node, bed.places())?;
-            }
-            if protocol == "neutron" {
-                memory.stormed(&node, routers)?;
-            }
+        progress(&format!("{routers} routers by {protocol}: starting the agent until every channel is in use"));
+        let began = Instant::now();
+        let setup = Setup { protocol, without_hold: false };
+        let node = Node::start(lab, &format!("many-{protocol}"), bed.places(), setup)?;
+        storm.found(&node, began)?;
+        thread::sleep(CALM);
+        memory.found(&node, routers)?;
+        for run in 1..=if wanted.storm || wanted.memory { scale.runs } else { 1 } {
+            storm.run(&node, bed.places())?;
+            memory.stormed(&node, routers)?;
             progress(&format!("{routers} routers by {protocol}, run {run} of {}: {}", scale.runs, storm.last()));
             if wanted.steady && protocol == "neutron" && run == 1 {
                 for window in 1..=scale.runs {
-                    steady.samples.push(quiet(&node)?);
-                    let measured = steady.samples.last().copied().unwrap_or(f64::NAN);
+                    let measured = quiet(&node)?;
+                    steady.samples.push(measured);
                     progress(&format!("steady state, run {window} of {}: {measured:.3} %", scale.runs));
                 }
             }
             storm.over(&node, bed.places())?;
-            node.stop()?;
-            if !wanted.storm && !wanted.memory {
-                break;
-            }
+            thread::sleep(HOLD);
         }
+        storm.stop.samples.push(node.stop()?.as_secs_f64());
         if wanted.storm {
             figures.extend(storm.figures());
         }
@@ -245,6 +237,8 @@ fn quiet(node: &Node) -> Result<f64> {
 struct Storm {
     routers: usize,
     start: Figure,
+    blind: Figure,
+    stop: Figure,
     primary: Figure,
     backup: Figure,
     took: Figure,
@@ -261,7 +255,14 @@ impl Storm {
         };
         Self {
             routers,
-            start: new("start_s", "from the agent's start until all are found and told", "s", Goal::None),
+            start: new(
+                "start_s",
+                "from the agent's start until all are told and all channels are in use",
+                "s",
+                Goal::None,
+            ),
+            stop: new("stop_s", "from SIGTERM until the process is gone", "s", Goal::None),
+            blind: new("blind", "first told of without the wire, at the start", "", Goal::None),
             primary: new(
                 "primary_s",
                 "all turn primary, last VIP → last one handed over",
@@ -273,6 +274,20 @@ impl Storm {
             cpu: new("cpu_ms", "agent's CPU per transition to primary", "ms", Goal::AtMost(0.3)),
             lost: new("lost", "transitions lost", "", Goal::Never(0.0)),
         }
+    }
+
+    /// The agent's start.
+    fn found(&mut self, node: &Node, began: Instant) -> Result<()> {
+        let blind = node.found_backup(self.routers)?;
+        self.start.samples.push(began.elapsed().as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a count of routers")]
+        self.blind.samples.push(blind as f64);
+        progress(&format!(
+            "{} routers in use {:.1} s after the start, {blind} first told of without the wire",
+            self.routers,
+            began.elapsed().as_secs_f64()
+        ));
+        Ok(())
     }
 
     /// All turn primary.
@@ -317,16 +332,15 @@ impl Storm {
     fn last(&self) -> String {
         let last = |figure: &Figure| figure.samples.last().copied().unwrap_or(f64::NAN);
         format!(
-            "all told {:.2} s after the start; storm: last one {:.2} s after the last VIP, CPU {:.3} ms per transition, {} lost",
-            last(&self.start),
+            "last one {:.2} s after the last VIP, CPU {:.3} ms per transition, {} lost",
             last(&self.primary),
             last(&self.cpu),
             last(&self.lost)
         )
     }
 
-    fn figures(self) -> [Figure; 6] {
-        [self.primary, self.backup, self.lost, self.cpu, self.took, self.start]
+    fn figures(self) -> [Figure; 8] {
+        [self.primary, self.backup, self.lost, self.cpu, self.took, self.start, self.blind, self.stop]
     }
 }
 

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use ha_agent_tests::agent::{Agent, Settings};
 use ha_agent_tests::l3_agent::{Heard, L3Agent};
 use ha_agent_tests::lab::Lab;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::bed::{ADVERT_INTERVAL, INTERFACE, Place, VIP, VIP_PREFIX, VRID};
 use crate::gauge::Gauge;
@@ -23,6 +25,10 @@ pub(crate) const HOLD: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 /// What has not been heard by then is lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The classifier is attached to one interface after the other, and the kernel waits for all its
+/// readers after each.
+const START: Duration = Duration::from_secs(180);
 
 /// What differs from a usual configuration.
 #[derive(Clone, Copy, Debug)]
@@ -89,24 +95,29 @@ impl Node {
         }
     }
 
-    /// Waits until all routers are found to be backup, with every channel in use.
-    pub(crate) fn found_backup(&self, routers: usize) -> Result<()> {
+    /// Waits until all routers are found to be backup, with every channel in use. Gives how many of
+    /// them the L3 agent was first told of without the wire, because the classifier was not there yet.
+    pub(crate) fn found_backup(&self, routers: usize) -> Result<usize> {
         let heard = self.hear(0, "backup", routers);
         if heard.len() < routers {
             bail!("of {routers} routers {} were found to be backup; the agent said:\n{}", heard.len(), self.tail());
         }
-        let status = self.agent.ask(&["status"])?;
-        let rows = status["routers"].as_array().context("routers in status")?;
-        let lacking: Vec<_> =
-            rows.iter().filter(|row| row["basis"].as_str().is_none_or(|basis| !basis.contains("wire"))).collect();
-        if let Some(row) = lacking.first() {
-            bail!(
-                "{} routers were found without the wire, such as {row}; the agent said:\n{}",
-                lacking.len(),
-                self.tail()
-            );
+        let began = Instant::now();
+        let mut first = None;
+        loop {
+            let status = self.agent.ask(&["status"])?;
+            let rows = status["routers"].as_array().context("routers in status")?;
+            let without = |row: &&Value| row["basis"].as_str().is_none_or(|basis| !basis.contains("wire"));
+            let first = *first.get_or_insert_with(|| rows.iter().filter(without).count());
+            let unknown = |row: &&Value| row["wire"] == "unknown" || row["degraded"] != json!([]);
+            match rows.iter().find(unknown) {
+                None => return Ok(first),
+                Some(row) if began.elapsed() > START => {
+                    bail!("the wire is not known everywhere, such as {row}; the agent said:\n{}", self.tail());
+                }
+                Some(_) => thread::sleep(Duration::from_millis(100)),
+            }
         }
-        Ok(())
     }
 
     /// The agent's state-change socket.
@@ -114,13 +125,17 @@ impl Node {
         self.agent.socket()
     }
 
-    /// Ends it as systemd does.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        let code = self.agent.stop()?;
-        if code != Some(0) {
-            bail!("the agent ended with {code:?}; it said:\n{}", self.tail());
+    /// Ends it as systemd does; gives how long that took.
+    pub(crate) fn stop(mut self) -> Result<Duration> {
+        let began = Instant::now();
+        self.agent.signal(Signal::TERM)?;
+        while self.agent.runs() {
+            if began.elapsed() > START {
+                bail!("the agent does not end; it said:\n{}", self.tail());
+            }
+            thread::sleep(PAUSE);
         }
-        Ok(())
+        Ok(began.elapsed())
     }
 
     /// The last lines of its diagnostics.
