@@ -22,7 +22,7 @@ use super::anomalies::Anomalies;
 use super::evidence::{Evidence, ReportEvidence, Tx};
 use super::io::{Input, Output, View};
 use super::model::{Advert, Basis, Channel, InvalidFrame, InvalidReason, Link, RouterId, Side, State, Vip};
-use super::policy::{Policy, READ_RETRY, fits, silence};
+use super::policy::{Policy, READ_GRID, READ_RETRY, fits, silence};
 use super::seen::{Seen, Votes};
 use super::speakers::{Speakers, millis};
 use super::time::Mono;
@@ -193,6 +193,7 @@ impl Machine {
         if self.votes.wire
             && let Some(due) = self.speakers.next_reading()
         {
+            let due = together(due, self.speakers.as_of());
             if due <= now {
                 self.ask_reading(now, out);
             } else {
@@ -265,4 +266,13 @@ impl Machine {
             evidence: self.evidence(now),
         }
     }
+}
+
+/// A reading made a little early mostly finds the next advert already. So routers whose readings are
+/// due within the same [`READ_GRID`] are read at its begin, in one go, instead of waking the agent
+/// one by one; a router that was read there and was silent is read again when it is due.
+fn together(due: Mono, as_of: Mono) -> Mono {
+    let grid = u64::try_from(READ_GRID.as_nanos()).unwrap_or(u64::MAX);
+    let begin = Mono(due.0 - due.0 % grid);
+    if begin > as_of { begin } else { due }
 }

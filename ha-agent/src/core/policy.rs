@@ -35,6 +35,10 @@ pub fn silence(interval: Duration) -> Duration {
     interval + interval / 2
 }
 
+/// Readings of the wire that are due within so long of each other are made together: a thousand
+/// routers then wake the agent four times a second, not five hundred times.
+pub const READ_GRID: Duration = Duration::from_millis(250);
+
 /// The window over which netlink and wire are joined: their order may invert by tens of
 /// milliseconds (measured: up to 78 ms in a preemption with scripts).
 pub const JOIN: Duration = Duration::from_millis(250);
