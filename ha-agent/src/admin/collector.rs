@@ -93,13 +93,12 @@ impl Collector for BoardCollector {
             None,
             MetricType::Gauge,
         )?;
-        for channel in ["report", "vip", "wire", "outbox", "events"] {
+        for channel in ["report", "vip", "wire", "inventory", "outbox", "events"] {
             let is = node.degraded.iter().any(|one| one.channel == channel);
             let labels = [("channel", channel)];
             ConstGauge::new(i64::from(is)).encode(degraded.encode_family(&labels)?)?;
         }
-        one(&mut encoder, "routers", "Routers that are watched", node.routers.len())?;
-        one(&mut encoder, "delivery_pending", "States that the L3 agent has not acknowledged", node.delivery.pending)
+        one(&mut encoder, "routers", "Routers that are watched", node.routers.len())
     }
 }
 

@@ -12,6 +12,7 @@ mod harness;
 mod intake;
 mod lacks;
 mod places;
+mod reading;
 mod reports;
 mod restarts;
 
