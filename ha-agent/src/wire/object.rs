@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::programs::{ProgramError, SchedClassifier};
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
+use aya::{Ebpf, EbpfError, EbpfLoader};
 use ha_agent_common::{LAYOUT_GLOBAL, LAYOUT_VERSION, global};
 
 use super::{WireError, btf};
@@ -65,15 +65,24 @@ pub(super) fn load(path: Option<&PathBuf>, force_class_id: bool) -> Result<Loade
     load_with(bytes, [0; 4]).map(|ebpf| Loaded { ebpf, identity: Identity::ClassId })
 }
 
+/// A loader parses all types of the kernel, wanted or not: some 20 MiB on the heap, free again
+/// afterwards, that the allocator would keep for the rest of the agent's life.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer, and other threads may use the allocator meanwhile (malloc_trim(3)).
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
 fn load_with(bytes: &[u8], offsets: [u32; 4]) -> Result<Ebpf, WireError> {
-    let btf = Btf::from_sys_fs().ok();
-    let mut ebpf = EbpfLoader::new()
-        .btf(btf.as_ref())
+    let loaded = EbpfLoader::new()
+        // The object asks for no relocation by the kernel's types; [`btf`] gives the offsets it needs.
+        .btf(None)
         .override_global(LAYOUT_GLOBAL, &LAYOUT_VERSION, true)
         .override_global(global::NETNS_OFFSETS, &offsets, true)
         .override_global(aya_log::LEVEL, &log_level(), false)
-        .load(bytes)
-        .map_err(load_error)?;
+        .load(bytes);
+    give_memory_back();
+    let mut ebpf = loaded.map_err(load_error)?;
     for name in [INGRESS_PROGRAM, EGRESS_PROGRAM] {
         let program: &mut SchedClassifier =
             ebpf.program_mut(name).ok_or(WireError::LayoutMismatch)?.try_into().map_err(program_error)?;
