@@ -340,7 +340,8 @@ impl Driver {
             return;
         }
         watched.ifindex = ifindex;
-        if ifindex.is_some() && self.parts.wire.is_some() {
+        let attaching = ifindex.is_some() && self.parts.wire.is_some();
+        if attaching {
             self.generation += 1;
             watched.generation = Some(self.generation);
             let job = AttachJob::Attach { target: target(&watched.router), generation: self.generation };
@@ -349,7 +350,9 @@ impl Driver {
             watched.generation = None;
             self.parts.attachments.post(router, AttachJob::Detach);
         }
-        self.input_locked(inner, router, Input::Channel { channel: Channel::Wire, up: false });
+        // While it is being attached (half a minute for a thousand routers at the start) the wire has its
+        // vote and has not spoken yet: nothing is decided without it.
+        self.input_locked(inner, router, Input::Channel { channel: Channel::Wire, up: attaching });
     }
 
     fn attached(&mut self, attached: Attached) {

@@ -163,9 +163,18 @@ impl Agent {
             }
         };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        let (wire, netns) = (agent.wire.take(), agent.netns.clone());
         if tokio::time::timeout(STOP_LIMIT, agent.stop(reason)).await.is_err() {
             error!("not everything ended within {} s", STOP_LIMIT.as_secs());
         }
+        // Last and by itself: the kernel takes a grace period for each link that goes, some 20 ms a
+        // router, and would take it just so at the end of the process. Nobody waits for it: states are
+        // on disk, events are written, the sockets are gone. The driver and the attacher, the only
+        // others that had the wire, have ended.
+        if let Some(wire) = wire.and_then(Arc::into_inner) {
+            wire.stop().await;
+        }
+        netns.stop().await;
         Ok(())
     }
 
@@ -386,13 +395,8 @@ impl Agent {
         }
         self.delivery.stop().await;
         self.outbox.stop().await;
-        // The driver and the attacher, the only others that had it, have ended.
-        if let Some(wire) = self.wire.and_then(Arc::into_inner) {
-            wire.stop().await;
-        }
         self.netlink_stop.cancel();
         let _ = self.netlink.await;
-        self.netns.stop().await;
         self.admin.stop().await;
         self.events.emit(Event::AgentStopped { reason: reason.to_owned() });
         self.telemetry.stop().await;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::io::{Input, Output as O, RejectReason};
-use super::model::{AnomalyKind as Kind, Channel, Link, Side, State, Vip};
+use super::model::{AnomalyKind as Kind, Channel, Link, Reporter, Side, State, Vip};
 use super::simulation::{ADV, Bench, MS, THEM, US};
 
 #[test]
@@ -347,6 +347,35 @@ fn with_only_the_report_left_claims_are_held_and_marked() {
     bench.until(MS * 251);
     let (_, transition) = bench.last_confirmed();
     assert_eq!(transition.basis.to_string(), "report");
+}
+
+#[test]
+fn while_the_classifier_is_being_attached_nothing_is_decided_without_the_wire() {
+    let mut bench = Bench::new(Some(State::Backup));
+    let mut out = Vec::new();
+    // Readings are asked for and not answered yet.
+    for input in [
+        Input::Channel { channel: Channel::Wire, up: true },
+        Input::Link(Link::Up),
+        Input::Vip(Vip::Present),
+        Input::Report { state: State::Primary, reporter: Reporter::Fifo },
+    ] {
+        bench.now = bench.now + MS;
+        bench.machine.input(input, bench.now, &mut out);
+    }
+    let end = bench.now + ADV * 30;
+    while let Some(due) = bench.machine.deadline().filter(|due| *due < end) {
+        bench.now = due;
+        bench.machine.expire(due, &mut out);
+    }
+    out.retain(|output| *output != O::ReadWire);
+    assert_eq!(out, []);
+    // Attached: an orphan VIP of a keepalived that was killed, not a primary.
+    bench.input(Input::Channel { channel: Channel::Wire, up: true });
+    let attached = bench.elapsed();
+    bench.advertise(&[Side::Foreign], 50, attached + ADV * 5);
+    assert_eq!((bench.raised(), bench.delivered()), (vec![Kind::OrphanVip], vec![State::Backup]));
+    assert_eq!(bench.rejected(), [(State::Primary, RejectReason::PartlyContradicted)]);
 }
 
 #[test]

@@ -88,6 +88,11 @@ impl Speakers {
         self.as_of
     }
 
+    /// Nothing was read since listening began.
+    pub fn unread(&self) -> bool {
+        self.as_of == self.since
+    }
+
     /// Our last advert.
     pub fn local(&self) -> Option<&Advert> {
         self.local.as_ref()

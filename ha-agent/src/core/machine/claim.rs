@@ -67,6 +67,9 @@ impl Machine {
                 Some(Hindrance::Competitor) => {}
             }
         }
+        if self.votes.wire && self.speakers.unread() {
+            return; // The classifier is being attached: no claim is refused before the wire was read.
+        }
         let tx = self.tx();
         let open = (self.votes.vip && self.vip == Vip::Unknown) || (self.votes.wire && tx == Tx::Unknown);
         let partly = agrees
