@@ -11,7 +11,7 @@ use crate::core::model::RouterId;
 /// Events of the whole node that are kept, and their bytes at most.
 const NODE: Limit = Limit { lines: 1000, bytes: 1 << 20 };
 /// Events of each watched router: with 1,000 routers 4 MiB at most.
-const ROUTER: Limit = Limit { lines: 16, bytes: 4096 };
+const ROUTER: Limit = Limit { lines: 12, bytes: 3072 };
 /// Lines that a follower may lag behind before it is cut.
 const FOLLOW: usize = 1024;
 

@@ -268,8 +268,8 @@ async fn a_ring_opens_only_for_watched_routers_and_stays_small() {
     telemetry.stop().await;
     assert!(recent.of(router(9)).is_empty());
     let kept = recent.of(router(1));
-    assert_eq!(kept.len(), 16);
-    assert!(kept.iter().map(|record| record.line.len()).sum::<usize>() <= 4096);
+    assert_eq!(kept.len(), 12);
+    assert!(kept.iter().map(|record| record.line.len()).sum::<usize>() <= 3072);
 }
 
 #[tokio::test]
