@@ -55,7 +55,8 @@ impl Notes<'_> {
     }
 }
 
-/// Reads `kind value` lines until the pipe closes; then processes go first, folders last.
+/// Reads `kind value` lines until the pipe closes; then processes go first, folders last. No `--`
+/// before a group: dash, Debian's sh, takes it for a number and kills nothing.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 groups= namespaces= families= mounts= folders=
@@ -69,7 +70,7 @@ while read -r kind value; do
         folder) folders="$folders $value" ;;
     esac
 done
-for g in $groups; do kill -KILL -- "-$g"; done
+for g in $groups; do kill -KILL "-$g"; done
 for n in $namespaces; do
     [ -e "/run/netns/$n" ] || continue
     for p in $(ip netns pids "$n"); do kill -KILL "$p"; done
@@ -134,3 +135,6 @@ impl Drop for Guardian {
         self.clean_up();
     }
 }
+
+#[cfg(test)]
+mod tests;
