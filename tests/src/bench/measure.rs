@@ -195,7 +195,8 @@ pub(crate) fn many(lab: &Lab, scale: Scale, wanted: Many) -> Result<Vec<Figure>>
         let setup = Setup { protocol, without_hold: false };
         let node = Node::start(lab, &format!("many-{protocol}"), bed.places(), setup)?;
         storm.found(&node, began)?;
-        thread::sleep(CALM);
+        // The last ones may have been told just now, and the storm tells the contrary.
+        thread::sleep(HOLD + CALM);
         memory.found(&node, routers)?;
         for run in 1..=if wanted.storm || wanted.memory { scale.runs } else { 1 } {
             storm.run(&node, bed.places())?;

@@ -77,6 +77,10 @@ impl Node {
     /// The first time that each router was heard to be in `state`, after the first `known` states.
     /// Ends when all `routers` were heard, or when patience ends: who is missing then is lost.
     pub(crate) fn hear(&self, known: usize, state: &str, routers: usize) -> HashMap<String, Instant> {
+        self.hear_within(PATIENCE, known, state, routers)
+    }
+
+    fn hear_within(&self, within: Duration, known: usize, state: &str, routers: usize) -> HashMap<String, Instant> {
         let began = Instant::now();
         let mut seen = known;
         let mut first = HashMap::new();
@@ -88,7 +92,7 @@ impl Node {
                     first.entry(router).or_insert(at);
                 }
             }
-            if first.len() >= routers || began.elapsed() > PATIENCE {
+            if first.len() >= routers || began.elapsed() > within {
                 return first;
             }
             thread::sleep(PAUSE);
@@ -98,7 +102,7 @@ impl Node {
     /// Waits until all routers are found to be backup, with every channel in use. Gives how many of
     /// them the L3 agent was first told of without the wire, because the classifier was not there yet.
     pub(crate) fn found_backup(&self, routers: usize) -> Result<usize> {
-        let heard = self.hear(0, "backup", routers);
+        let heard = self.hear_within(START, 0, "backup", routers);
         if heard.len() < routers {
             bail!("of {routers} routers {} were found to be backup; the agent said:\n{}", heard.len(), self.tail());
         }
