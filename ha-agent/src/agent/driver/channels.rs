@@ -1,0 +1,161 @@
+//! What netlink, the classifier, reporters and the attacher tell, as inputs of the core.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::super::attacher::{AttachJob, Attached};
+use super::super::state::Inner;
+use super::Driver;
+
+use crate::config::Router;
+use crate::core::io::Input;
+use crate::core::model::{Channel, Link, RouterId};
+use crate::intake::Report;
+use crate::netlink::NetlinkEvent;
+use crate::status::Degraded;
+use crate::wire::{Target, WireEvent};
+
+impl Driver {
+    pub(super) fn wire(&mut self, event: WireEvent) {
+        match event {
+            WireEvent::Advert { router, advert } => self.input(router, Input::Advert(advert)),
+            WireEvent::Invalid { router, frame } => self.input(router, Input::InvalidFrame(frame)),
+            WireEvent::Lost { .. } => {
+                let routers: Vec<RouterId> = self.parts.shared.lock().node.routers().collect();
+                for router in routers {
+                    if let Some(reading) = self.read(router) {
+                        self.input(router, reading);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn report(&mut self, report: &Report) {
+        self.input(report.router, Input::Report { state: report.state, reporter: report.reporter });
+    }
+
+    pub(super) fn netlink(&mut self, event: NetlinkEvent) {
+        let shared = Arc::clone(&self.parts.shared);
+        let mut inner = shared.lock();
+        match event {
+            NetlinkEvent::Vip { router, vip, .. } => self.input_locked(&mut inner, router, Input::Vip(vip)),
+            NetlinkEvent::Link { router, link, ifindex, .. } => {
+                self.follow_link(&mut inner, router, link, ifindex);
+                self.input_locked(&mut inner, router, Input::Link(link));
+            }
+            NetlinkEvent::NetnsMissing { router } => {
+                let Some(watched) = inner.routers.get_mut(&router) else { return };
+                let reason = format!(
+                    "namespace {} does not exist: this router is watched as soon as it does",
+                    watched.router.netns
+                );
+                watched.ifindex = None;
+                watched.generation = None;
+                if watched.degrade("vip", &reason) {
+                    self.degraded("vip", reason, Some(router));
+                }
+                self.parts.attachments.post(router, AttachJob::Detach);
+                for channel in [Channel::Wire, Channel::Vip] {
+                    self.input_locked(&mut inner, router, Input::Channel { channel, up: false });
+                }
+            }
+            NetlinkEvent::NetnsFound { router } => {
+                self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Vip, up: true });
+                if inner.routers.get_mut(&router).is_some_and(|watched| watched.restore("vip")) {
+                    self.restored("vip", Some(router));
+                }
+            }
+            NetlinkEvent::Degraded { reason } => {
+                inner.degraded.retain(|d| d.channel != "vip");
+                inner.degraded.push(Degraded { channel: "vip".to_owned(), reason: reason.clone() });
+                self.degraded("vip", reason, None);
+                self.vip_votes(&mut inner, false);
+            }
+            NetlinkEvent::Restored => {
+                inner.degraded.retain(|d| d.channel != "vip");
+                self.restored("vip", None);
+                self.vip_votes(&mut inner, true);
+            }
+        }
+    }
+
+    /// While netlink is overrun nobody's address table can be trusted.
+    fn vip_votes(&mut self, inner: &mut Inner, up: bool) {
+        for router in inner.node.routers().collect::<Vec<_>>() {
+            self.input_locked(inner, router, Input::Channel { channel: Channel::Vip, up });
+        }
+    }
+
+    /// Keeps the classifier where the HA interface is.
+    fn follow_link(&mut self, inner: &mut Inner, router: RouterId, link: Link, ifindex: Option<u32>) {
+        let Some(watched) = inner.routers.get_mut(&router) else { return };
+        if link == Link::Gone && watched.degrade("interface", &missing_interface(&watched.router)) {
+            let reason = missing_interface(&watched.router);
+            self.degraded("wire", reason, Some(router));
+        } else if ifindex.is_some() && watched.restore("interface") {
+            self.restored("wire", Some(router));
+        }
+        if watched.ifindex == ifindex {
+            return;
+        }
+        watched.ifindex = ifindex;
+        let attaching = ifindex.is_some() && self.parts.wire.is_some();
+        if attaching {
+            self.generation += 1;
+            watched.generation = Some(self.generation);
+            let job = AttachJob::Attach { target: target(&watched.router), generation: self.generation };
+            self.parts.attachments.post(router, job);
+        } else {
+            watched.generation = None;
+            self.parts.attachments.post(router, AttachJob::Detach);
+        }
+        // While it is being attached (half a minute for a thousand routers at the start) the wire has its
+        // vote and has not spoken yet: nothing is decided without it.
+        self.input_locked(inner, router, Input::Channel { channel: Channel::Wire, up: attaching });
+    }
+
+    pub(super) fn attached(&mut self, attached: Attached) {
+        let Attached { router, generation, result } = attached;
+        let shared = Arc::clone(&self.parts.shared);
+        let mut inner = shared.lock();
+        let Some(watched) = inner.routers.get_mut(&router) else { return };
+        if watched.generation != Some(generation) {
+            return; // The interface changed meanwhile; another attachment is under way.
+        }
+        match result {
+            Ok(()) => {
+                if watched.restore("wire") {
+                    self.restored("wire", Some(router));
+                }
+                self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Wire, up: true });
+                if let Some(reading) = self.read(router) {
+                    self.input_locked(&mut inner, router, reading);
+                }
+            }
+            Err(error) => {
+                warn!(%router, %error, "classifier not attached");
+                let reason = format!("{error}; reports and the VIP decide alone");
+                if watched.degrade("wire", &reason) {
+                    self.degraded("wire", reason, Some(router));
+                }
+                self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Wire, up: false });
+            }
+        }
+    }
+}
+
+fn missing_interface(router: &Router) -> String {
+    format!("interface {} does not exist in {}: it is attached to as soon as it does", router.interface, router.netns)
+}
+
+fn target(router: &Router) -> Target {
+    Target {
+        router: router.id,
+        netns: router.netns.clone(),
+        interface: router.interface.clone(),
+        vrid: router.vrid,
+        family: router.vip.into(),
+    }
+}

@@ -1,0 +1,166 @@
+//! Which routers are watched, and what a router's coming, change or going sets off.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::super::attacher::AttachJob;
+use super::super::state::{Restored, Source, Watched, policy};
+use super::{Driver, TURN};
+
+use crate::clock;
+use crate::config::Router;
+use crate::core::io::Input;
+use crate::core::model::{Channel, RouterId};
+use crate::inventory::Discovery;
+use crate::netlink::Watch;
+use crate::status::Degraded;
+use crate::telemetry::event::Event;
+
+impl Driver {
+    /// Takes `first` and what else was found, up to a turn's worth.
+    pub(super) fn discoveries(&mut self, first: Discovery, more: &mut mpsc::Receiver<Discovery>) {
+        let mut touched = BTreeSet::new();
+        let mut complete = false;
+        let mut next = Some(first);
+        for _ in 0..TURN {
+            match next {
+                None => break,
+                Some(Discovery::Found(router)) => {
+                    touched.insert(router.id);
+                    self.discovered.insert(router.id, router);
+                }
+                Some(Discovery::Gone(id)) => {
+                    touched.insert(id);
+                    self.discovered.remove(&id);
+                }
+                Some(Discovery::Trouble { router, reason }) => self.trouble(router, reason),
+                Some(Discovery::Complete) => complete = true,
+            }
+            next = more.try_recv().ok();
+        }
+        self.reconcile(&touched);
+        if complete {
+            // Watched before the restart, and neither configured nor there any more.
+            for id in std::mem::take(&mut self.parts.restored).into_keys() {
+                self.parts.outbox.forget(id);
+            }
+        }
+    }
+
+    /// Keeps for `status` what the discovery complains about; it has made the event itself.
+    fn trouble(&mut self, router: Option<RouterId>, reason: Option<String>) {
+        match reason {
+            Some(reason) => self.troubles.insert(router, reason),
+            None => self.troubles.remove(&router),
+        };
+        let mut inner = self.parts.shared.lock();
+        inner.degraded.retain(|d| d.channel != "inventory");
+        let all = self.troubles.values();
+        inner.degraded.extend(all.map(|reason| Degraded { channel: "inventory".to_owned(), reason: reason.clone() }));
+    }
+
+    /// Makes `routers` those that the configuration gives.
+    pub(super) fn reconfigure(&mut self, routers: Vec<Router>) {
+        let mut touched: BTreeSet<RouterId> = self.configured.keys().chain(self.discovered.keys()).copied().collect();
+        self.configured = routers.into_iter().map(|router| (router.id, router)).collect();
+        touched.extend(self.configured.keys());
+        self.reconcile(&touched);
+    }
+
+    /// Who is to be watched, and on whose word: the configuration's before the discovery's.
+    fn wanted(&self, id: RouterId) -> Option<(&Router, Source)> {
+        let configured = self.configured.get(&id).map(|router| (router, Source::Config));
+        configured.or_else(|| self.discovered.get(&id).map(|router| (router, Source::HaConfs)))
+    }
+
+    /// Makes what is watched of these routers what is wanted.
+    fn reconcile(&mut self, touched: &BTreeSet<RouterId>) {
+        let gone: Vec<RouterId> = {
+            let inner = self.parts.shared.lock();
+            let unwanted = |id: &&RouterId| {
+                let watched = inner.routers.get(id).map(|watched| &watched.router);
+                watched.is_some() && watched != self.wanted(**id).map(|(router, _)| router)
+            };
+            touched.iter().filter(unwanted).copied().collect()
+        };
+        for id in gone {
+            self.forget(id, self.wanted(id).is_some());
+        }
+        let found = self.discovered.iter().filter(|(id, _)| !self.configured.contains_key(id));
+        self.parts.directory.replace(self.configured.values().chain(found.map(|(_, router)| router)));
+        for id in touched {
+            if let Some((router, source)) = self.wanted(*id) {
+                let router = router.clone();
+                self.watch(*id, router, source);
+            }
+        }
+    }
+
+    fn watch(&mut self, id: RouterId, router: Router, source: Source) {
+        let watch = Watch {
+            router: id,
+            netns: router.netns.clone(),
+            interface: router.interface.clone(),
+            vip: router.vip,
+            prefix: router.prefix,
+            vip_interface: router.vip_interface.clone(),
+        };
+        {
+            let mut inner = self.parts.shared.lock();
+            let policy = policy(self.parts.mode, &self.parts.corroboration, &router);
+            let restored = self.parts.restored.remove(&id);
+            let confirmed = restored.as_ref().map(|restored| (restored.state, restored.basis));
+            inner.node.watch(id, policy, confirmed, clock::now());
+            if let Some(watched) = inner.routers.get_mut(&id) {
+                watched.source = source;
+                return;
+            }
+            self.parts.events.emit(Event::RouterWatched {
+                router_id: id,
+                source: source.as_str().to_owned(),
+                netns: router.netns.to_string(),
+                interface: router.interface.clone(),
+                vip: format!("{}/{}", router.vip, router.prefix),
+                vrid: router.vrid,
+            });
+            let watched = Watched {
+                router,
+                source,
+                ifindex: None,
+                generation: None,
+                degraded: Vec::new(),
+                confirmed_at: restored.and_then(|restored| restored.since),
+            };
+            inner.routers.insert(id, watched);
+        }
+        if let Err(error) = self.parts.netlink.watch(watch) {
+            warn!(router = %id, %error, "addresses not watched");
+            self.degraded("vip", error.to_string(), Some(id));
+            self.input(id, Input::Channel { channel: Channel::Vip, up: false });
+        }
+    }
+
+    /// Stops watching; `changed` routers come back with other settings and keep their outbox entry.
+    fn forget(&mut self, id: RouterId, changed: bool) {
+        self.parts.netlink.unwatch(id);
+        self.parts.attachments.post(id, AttachJob::Detach);
+        let mut inner = self.parts.shared.lock();
+        if changed {
+            let confirmed = inner.node.view(id, clock::now()).and_then(|view| view.confirmed);
+            let since = inner.routers.get(&id).and_then(|watched| watched.confirmed_at.clone());
+            self.parts.restored.extend(confirmed.map(|(state, _, basis)| (id, Restored { state, basis, since })));
+        } else {
+            self.parts.outbox.forget(id);
+        }
+        inner.node.forget(id);
+        let source = inner.routers.remove(&id).map(|watched| watched.source);
+        let reason = match source {
+            _ if changed => "its settings changed",
+            Some(Source::HaConfs) => "its keepalived.conf is gone",
+            Some(Source::Config) | None => "no longer configured",
+        };
+        self.parts.events.emit(Event::RouterForgotten { router_id: id, reason: reason.to_owned() });
+    }
+}
