@@ -1,0 +1,53 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+
+#[test]
+fn written_over_what_was_there_and_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pid");
+    fs::write(&path, "123456789012345").expect("writable");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
+    let mut pid_file = PidFile::take(&path).expect("free");
+    pid_file.write().expect("writable");
+    assert_eq!(fs::read_to_string(&path).expect("there"), std::process::id().to_string());
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o644);
+    pid_file.remove();
+    assert!(!path.exists());
+}
+
+#[test]
+fn another_holds_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pid");
+    let first = PidFile::take(&path).expect("free");
+    assert!(matches!(PidFile::take(&path), Err(PidFileError::Running(_))));
+    drop(first);
+    PidFile::take(&path).expect("free again");
+}
+
+#[test]
+fn a_file_of_another_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pid");
+    let old = PidFile::take(&path).expect("free");
+    // As the L3 agent does before it starts another one.
+    fs::remove_file(&path).expect("there");
+    let mut new = PidFile::take(&path).expect("another file");
+    new.write().expect("writable");
+    old.remove();
+    assert!(path.exists());
+}
+
+#[test]
+fn what_is_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pid");
+    assert!(matches!(PidFile::take(folder.path()), Err(PidFileError::NoFile(_))));
+    let target = folder.path().join("target");
+    symlink(&target, &path).expect("a link");
+    assert!(matches!(PidFile::take(&path), Err(PidFileError::NoFile(_))));
+    assert!(!target.exists());
+    assert!(matches!(PidFile::take(&folder.path().join("no/pid")), Err(PidFileError::Io { .. })));
+}
