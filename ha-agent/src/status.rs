@@ -59,8 +59,11 @@ pub struct RouterStatus {
     pub vip_address: String,
     /// Virtual router identifier.
     pub vrid: u8,
-    /// How the router became known.
+    /// How the router became known: `config`, `ha_confs`, `registration`, `ha_confs+registration`.
     pub source: String,
+    /// Whether someone stands in for Neutron's monitor of it.
+    #[serde(default)]
+    pub registered: bool,
     /// The last claim.
     pub claimed: Option<State>,
     /// The address table.

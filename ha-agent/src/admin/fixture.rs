@@ -1,12 +1,15 @@
 //! A node with routers in every condition, for the tests of the API and of the CLI.
 
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use super::{Board, CheckError, RouterStatusAndEvidence};
+use super::{Board, CheckError, RegisterError, RouterStatusAndEvidence};
 use crate::config::Mode;
 use crate::core::evidence::{Evidence, ForeignEvidence, ReportEvidence, Tx, TxEvidence};
 use crate::core::model::{AnomalyKind, Basis, Link, Reporter, RouterId, State, Vip};
+use crate::inventory::{Held, Registration, Registrations};
 use crate::status::{Degraded, DeliveryStatus, NodeStatus, RouterStatus};
+use crate::telemetry::Events;
 
 pub(crate) const IDS: [&str; 4] = [
     "2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d",
@@ -31,6 +34,7 @@ fn row(index: usize) -> RouterStatus {
         vip_address: format!("169.254.0.{}/24", index + 1),
         vrid: u8::try_from(index + 1).expect("small"),
         source: "ha_confs".to_owned(),
+        registered: false,
         claimed: Some(State::Primary),
         vip: Vip::Present,
         wire: Tx::Transmitting,
@@ -102,9 +106,16 @@ pub(crate) fn node() -> NodeStatus {
 }
 
 /// Remembers what was asked; ready from the start.
-#[derive(Default)]
 pub(crate) struct FakeBoard {
     pub(crate) checks: Mutex<Vec<(RouterId, State)>>,
+    pub(crate) registrations: Arc<Registrations>,
+}
+
+impl Default for FakeBoard {
+    fn default() -> Self {
+        let registrations = Arc::new(Registrations::new(Events::channel(1).0));
+        Self { checks: Mutex::default(), registrations }
+    }
 }
 
 impl Board for FakeBoard {
@@ -117,6 +128,9 @@ impl Board for FakeBoard {
     }
     fn ready(&self) -> bool {
         !self.checks.lock().expect("no panic").is_empty()
+    }
+    fn register(&self, id: RouterId, body: &[u8], uid: u32, pid: i32) -> Result<Held, RegisterError> {
+        Ok(self.registrations.hold(Registration::parse(id, body, Path::new("/ha_confs"))?, uid, pid)?)
     }
     fn check(&self, asked: RouterId, state: State) -> Result<(), CheckError> {
         if asked == id(3) {

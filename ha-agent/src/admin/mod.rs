@@ -5,10 +5,11 @@
 //! | `GET /v1/routers`, `/v1/routers/{id}` | ✓ | |
 //! | `GET /v1/events?follow=1&router=ID` | ✓ | |
 //! | `POST /v1/routers/{id}/check` | ✓ (own uid or root) | |
+//! | `PUT /v1/routers/{id}` | ✓ (own uid or root) | |
 //! | `GET /metrics`, `/livez`, `/readyz` | ✓ | ✓ |
 //!
 //! It shows what the [`Board`] says and decides nothing. Here live the server (`server`), the table
-//! of paths (`routes`), the event stream (`follow`) and the metrics that are read from the board at
+//! of paths (`routes`), the event stream (`follow`), registrations (`register`) and the metrics that are read from the board at
 //! scrape time (`collector`). Who may connect is the socket's mode, 0660.
 
 pub mod collector;
@@ -16,6 +17,7 @@ mod exposition;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod follow;
+mod register;
 mod routes;
 mod server;
 #[cfg(test)]
@@ -34,6 +36,7 @@ use self::server::Listener;
 use crate::config;
 use crate::core::evidence::Evidence;
 use crate::core::model::{RouterId, State};
+use crate::inventory::{Full, Held, RegistrationError};
 use crate::paths::{BoundSocket, PathsError, SocketFile};
 use crate::status::{NodeStatus, RouterStatus};
 use crate::telemetry::Recent;
@@ -55,6 +58,12 @@ pub trait Board: Send + Sync + 'static {
     /// # Errors
     /// See [`CheckError`].
     fn check(&self, id: RouterId, state: State) -> Result<(), CheckError>;
+    /// Registers a router by the request's body until the answer is dropped; `uid` and `pid` are
+    /// the peer's.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    fn register(&self, id: RouterId, body: &[u8], uid: u32, pid: i32) -> Result<Held, RegisterError>;
 }
 
 /// A router's row and what is seen of it now.
@@ -75,6 +84,17 @@ pub enum CheckError {
     /// The driver's queue is full.
     #[error("the agent is busy; try again in a second")]
     Busy,
+}
+
+/// Why a router was not registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// Its body is not as it should be.
+    #[error(transparent)]
+    Invalid(#[from] RegistrationError),
+    /// There is no room.
+    #[error(transparent)]
+    Full(#[from] Full),
 }
 
 /// The API could not be started.
@@ -124,7 +144,7 @@ impl Admin {
             .listen
             .map(|address| server::bind_tcp(address).map_err(|source| AdminError::Listen { address, source }))
             .transpose()?;
-        let (unix, file) = BoundSocket::bind(&config.socket, 0o660, None, server::BACKLOG)?.into_parts();
+        let (unix, file) = BoundSocket::bind(&config.socket, 0o660, None, server::UNIX_BACKLOG)?.into_parts();
         let unix = UnixListener::from_std(unix).map_err(AdminError::Watch)?;
         let connections = TaskTracker::new();
         let api = Arc::new(routes::Api {

@@ -17,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::exposition::{CLASSIC, OPENMETRICS, classic};
-use super::{Board, CheckError, RouterStatusAndEvidence, follow};
+use super::server::Seat;
+use super::{Board, CheckError, RouterStatusAndEvidence, follow, register};
 use crate::core::evidence::Evidence;
 use crate::core::model::{RouterId, State};
+use crate::inventory::registration;
 use crate::status::RouterStatus;
 use crate::telemetry::line::json;
 use crate::telemetry::{Recent, Record};
@@ -28,17 +30,25 @@ pub(super) type Body = BoxBody<Bytes, Infallible>;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
-/// Largest body that is read, and how long that may take.
+/// Largest body of a check, and how long any may take.
 const BODY: usize = 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Peer {
-    /// Over the admin socket, with the uid from `SO_PEERCRED`.
-    Socket { uid: Option<u32> },
+    /// Over the admin socket, with uid and pid from `SO_PEERCRED`; the pid is 0 where it is unknown.
+    Socket { uid: Option<u32>, pid: i32 },
     /// Over TCP: anyone who reaches the address.
     Tcp,
+}
+
+impl Peer {
+    /// Root or the agent's own user: what they could do anyway, they may ask for.
+    fn is_trusted(self) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        matches!(self, Self::Socket { uid: Some(uid), .. } if uid == own || uid == 0)
+    }
 }
 
 pub(super) struct Api {
@@ -86,6 +96,7 @@ impl Route {
     fn allowed(self) -> &'static str {
         match self {
             Self::Check(_) => "POST",
+            Self::Router(_) => "GET, HEAD, PUT",
             _ => "GET, HEAD",
         }
     }
@@ -119,6 +130,7 @@ impl Api {
         request: Request<Incoming>,
         peer: Peer,
         cut: CancellationToken,
+        seat: &Seat,
     ) -> Response<Body> {
         let Some(route) = Route::find(request.uri().path(), peer) else {
             return refuse(StatusCode::NOT_FOUND, "no such path here");
@@ -126,6 +138,7 @@ impl Api {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         let fits = match route {
             Route::Check(_) => request.method() == Method::POST,
+            Route::Router(_) => read || request.method() == Method::PUT,
             _ => read,
         };
         if !fits {
@@ -142,6 +155,7 @@ impl Api {
                 self.metrics(accept.and_then(|value| value.to_str().ok()).unwrap_or(""))
             }
             Route::Routers => answer(StatusCode::OK, JSON, json(&self.board.node())),
+            Route::Router(id) if request.method() == Method::PUT => self.register(id, request, peer, seat).await,
             Route::Router(id) => match self.board.router(id) {
                 Some(found) => answer(StatusCode::OK, JSON, detail(&found, &self.recent.of(id))),
                 None => refuse(StatusCode::NOT_FOUND, &CheckError::UnknownRouter.to_string()),
@@ -164,17 +178,12 @@ impl Api {
     }
 
     async fn check(&self, id: RouterId, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        let own = rustix::process::geteuid().as_raw();
-        if !matches!(peer, Peer::Socket { uid: Some(uid) } if uid == own || uid == 0) {
+        if !peer.is_trusted() {
             return refuse(StatusCode::FORBIDDEN, "only root and the agent's own user may ask for a check");
         }
-        let body = Limited::new(request.into_body(), BODY).collect();
-        let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(_)) => {
-                return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body has more than 1024 bytes, or was cut short");
-            }
-            Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+        let body = match read_body(request, BODY).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
         };
         let state = match serde_json::from_slice(&body) {
             Ok(Check { state }) => match state {
@@ -192,13 +201,38 @@ impl Api {
         match self.board.check(id, state) {
             Ok(()) => answer(StatusCode::ACCEPTED, JSON, r#"{"queued":true}"#),
             Err(error @ CheckError::UnknownRouter) => refuse(StatusCode::NOT_FOUND, &error.to_string()),
-            Err(error @ CheckError::Busy) => {
-                let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
-                response.headers_mut().insert(RETRY_AFTER, hyper::header::HeaderValue::from_static("1"));
-                response
-            }
+            Err(error @ CheckError::Busy) => again_in("1", refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())),
         }
     }
+
+    async fn register(&self, id: RouterId, request: Request<Incoming>, peer: Peer, seat: &Seat) -> Response<Body> {
+        if !peer.is_trusted() {
+            return refuse(StatusCode::FORBIDDEN, "only root and the agent's own user may register a router");
+        }
+        match read_body(request, registration::MAX_BYTES).await {
+            Ok(body) => register::register(self, id, &body, peer, seat),
+            Err(refusal) => refusal,
+        }
+    }
+}
+
+/// A body of at most `most` bytes, or the refusal.
+async fn read_body(request: Request<Incoming>, most: usize) -> Result<Bytes, Response<Body>> {
+    let body = Limited::new(request.into_body(), most).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => {
+            let message = format!("the body has more than {most} bytes, or was cut short");
+            Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, &message))
+        }
+        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+    }
+}
+
+/// A refusal for now: tells in how many seconds to ask again.
+pub(super) fn again_in(seconds: &'static str, mut refusal: Response<Body>) -> Response<Body> {
+    refusal.headers_mut().insert(RETRY_AFTER, hyper::header::HeaderValue::from_static(seconds));
+    refusal
 }
 
 /// `status::RouterDetail`, with the events as they were written.

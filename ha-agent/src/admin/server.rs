@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -13,13 +13,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::routes::{Api, Peer};
 
 /// Connections at once, per listener; more wait in the backlog.
 pub(super) const CONNECTIONS: usize = 64;
-pub(super) const BACKLOG: i32 = 64;
+const BACKLOG: i32 = 64;
+/// Hundreds register at once when the agent was restarted; who finds no room here only comes again.
+pub(super) const UNIX_BACKLOG: i32 = 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 const HEADER_BYTES: usize = 8192;
 const HEADERS: usize = 32;
@@ -45,39 +47,52 @@ pub(super) enum Listener {
     Tcp(TcpListener),
 }
 
+/// A connection's place among its listener's; given back at its end, or when it registers.
+pub(super) struct Seat(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Seat {
+    /// From now on the connection does not count.
+    pub(super) fn leave(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
 /// Accepts until the stop; at most [`CONNECTIONS`] at once, the others wait in the backlog.
 pub(super) async fn serve(listener: Listener, api: Arc<Api>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     while let Some(place) = place(&places, &api).await {
         let served = tokio::select! {
             () = api.stop.cancelled() => return,
-            served = accept(&listener, &api) => served,
+            served = accept(&listener, &api, place) => served,
         };
         match served {
             Ok(served) => {
-                api.tasks.spawn(async move {
-                    served.await;
-                    drop(place);
-                });
+                api.tasks.spawn(served);
             }
             Err(error) => pause(&error).await,
         }
     }
 }
 
-async fn accept(listener: &Listener, api: &Arc<Api>) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
+async fn accept(
+    listener: &Listener,
+    api: &Arc<Api>,
+    place: OwnedSemaphorePermit,
+) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
     let api = Arc::clone(api);
+    let seat = Arc::new(Seat(Mutex::new(Some(place))));
     Ok(match listener {
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;
-            let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-            Box::pin(connection(stream, Peer::Socket { uid }, api))
+            let peer = stream.peer_cred().ok();
+            let (uid, pid) = (peer.map(|peer| peer.uid()), peer.and_then(|peer| peer.pid()).unwrap_or(0));
+            Box::pin(connection(stream, Peer::Socket { uid, pid }, api, seat))
         }
-        Listener::Tcp(listener) => Box::pin(connection(listener.accept().await?.0, Peer::Tcp, api)),
+        Listener::Tcp(listener) => Box::pin(connection(listener.accept().await?.0, Peer::Tcp, api, seat)),
     })
 }
 
-async fn place(places: &Arc<Semaphore>, api: &Api) -> Option<tokio::sync::OwnedSemaphorePermit> {
+async fn place(places: &Arc<Semaphore>, api: &Api) -> Option<OwnedSemaphorePermit> {
     tokio::select! {
         () = api.stop.cancelled() => None,
         place = Arc::clone(places).acquire_owned() => place.ok(),
@@ -89,7 +104,7 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-async fn connection<S>(stream: S, peer: Peer, api: Arc<Api>)
+async fn connection<S>(stream: S, peer: Peer, api: Arc<Api>, seat: Arc<Seat>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -100,7 +115,8 @@ where
     let service = service_fn(move |request| {
         let api = Arc::clone(&api);
         let cut = for_requests.clone();
-        async move { Ok::<_, Infallible>(api.answer(request, peer, cut).await) }
+        let seat = Arc::clone(&seat);
+        async move { Ok::<_, Infallible>(api.answer(request, peer, cut, &seat).await) }
     });
     let mut builder = http1::Builder::new();
     builder

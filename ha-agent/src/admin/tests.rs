@@ -89,7 +89,8 @@ async fn every_path_answers_as_the_table_says() {
     let unknown_check = format!("{unknown}/check");
     let active = r#"{"state":"active"}"#;
     let large = "x".repeat(2000);
-    let cases: [(&str, &str, &str, u16); 19] = [
+    let huge = "x".repeat(5000);
+    let cases: [(&str, &str, &str, u16); 22] = [
         ("GET", "/livez", "", 200),
         ("GET", "/readyz", "", 503),
         ("GET", "/metrics", "", 200),
@@ -97,7 +98,10 @@ async fn every_path_answers_as_the_table_says() {
         ("GET", &router, "", 200),
         ("GET", unknown, "", 404),
         ("GET", "/v1/routers/x", "", 404),
-        ("PUT", &router, "", 405),
+        ("PUT", &router, "{}", 400),
+        ("POST", &router, "{}", 405),
+        ("PUT", unknown, &huge, 413),
+        ("PUT", "/v1/routers", "", 405),
         ("GET", "/", "", 404),
         ("GET", "/v1/events?follow=2", "", 400),
         ("GET", "/v1/events?router=x", "", 400),
@@ -144,6 +148,66 @@ async fn the_bodies_are_the_shared_status_types() {
     assert_eq!(detail.evidence, fixture::evidence());
     assert_eq!(detail.recent.len(), 1);
     assert_eq!(detail.recent[0].event, watched(0));
+    running.stop().await;
+}
+
+fn registration(index: usize, cidr: &str) -> String {
+    let body =
+        format!(r#"{{"namespace":"n","interface":"ha-1","cidr":"{cidr}","conf_dir":"/ha_confs/{}"}}"#, IDS[index]);
+    request("PUT", &format!("/v1/routers/{}", IDS[index]), &body)
+}
+
+/// Registered: the head and the line of the answer are there.
+async fn register(socket: &Path, index: usize) -> BufReader<UnixStream> {
+    let mut stream = UnixStream::connect(socket).await.expect("connects");
+    stream.write_all(registration(index, "169.254.0.1/24").as_bytes()).await.unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    timeout(Duration::from_secs(5), reader.read_line(&mut line)).await.expect("in time").unwrap();
+    assert_eq!(line, "HTTP/1.1 200 OK\r\n");
+    while line != "{\"registered\":true}\n" {
+        line.clear();
+        assert_ne!(timeout(Duration::from_secs(5), reader.read_line(&mut line)).await.expect("in time").unwrap(), 0);
+    }
+    reader
+}
+
+#[tokio::test]
+async fn a_registration_lives_as_long_as_its_connection() {
+    let running = Running::start();
+    let registrations = &running.board.registrations;
+    let held = register(&running.socket(), 1).await;
+    let changed = timeout(Duration::from_secs(5), registrations.changed()).await.expect("told");
+    let [(router, Some(newest))] = changed.as_slice() else { panic!("{changed:?}") };
+    assert_eq!((*router, newest.interface.as_str()), (id(1), "ha-1"));
+    drop(held);
+    let changed = timeout(Duration::from_secs(5), registrations.changed()).await.expect("told");
+    assert_eq!(changed, [(id(1), None)]);
+    // One that is open ends with the agent, and does not hold it up.
+    let mut held = register(&running.socket(), 0).await;
+    running.stop().await;
+    let mut rest = String::new();
+    timeout(Duration::from_secs(5), held.read_to_string(&mut rest)).await.expect("ends").expect("in order");
+}
+
+#[tokio::test]
+async fn who_registers_takes_nobodys_place() {
+    let running = Running::start();
+    let mut held = Vec::new();
+    for _ in 0..server::CONNECTIONS + 8 {
+        held.push(register(&running.socket(), 0).await);
+    }
+    assert_eq!(ask(&running.socket(), &request("GET", "/livez", "")).await.0, 200);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_registration_says_which_field_and_repeats_nothing() {
+    let running = Running::start();
+    let request = registration(0, "169.254.0.SECRET");
+    let (status, text) = ask(&running.socket(), &request).await;
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("cidr: expected ") && !text.contains("SECRET"), "{text}");
     running.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! The status API's view of the running agent.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,11 +8,12 @@ use tokio::sync::mpsc;
 
 use super::driver::Command;
 use super::state::{Inner, Shared};
-use crate::admin::{Board, CheckError, RouterStatusAndEvidence};
+use crate::admin::{Board, CheckError, RegisterError, RouterStatusAndEvidence};
 use crate::clock;
 use crate::config::Mode;
 use crate::core::model::{RouterId, State};
 use crate::delivery::Delivery;
+use crate::inventory::{Held, Registration, Registrations};
 use crate::outbox::{Health, Outbox};
 use crate::status::{Degraded, NodeStatus, RouterStatus};
 use crate::telemetry::Sinks;
@@ -28,6 +30,10 @@ pub(super) struct AgentBoard {
     pub(super) sinks: Sinks,
     /// To the driver.
     pub(super) commands: mpsc::Sender<Command>,
+    /// Those that stand in for Neutron's monitors.
+    pub(super) registrations: Arc<Registrations>,
+    /// Where registered routers have their folders.
+    pub(super) ha_confs_path: PathBuf,
     /// Set once everything runs.
     pub(super) ready: AtomicBool,
     /// Host name.
@@ -51,6 +57,7 @@ impl AgentBoard {
             vip_address: format!("{}/{}", router.vip, router.prefix),
             vrid: router.vrid,
             source: watched.source.as_str().to_owned(),
+            registered: watched.registered.is_some(),
             claimed: view.claimed,
             vip: view.evidence.vip,
             wire: view.evidence.tx.state,
@@ -92,6 +99,10 @@ impl Board for AgentBoard {
 
     fn ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    fn register(&self, id: RouterId, body: &[u8], uid: u32, pid: i32) -> Result<Held, RegisterError> {
+        Ok(self.registrations.hold(Registration::parse(id, body, &self.ha_confs_path)?, uid, pid)?)
     }
 
     fn check(&self, router: RouterId, seen_by_server: State) -> Result<(), CheckError> {

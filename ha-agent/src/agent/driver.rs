@@ -1,7 +1,7 @@
 //! The one task that feeds the core: inputs in, outputs to their places.
 //!
 //! - `channels`: what netlink, the classifier and reporters tell, as inputs.
-//! - `life`: which routers are watched.
+//! - `life`: which routers are watched. `registered`: who stands in for whose monitor.
 //! - here: the queues, the core's turns, and where its outputs go.
 //!
 //! It never waits for a consumer: the outbox and the attacher take the
@@ -10,6 +10,7 @@
 
 mod channels;
 mod life;
+mod registered;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::core::io::{Input, Output};
 use crate::core::model::{RouterId, State};
 use crate::core::time::Mono;
 use crate::intake::Report;
-use crate::inventory::{Directory, Discovery};
+use crate::inventory::{Directory, Discovery, Registration, Registrations};
 use crate::netlink::{Netlink, NetlinkEvent};
 use crate::outbox::{Confirmed, Outbox};
 use crate::telemetry::Events;
@@ -70,6 +71,8 @@ pub(super) struct Inbox {
     pub(super) attached: mpsc::Receiver<Attached>,
     /// From the discovery.
     pub(super) discoveries: mpsc::Receiver<Discovery>,
+    /// From the status API, the newest word per router.
+    pub(super) registrations: Arc<Registrations>,
     /// From the status API and SIGHUP.
     pub(super) commands: mpsc::Receiver<Command>,
 }
@@ -111,6 +114,10 @@ pub(super) struct Driver {
     configured: BTreeMap<RouterId, Router>,
     /// Routers that were found; one that is configured too is watched as configured.
     discovered: BTreeMap<RouterId, Router>,
+    /// Who stands in for a router's monitor, watched or not.
+    registered: BTreeMap<RouterId, Arc<Registration>>,
+    /// Registered routers as they were found last, whose files are gone.
+    remembered: BTreeMap<RouterId, Router>,
     /// Why some are not found, by router; none: it concerns all.
     troubles: BTreeMap<Option<RouterId>, String>,
 }
@@ -123,6 +130,8 @@ impl Driver {
             deliver: Vec::new(),
             configured: BTreeMap::new(),
             discovered: BTreeMap::new(),
+            registered: BTreeMap::new(),
+            remembered: BTreeMap::new(),
             troubles: BTreeMap::new(),
             generation: 0,
         }
@@ -146,6 +155,7 @@ impl Driver {
                 Some(report) = inbox.reports.recv() => self.report(&report),
                 Some(attached) = inbox.attached.recv() => self.attached(attached),
                 Some(command) = inbox.commands.recv() => self.command(command),
+                changed = inbox.registrations.changed() => self.registrations(changed),
                 Some(discovery) = inbox.discoveries.recv() => self.discoveries(discovery, &mut inbox.discoveries),
                 () = wait => {}
             }

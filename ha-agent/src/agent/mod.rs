@@ -28,7 +28,7 @@ use crate::config::{self, Config};
 use crate::delivery::Delivery;
 use crate::intake::fifo::{Fifo, FifoError};
 use crate::intake::{Intake, IntakeError};
-use crate::inventory::{Directory, Discovery, HaConfs};
+use crate::inventory::{Directory, Discovery, HaConfs, Registrations};
 use crate::netlink::{Netlink, NetlinkError};
 use crate::netns::{NetnsError, NetnsThread};
 use crate::outbox::Outbox;
@@ -197,6 +197,7 @@ impl Agent {
         let restored: BTreeMap<_, _> = entries.iter().map(|entry| (entry.router, Restored::from(entry))).collect();
         let shared = Arc::new(Shared::default());
         let directory = Arc::new(Directory::default());
+        let registrations = Arc::new(Registrations::new(events.clone()));
 
         let netns = NetnsThread::spawn(CancellationToken::new())?;
         let (wire_sender, wire_inbox) = mpsc::channel(capacity::WIRE);
@@ -272,6 +273,8 @@ impl Agent {
             delivery: Arc::clone(&delivery),
             sinks: telemetry.sinks(),
             commands: commands.clone(),
+            registrations: Arc::clone(&registrations),
+            ha_confs_path: config.neutron.ha_confs_path.clone(),
             ready: false.into(),
             host,
             mode: config.mode,
@@ -309,6 +312,7 @@ impl Agent {
             reports: report_inbox,
             attached: attached_inbox,
             discoveries: discovery_inbox,
+            registrations,
             commands: command_inbox,
         };
         let driver = tokio::spawn(driver.run(config.routers.clone(), inbox, driver_stop.clone()));

@@ -1,13 +1,14 @@
 //! What the driver and the status API share: the core's node, and where each router lives.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock;
 use crate::config::{Corroboration, Mode, Router};
 use crate::core::model::{Basis, RouterId, State};
 use crate::core::node::Node;
 use crate::core::policy::Policy;
+use crate::inventory::Registration;
 use crate::outbox::Entry;
 use crate::status::Degraded;
 
@@ -35,6 +36,10 @@ pub(super) enum Source {
     Config,
     /// Neutron's files.
     HaConfs,
+    /// Neutron's files, and who stands in for its monitor.
+    HaConfsAndRegistration,
+    /// Who stands in for its monitor, as Neutron's files are gone.
+    Registration,
 }
 
 impl Source {
@@ -43,6 +48,8 @@ impl Source {
         match self {
             Self::Config => "config",
             Self::HaConfs => "ha_confs",
+            Self::HaConfsAndRegistration => "ha_confs+registration",
+            Self::Registration => "registration",
         }
     }
 }
@@ -62,6 +69,8 @@ pub(super) struct Watched {
     pub(super) degraded: Vec<Degraded>,
     /// Wall clock of the last confirmed state, RFC 3339.
     pub(super) confirmed_at: Option<String>,
+    /// Who stands in for its monitor: what that monitor did is ours to do.
+    pub(super) registered: Option<Arc<Registration>>,
 }
 
 /// What was confirmed before a restart, or before the router's settings changed.
@@ -107,8 +116,8 @@ impl Shared {
     }
 }
 
-/// A router's settings for the core.
-pub(super) fn policy(mode: Mode, corroboration: &Corroboration, router: &Router) -> Policy {
+/// A router's settings for the core; `stand_in`: its own monitor is replaced by a registration.
+pub(super) fn policy(mode: Mode, corroboration: &Corroboration, router: &Router, stand_in: bool) -> Policy {
     Policy {
         observe: mode == Mode::Observe,
         settle: corroboration.settle,
@@ -116,5 +125,6 @@ pub(super) fn policy(mode: Mode, corroboration: &Corroboration, router: &Router)
         heal_unreported: corroboration.heal_unreported,
         advert_interval: router.advert_interval,
         reporter_expected: router.fifo_instance.is_some(),
+        stand_in,
     }
 }

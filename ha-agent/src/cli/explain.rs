@@ -23,8 +23,13 @@ pub(super) fn render(detail: &RouterDetail, terminal: &Terminal, now: Timestamp)
     );
     let _ = writeln!(
         out,
-        "{} on {} in namespace {}, VRID {}, known from {}",
-        router.vip_address, router.interface, router.netns, router.vrid, router.source
+        "{} on {} in namespace {}, VRID {}, known from {}{}",
+        router.vip_address,
+        router.interface,
+        router.netns,
+        router.vrid,
+        router.source,
+        if router.registered && router.source == "config" { ", registered" } else { "" }
     );
     let _ = writeln!(out, "\n{}", verdict(router, terminal, now));
     if let Some(claim) = claim(router) {

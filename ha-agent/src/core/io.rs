@@ -89,8 +89,8 @@ pub enum Output {
         /// How long it lasted.
         lasted: Duration,
     },
-    /// Hand this state to the L3 agent (in `observe` mode: the report; in `enforce` mode: the
-    /// confirmed state).
+    /// Hand this state to the L3 agent (in `observe` mode: the report, or what the router's own
+    /// monitor would have reported; in `enforce` mode: the confirmed state).
     Deliver {
         /// The state.
         state: State,

@@ -45,6 +45,8 @@ pub struct Machine {
     reporter_proven: bool,
     confirmed: Option<(State, Mono, Basis)>,
     delivered: Option<State>,
+    /// What was passed on in the place of the router's own monitor.
+    stood_in: Option<State>,
     /// False until the first verdict of this run.
     settled_once: bool,
     seen: Seen,
@@ -74,6 +76,7 @@ impl Machine {
             reporter_proven: false,
             confirmed: restored.map(|(state, basis)| (state, now, basis)),
             delivered: restored.map(|(state, _)| state),
+            stood_in: None,
             settled_once: false,
             seen: Seen::Unsettled,
             seen_since: now,
@@ -86,9 +89,16 @@ impl Machine {
     }
 
     /// Changes the settings of a router that goes on being watched.
-    pub fn set_policy(&mut self, policy: Policy) {
+    pub fn set_policy(&mut self, policy: Policy, now: Mono, out: &mut Vec<Output>) {
         self.policy = policy;
         self.speakers.configure(policy.advert_interval);
+        self.evaluate(now, out);
+    }
+
+    /// The settings in force.
+    #[cfg(test)]
+    pub(super) fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// When [`Machine::expire`] wants to be called next.
@@ -206,6 +216,7 @@ impl Machine {
         if let Some(asked) = self.read_asked {
             next.at_least(asked + READ_RETRY, now);
         }
+        self.stand_in(out);
         self.look(now, out);
         self.judge_claim(now, out, &mut next);
         self.judge_seen(now, out, &mut next);

@@ -17,13 +17,12 @@ pub struct Node {
 
 impl Node {
     /// Watches a router from `now` on, or changes the settings of one that is watched.
-    pub fn watch(&mut self, id: RouterId, policy: Policy, restored: Option<(State, Basis)>, now: Mono) {
-        match self.machines.get_mut(&id) {
-            Some(machine) => machine.set_policy(policy),
-            None => {
-                self.machines.insert(id, Machine::new(id, policy, restored, now));
-            }
+    pub fn watch(&mut self, id: RouterId, policy: Policy, restored: Option<(State, Basis)>, now: Mono) -> Vec<Output> {
+        if self.machines.contains_key(&id) {
+            return self.step(id, |machine, out| machine.set_policy(policy, now, out));
         }
+        self.machines.insert(id, Machine::new(id, policy, restored, now));
+        Vec::new()
     }
 
     /// Forgets a router.

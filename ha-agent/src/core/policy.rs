@@ -21,6 +21,9 @@ pub struct Policy {
     /// Whether a reporter is known to exist (a notify FIFO instance is configured). Without one, and
     /// until a first report was borne out, nobody waits for reports.
     pub reporter_expected: bool,
+    /// Whether the router's own monitor was replaced by a registration. While only reports are
+    /// passed on, each change of the VIP is then passed on as that monitor would have: at once.
+    pub stand_in: bool,
 }
 
 impl Policy {

@@ -36,6 +36,7 @@ impl Bench {
             heal_unreported: true,
             advert_interval: ADV,
             reporter_expected: false,
+            stand_in: false,
         };
         change(&mut policy);
         let now = START;
@@ -43,6 +44,14 @@ impl Bench {
         let id = RouterId(uuid::Uuid::from_u128(1));
         let machine = Machine::new(id, policy, restored, now);
         Self { machine, now, speakers: Vec::new(), out: Vec::new() }
+    }
+
+    pub(super) fn policy(&mut self, change: impl FnOnce(&mut Policy)) {
+        let mut policy = self.machine.policy();
+        change(&mut policy);
+        let mut out = Vec::new();
+        self.machine.set_policy(policy, self.now, &mut out);
+        self.take(out);
     }
 
     pub(super) fn input(&mut self, input: Input) {

@@ -3,6 +3,7 @@
 //! - [`keepalived_conf`]: the text of a keepalived.conf → instances; pure.
 //! - [`HaConfs`]: the folders that Neutron's L3 agent writes them to → routers that come and go.
 //! - [`registration`]: what the stand-in for Neutron's monitor says of its router; pure.
+//! - [`Registrations`]: those that live.
 //! - [`Directory`]: what the intake asks about on every request.
 //!
 //! Which source wins, and what a router's coming or going sets off, is [`crate::agent`]'s.
@@ -11,7 +12,9 @@ mod directory;
 mod ha_confs;
 pub mod keepalived_conf;
 pub mod registration;
+mod registrations;
 
 pub use directory::Directory;
 pub use ha_confs::{Discovery, HaConfs, InventoryError, Metrics};
-pub use registration::Registration;
+pub use registration::{Registration, RegistrationError};
+pub use registrations::{Full, Held, Registrations};

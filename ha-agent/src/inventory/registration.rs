@@ -25,8 +25,11 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::config::Netns;
 use crate::core::model::RouterId;
 
+/// Where namespaces have their names.
+const NETNS: &str = "/run/netns";
 /// A body has no more, bytes.
 pub const MAX_BYTES: usize = 4096;
 
@@ -82,6 +85,11 @@ pub enum RegistrationError {
 }
 
 impl Registration {
+    /// Its namespace's file.
+    pub fn netns(&self) -> Netns {
+        Netns::Path(Path::new(NETNS).join(&self.namespace))
+    }
+
     /// Reads a body for this router, where the agent looks for routers below `ha_confs_path`.
     ///
     /// # Errors

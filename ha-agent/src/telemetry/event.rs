@@ -66,7 +66,7 @@ pub enum Event {
     RouterWatched {
         /// The router.
         router_id: RouterId,
-        /// How it became known: `config`, `ha_confs`, `registration`.
+        /// How it became known: `config`, `ha_confs`, `registration`, `ha_confs+registration`.
         source: String,
         /// Namespace, `self` for the agent's own.
         netns: String,
@@ -84,6 +84,28 @@ pub enum Event {
         router_id: RouterId,
         /// Why.
         reason: String,
+    },
+    /// Someone stands in for the router's monitor from now on, and says so for as long as it lives.
+    #[serde(rename = "router.registered")]
+    RouterRegistered {
+        /// The router.
+        router_id: RouterId,
+        /// Its namespace's name, as registered.
+        netns: String,
+        /// Peer's user id.
+        uid: u32,
+        /// Peer's process id, as this host's kernel tells it.
+        pid: i32,
+    },
+    /// A registration has ended: its process has, or its connection.
+    #[serde(rename = "router.unregistered")]
+    RouterUnregistered {
+        /// The router.
+        router_id: RouterId,
+        /// Peer's user id.
+        uid: u32,
+        /// Peer's process id.
+        pid: i32,
     },
     /// A report was taken.
     #[serde(rename = "report.received")]
@@ -250,6 +272,8 @@ impl Event {
             Self::AgentStopped { .. } => "agent.stopped",
             Self::RouterWatched { .. } => "router.watched",
             Self::RouterForgotten { .. } => "router.forgotten",
+            Self::RouterRegistered { .. } => "router.registered",
+            Self::RouterUnregistered { .. } => "router.unregistered",
             Self::ReportReceived { .. } => "report.received",
             Self::ReportRefused { .. } => "report.refused",
             Self::TransitionConfirmed { .. } => "transition.confirmed",
@@ -270,6 +294,7 @@ impl Event {
         match self {
             Self::AgentStarted { .. } | Self::AgentStopped { .. } => Severity::Notice,
             Self::RouterWatched { .. } | Self::RouterForgotten { .. } => Severity::Info,
+            Self::RouterRegistered { .. } | Self::RouterUnregistered { .. } => Severity::Info,
             Self::ReportReceived { .. } => Severity::Info,
             Self::ReportRefused { .. } => Severity::Warning,
             Self::TransitionConfirmed { .. } => Severity::Notice,
@@ -301,6 +326,8 @@ impl Event {
         match self {
             Self::RouterWatched { router_id, .. }
             | Self::RouterForgotten { router_id, .. }
+            | Self::RouterRegistered { router_id, .. }
+            | Self::RouterUnregistered { router_id, .. }
             | Self::ReportReceived { router_id, .. }
             | Self::TransitionConfirmed { router_id, .. }
             | Self::TransitionRejected { router_id, .. }

@@ -25,6 +25,10 @@ fn words(event: &Event) -> String {
             format!("watched: {vip} on {interface} in {netns}, VRID {vrid} (from {source})")
         }
         Event::RouterForgotten { reason, .. } => format!("no longer watched: {reason}"),
+        Event::RouterRegistered { netns, uid, pid, .. } => {
+            format!("registered by uid {uid}, pid {pid}, in {netns}: it stands in for Neutron's monitor")
+        }
+        Event::RouterUnregistered { uid, pid, .. } => format!("registration of uid {uid}, pid {pid} has ended"),
         Event::ReportReceived { state, reporter, .. } => format!("{state} reported by {}", teller(reporter)),
         Event::ReportRefused { status, reason, reporter, .. } => {
             let by = reporter.as_ref().map_or("unknown".to_owned(), teller);

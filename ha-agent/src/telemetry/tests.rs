@@ -143,6 +143,8 @@ fn examples() -> Vec<Event> {
         Event::ChannelRestored { channel: text("wire"), router_id: Some(router_id) },
         Event::RouterForgotten { router_id, reason: text("its namespace is gone") },
         Event::AgentStopped { reason: text("SIGTERM") },
+        Event::RouterRegistered { router_id, netns: text("snat-2f0c1c52"), uid: 0, pid: 4711 },
+        Event::RouterUnregistered { router_id, uid: 0, pid: 4711 },
     ]
 }
 

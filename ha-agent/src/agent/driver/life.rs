@@ -1,6 +1,7 @@
 //! Which routers are watched, and what a router's coming, change or going sets off.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -15,7 +16,6 @@ use crate::core::io::Input;
 use crate::core::model::{Channel, RouterId};
 use crate::inventory::Discovery;
 use crate::netlink::Watch;
-use crate::status::Degraded;
 use crate::telemetry::event::Event;
 
 impl Driver {
@@ -29,11 +29,12 @@ impl Driver {
                 None => break,
                 Some(Discovery::Found(router)) => {
                     touched.insert(router.id);
+                    self.remembered.remove(&router.id);
                     self.discovered.insert(router.id, router);
                 }
                 Some(Discovery::Gone(id)) => {
                     touched.insert(id);
-                    self.discovered.remove(&id);
+                    self.gone(id);
                 }
                 Some(Discovery::Trouble { router, reason }) => self.trouble(router, reason),
                 Some(Discovery::Complete) => complete = true,
@@ -55,47 +56,39 @@ impl Driver {
             Some(reason) => self.troubles.insert(router, reason),
             None => self.troubles.remove(&router),
         };
-        let mut inner = self.parts.shared.lock();
-        inner.degraded.retain(|d| d.channel != "inventory");
-        let all = self.troubles.values();
-        inner.degraded.extend(all.map(|reason| Degraded { channel: "inventory".to_owned(), reason: reason.clone() }));
+        self.show_inventory();
     }
 
     /// Makes `routers` those that the configuration gives.
     pub(super) fn reconfigure(&mut self, routers: Vec<Router>) {
-        let mut touched: BTreeSet<RouterId> = self.configured.keys().chain(self.discovered.keys()).copied().collect();
+        let found = self.discovered.keys().chain(self.registered.keys());
+        let mut touched: BTreeSet<RouterId> = self.configured.keys().chain(found).copied().collect();
         self.configured = routers.into_iter().map(|router| (router.id, router)).collect();
         touched.extend(self.configured.keys());
         self.reconcile(&touched);
     }
 
-    /// Who is to be watched, and on whose word: the configuration's before the discovery's.
-    fn wanted(&self, id: RouterId) -> Option<(&Router, Source)> {
-        let configured = self.configured.get(&id).map(|router| (router, Source::Config));
-        configured.or_else(|| self.discovered.get(&id).map(|router| (router, Source::HaConfs)))
-    }
-
     /// Makes what is watched of these routers what is wanted.
-    fn reconcile(&mut self, touched: &BTreeSet<RouterId>) {
+    pub(super) fn reconcile(&mut self, touched: &BTreeSet<RouterId>) {
         let gone: Vec<RouterId> = {
             let inner = self.parts.shared.lock();
             let unwanted = |id: &&RouterId| {
                 let watched = inner.routers.get(id).map(|watched| &watched.router);
-                watched.is_some() && watched != self.wanted(**id).map(|(router, _)| router)
+                watched.is_some() && watched != self.wanted(**id).map(|(router, _)| router).as_ref()
             };
             touched.iter().filter(unwanted).copied().collect()
         };
         for id in gone {
             self.forget(id, self.wanted(id).is_some());
         }
-        let found = self.discovered.iter().filter(|(id, _)| !self.configured.contains_key(id));
+        let found = self.discovered.iter().chain(&self.remembered).filter(|(id, _)| !self.configured.contains_key(id));
         self.parts.directory.replace(self.configured.values().chain(found.map(|(_, router)| router)));
         for id in touched {
             if let Some((router, source)) = self.wanted(*id) {
-                let router = router.clone();
                 self.watch(*id, router, source);
             }
         }
+        self.show_inventory();
     }
 
     fn watch(&mut self, id: RouterId, router: Router, source: Source) {
@@ -107,14 +100,19 @@ impl Driver {
             prefix: router.prefix,
             vip_interface: router.vip_interface.clone(),
         };
+        let registered = self.registered.get(&id).cloned();
         {
-            let mut inner = self.parts.shared.lock();
-            let policy = policy(self.parts.mode, &self.parts.corroboration, &router);
+            let shared = Arc::clone(&self.parts.shared);
+            let mut inner = shared.lock();
+            let policy = policy(self.parts.mode, &self.parts.corroboration, &router, registered.is_some());
             let restored = self.parts.restored.remove(&id);
             let confirmed = restored.as_ref().map(|restored| (restored.state, restored.basis));
-            inner.node.watch(id, policy, confirmed, clock::now());
+            let now = clock::now();
+            let outputs = inner.node.watch(id, policy, confirmed, now);
             if let Some(watched) = inner.routers.get_mut(&id) {
-                watched.source = source;
+                (watched.source, watched.registered) = (source, registered);
+                self.settle(&mut inner, id, outputs, now);
+                self.compare(&mut inner, id);
                 return;
             }
             self.parts.events.emit(Event::RouterWatched {
@@ -132,8 +130,10 @@ impl Driver {
                 generation: None,
                 degraded: Vec::new(),
                 confirmed_at: restored.and_then(|restored| restored.since),
+                registered,
             };
             inner.routers.insert(id, watched);
+            self.compare(&mut inner, id);
         }
         if let Err(error) = self.parts.netlink.watch(watch) {
             warn!(router = %id, %error, "addresses not watched");
@@ -158,7 +158,8 @@ impl Driver {
         let source = inner.routers.remove(&id).map(|watched| watched.source);
         let reason = match source {
             _ if changed => "its settings changed",
-            Some(Source::HaConfs) => "its keepalived.conf is gone",
+            Some(Source::HaConfs | Source::HaConfsAndRegistration) => "its keepalived.conf is gone",
+            Some(Source::Registration) => "its keepalived.conf is gone and its registration has ended",
             Some(Source::Config) | None => "no longer configured",
         };
         self.parts.events.emit(Event::RouterForgotten { router_id: id, reason: reason.to_owned() });

@@ -38,6 +38,24 @@ impl Machine {
         }
     }
 
+    /// Where only reports are passed on and the router's own monitor is gone: what that would have
+    /// reported, which is the VIP, when it begins and at each change.
+    pub(super) fn stand_in(&mut self, out: &mut Vec<Output>) {
+        if !self.policy.observe || !self.policy.stand_in {
+            self.stood_in = None;
+            return;
+        }
+        let state = match self.vip {
+            Vip::Present => State::Primary,
+            Vip::Absent => State::Backup,
+            Vip::Unknown => return,
+        };
+        if self.stood_in.replace(state) != Some(state) {
+            let basis = Basis { report: false, vip: true, wire: false };
+            out.push(Output::Deliver { state, previous: self.delivered.replace(state), basis });
+        }
+    }
+
     pub(super) fn claim_state(&self) -> Option<State> {
         self.claim.map(|claim| claim.state)
     }
