@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::evidence::Tx;
-use super::model::{AnomalyKind, InvalidFrame, Link, Vip};
+use super::model::{AnomalyKind, InvalidFrame, Link, Side, Vip};
 use super::policy::{FLAP_CLEAR, FLAP_RAISE, FLAP_WINDOW, FORGED_QUIET, Policy, master_down_max, silence};
 use super::seen::{Seen, Votes};
 use super::speakers::Speakers;
@@ -21,6 +21,8 @@ pub struct Context<'a> {
     pub votes: Votes,
     /// Address table.
     pub vip: Vip,
+    /// When the VIP went, if it was there before.
+    pub vip_gone: Option<Mono>,
     /// HA interface.
     pub link: Link,
     /// W-tx.
@@ -166,7 +168,7 @@ impl Anomalies {
             row(Kind::SplitBrain, c.votes.wire && c.speakers.contender().is_some(), Duration::ZERO),
             row(Kind::SilentPrimary, held_silently && !established, settle),
             row(Kind::OrphanVip, held_silently && established, settle),
-            row(Kind::MissingVip, c.seen == Seen::MissingVip, settle),
+            row(Kind::MissingVip, c.seen == Seen::MissingVip && goes_on(c), settle),
             row(Kind::ForgedAdvert, forged_until.is_some_and(|until| c.now < until), Duration::ZERO),
             row(Kind::ForeignMaster, stranger, settle),
             row(Kind::AdvertIntervalMismatch, c.votes.wire && mismatch(c).is_some(), settle),
@@ -174,6 +176,12 @@ impl Anomalies {
             row(Kind::Flapping, self.changes.len() >= flap_count, Duration::ZERO),
         ]
     }
+}
+
+/// Whether an advert left after the VIP went. One from before says nothing: a keepalived whose child
+/// was killed removes the VIP when it starts another one, and does not resign.
+fn goes_on(c: &Context<'_>) -> bool {
+    c.vip_gone.is_none_or(|gone| c.speakers.local().is_some_and(|local| local.at > gone))
 }
 
 /// A live master whose interval differs from ours. VRRPv3 backups adopt the master's interval
@@ -195,14 +203,32 @@ fn nobody(c: &Context<'_>, listening_since: Mono, wake: &mut dyn FnMut(Mono)) ->
     if !quiet_here || c.speakers.competitors().next().is_some() {
         return false;
     }
-    let due = match c.speakers.last_heard() {
-        Some(heard) => heard + silence(c.interval),
+    let due = match c.speakers.last() {
+        Some(last) => last.at + silence(c.interval),
         None => listening_since + master_down_max(c.interval),
     };
     if c.now < due {
         wake(due);
     }
     c.now >= due
+}
+
+/// Who was heard last, for people: after a forged better advert it is somebody who came only once.
+fn last_word(c: &Context<'_>) -> String {
+    let Some(last) = c.speakers.last() else {
+        return String::new();
+    };
+    let ago = c.now.since(last.at).as_millis();
+    match (last.side, last.priority, last.run_adverts) {
+        (Side::Local, ..) => format!("; the last advert was ours, {ago} ms ago"),
+        (Side::Foreign, 0, _) => format!("; {} resigned {ago} ms ago", last.source),
+        (Side::Foreign, priority, 1) if last.last_priority == 0 => {
+            format!("; {} (priority {priority}) advertised once, {ago} ms ago, and no more", last.source)
+        }
+        (Side::Foreign, priority, _) => {
+            format!("; the last advert came from {} (priority {priority}) {ago} ms ago", last.source)
+        }
+    }
 }
 
 /// What a person reads.
@@ -237,7 +263,7 @@ fn detail(kind: AnomalyKind, c: &Context<'_>, forged: Option<&InvalidFrame>) -> 
         AnomalyKind::AdvertIntervalMismatch => mismatch(c).map_or_else(String::new, |(ours, theirs)| {
             format!("adverts come every {} ms, but ours go every {} ms", theirs.as_millis(), ours.as_millis())
         }),
-        AnomalyKind::NoPrimary => "nobody advertises and the VIP is not set here".to_owned(),
+        AnomalyKind::NoPrimary => format!("nobody advertises and the VIP is not set here{}", last_word(c)),
         AnomalyKind::Flapping => format!("{FLAP_RAISE} role changes within {} s", FLAP_WINDOW.as_secs()),
     }
 }

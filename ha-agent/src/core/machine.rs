@@ -37,6 +37,8 @@ pub struct Machine {
     policy: Policy,
     votes: Votes,
     vip: Vip,
+    /// When the VIP went, if it was there before.
+    vip_gone: Option<Mono>,
     link: Link,
     speakers: Speakers,
     reported: Option<Claim>,
@@ -69,6 +71,7 @@ impl Machine {
             policy,
             votes: Votes { vip: true, wire: false },
             vip: Vip::Unknown,
+            vip_gone: None,
             link: Link::Unknown,
             speakers: Speakers::new(now, policy.advert_interval),
             reported: None,
@@ -111,6 +114,11 @@ impl Machine {
         match input {
             Input::Report { state, reporter } => self.report(state, reporter, now, out),
             Input::Vip(vip) => {
+                match (self.vip, vip) {
+                    (Vip::Present, Vip::Absent) => self.vip_gone = Some(now),
+                    (_, Vip::Present) => self.vip_gone = None,
+                    _ => {}
+                }
                 self.vip = vip;
                 self.ask_reading(now, out);
             }
@@ -224,6 +232,7 @@ impl Machine {
             policy: &self.policy,
             votes: self.votes,
             vip: self.vip,
+            vip_gone: self.vip_gone,
             link: self.link,
             tx: self.tx(),
             seen: self.seen,

@@ -173,6 +173,52 @@ fn adverts_without_a_vip_are_named() {
 }
 
 #[test]
+fn a_vip_that_goes_with_the_adverts_is_not_missing() {
+    // SIGKILL of keepalived's child: the next one removes the VIP and waits for its time.
+    let mut bench = Bench::settled_primary(ADV * 3);
+    bench.until(ADV * 3 + MS * 17);
+    bench.input(Input::Vip(Vip::Absent));
+    bench.report(State::Backup);
+    bench.until(ADV * 4 + ADV / 2 + MS * 2);
+    assert_eq!((bench.raised(), bench.delivered()), (vec![Kind::NoPrimary], vec![State::Primary, State::Backup]));
+    bench.until(ADV * 3 + MS * 3600);
+    bench.advert(Side::Local, 50);
+    bench.input(Input::Vip(Vip::Present));
+    bench.report(State::Primary);
+    bench.advertise(&[Side::Local], 50, ADV * 9);
+    assert_eq!((bench.raised(), bench.cleared()), (vec![Kind::NoPrimary], vec![Kind::NoPrimary]));
+    assert_eq!(bench.delivered(), [State::Primary, State::Backup, State::Primary]);
+    assert_eq!(bench.rejected(), []);
+}
+
+#[test]
+fn one_forged_better_advert_leaves_nobody_and_its_sender_is_named() {
+    let stranger = IpAddr::V4(Ipv4Addr::new(169, 254, 192, 200));
+    let mut bench = Bench::settled_primary(ADV * 4);
+    bench.until(ADV * 4 + MS * 500);
+    bench.advert_from(Side::Foreign, stranger, 200, ADV, 7);
+    bench.until(ADV * 4 + MS * 504);
+    bench.input(Input::Vip(Vip::Absent));
+    bench.report(State::Backup);
+    assert_eq!(bench.delivered(), [State::Primary, State::Backup]);
+    bench.until(ADV * 6 + MS * 2);
+    let detail = bench.out.iter().find_map(|(_, output)| match output {
+        O::AnomalyRaised { kind: Kind::NoPrimary, detail, .. } => Some(detail.clone()),
+        _ => None,
+    });
+    let detail = detail.expect("nobody claims the VIP");
+    assert!(detail.contains("169.254.192.200 (priority 200) advertised once, 1500 ms ago"), "{detail}");
+    // The master's own time is over: it takes the VIP back.
+    bench.until(ADV * 8 + MS * 300);
+    bench.advert(Side::Local, 50);
+    bench.input(Input::Vip(Vip::Present));
+    bench.report(State::Primary);
+    bench.advertise(&[Side::Local], 50, ADV * 11);
+    assert_eq!(bench.cleared(), [Kind::NoPrimary]);
+    assert_eq!(bench.delivered(), [State::Primary, State::Backup, State::Primary]);
+}
+
+#[test]
 fn two_masters_side_by_side_are_a_split_brain_and_the_worse_one_is_not_confirmed() {
     let mut bench = Bench::settled_backup(ADV * 5);
     bench.out.clear();

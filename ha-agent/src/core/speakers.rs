@@ -187,8 +187,8 @@ impl Speakers {
     }
 
     /// The last sign of any speaker, resignations included.
-    pub fn last_heard(&self) -> Option<Mono> {
-        self.local.iter().chain(&self.foreign).map(|advert| advert.at).max()
+    pub fn last(&self) -> Option<&Advert> {
+        self.local.iter().chain(&self.foreign).max_by_key(|advert| advert.at)
     }
 
     /// When the wire must be read next, so that no silence goes unnoticed.
