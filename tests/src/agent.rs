@@ -46,6 +46,8 @@ pub struct Settings {
     pub without_routers: bool,
     /// Leaves the notify FIFO out: the agent expects no reporter.
     pub without_fifo: bool,
+    /// Seconds between adverts, if not one.
+    pub advert_interval: Option<u8>,
 }
 
 impl Agent {
@@ -87,7 +89,7 @@ impl Agent {
             writeln!(text, "[[router]]\nid = \"{}\"", site.router.id)?;
             writeln!(text, "netns = {:?}\ninterface = {:?}", site.netns_path(), site.interface)?;
             writeln!(text, "vip = \"{}\"\nvrid = {}", site.router.vip(), site.router.vrid)?;
-            writeln!(text, "advert_interval = \"1s\"")?;
+            writeln!(text, "advert_interval = \"{}s\"", settings.advert_interval.unwrap_or(1))?;
             if !settings.without_fifo {
                 writeln!(text, "fifo_instance = {:?}", Keepalived::instance(site))?;
             }

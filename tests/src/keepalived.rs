@@ -23,13 +23,28 @@ pub struct Settings {
     pub advert_int: u8,
     /// The FIFO that state changes are written to.
     pub fifo: Option<PathBuf>,
-    /// The socket that a notify script reports to with curl, as Neutron's monitor does.
+    /// The socket that a notify script reports to.
     pub socket: Option<PathBuf>,
+    /// Reports by `ha-agent notify` instead of curl.
+    pub by_notify: bool,
+    /// Does not mind when the primary VIP goes (`no_track`).
+    pub no_track: bool,
+    /// Another primary VIP than the router's: a stranger on its VRID.
+    pub vip: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { priority: 50, nopreempt: true, advert_int: 1, fifo: None, socket: None }
+        Self {
+            priority: 50,
+            nopreempt: true,
+            advert_int: 1,
+            fifo: None,
+            socket: None,
+            by_notify: false,
+            no_track: false,
+            vip: None,
+        }
     }
 }
 
@@ -121,6 +136,23 @@ impl Keepalived {
         self.process.kill()
     }
 
+    /// SIGKILL to the parent alone.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn kill_parent(&mut self) -> Result<()> {
+        self.process.signal(Signal::KILL)?;
+        self.process.wait(Duration::from_secs(5)).map(drop)
+    }
+
+    /// SIGKILL to the child alone.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn kill_child(&self) -> Result<()> {
+        kill_process(self.child()?, Signal::KILL).context("killing keepalived's child")
+    }
+
     /// SIGSTOP to both: it says nothing and keeps its addresses.
     ///
     /// # Errors
@@ -188,11 +220,13 @@ fn write_conf(path: &Path, site: &Site, settings: &Settings) -> Result<()> {
     }
     writeln!(conf, "    advert_int {}", settings.advert_int)?;
     writeln!(conf, "    track_interface {{\n        {interface}\n    }}")?;
-    writeln!(conf, "    virtual_ipaddress {{\n        {} dev {interface}\n    }}", site.router.vip())?;
+    let vip = settings.vip.clone().unwrap_or_else(|| site.router.vip());
+    let no_track = if settings.no_track { " no_track" } else { "" };
+    writeln!(conf, "    virtual_ipaddress {{\n        {vip} dev {interface}{no_track}\n    }}")?;
     writeln!(conf, "    virtual_ipaddress_excluded {{\n        10.{vrid}.0.1/24 dev {interface} no_track\n    }}")?;
     if let Some(socket) = &settings.socket {
         let script = path.with_file_name("report.sh");
-        write_script(&script, site, socket)?;
+        write_script(&script, site, socket, settings.by_notify)?;
         let script = script.display();
         writeln!(conf, "    notify_master \"{script} primary\"")?;
         writeln!(conf, "    notify_backup \"{script} backup\"")?;
@@ -202,16 +236,19 @@ fn write_conf(path: &Path, site: &Site, settings: &Settings) -> Result<()> {
     std::fs::write(path, conf).with_context(|| format!("writing {}", path.display()))
 }
 
-/// Reports its first argument with the request that Neutron 29's monitor makes.
-fn write_script(path: &Path, site: &Site, socket: &Path) -> Result<()> {
-    let script = format!(
-        "#!/bin/sh\nexec curl -s -o /dev/null -X POST -H 'X-Neutron-Router-Id: {}' \
-         -H \"X-Neutron-State: $1\" -H 'Connection: close' --connect-timeout 5 \
-         --unix-socket {} http://127.0.0.1/\n",
-        site.router.id,
-        socket.display()
-    );
-    std::fs::write(path, script)
+/// Reports its first argument with the request that Neutron 29's monitor makes, or with the agent's
+/// own command.
+fn write_script(path: &Path, site: &Site, socket: &Path, by_notify: bool) -> Result<()> {
+    let (router, socket) = (site.router.id, socket.display());
+    let command = if by_notify {
+        format!("exec {} notify --router {router} --socket {socket} \"$1\"", crate::agent::binary()?.display())
+    } else {
+        format!(
+            "exec curl -s -o /dev/null -X POST -H 'X-Neutron-Router-Id: {router}' -H \"X-Neutron-State: $1\" \
+             -H 'Connection: close' --connect-timeout 5 --unix-socket {socket} http://127.0.0.1/"
+        )
+    };
+    std::fs::write(path, format!("#!/bin/sh\n{command}\n"))
         .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)))
         .with_context(|| format!("writing {}", path.display()))
 }

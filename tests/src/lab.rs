@@ -1,6 +1,7 @@
 //! Nodes on one machine: a network namespace per router and node, joined by a bridge that lives in a
 //! namespace of its own.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,9 +44,14 @@ impl Router {
         Self { id: Uuid::new_v4(), vrid }
     }
 
+    /// The primary VIP without its prefix length.
+    pub fn vip_ip(&self) -> Ipv4Addr {
+        Ipv4Addr::new(169, 254, 0, self.vrid)
+    }
+
     /// The primary VIP, as Neutron chooses it.
     pub fn vip(&self) -> String {
-        format!("169.254.0.{}/24", self.vrid)
+        format!("{}/24", self.vip_ip())
     }
 }
 
@@ -156,7 +162,8 @@ impl Lab {
         }
     }
 
-    fn fabric(&self) -> String {
+    /// The namespace of the bridge.
+    pub fn fabric(&self) -> String {
         format!("{}-fabric", self.inner.prefix)
     }
 
@@ -219,6 +226,27 @@ impl Site {
     /// The bridge's end of the HA interface; at most 15 characters.
     fn port(&self) -> String {
         self.interface.replacen("ha-", "p-", 1)
+    }
+
+    /// Takes the HA interface off the bridge: it keeps its carrier and reaches nobody.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn cut(&self) -> Result<()> {
+        ip_in(&self.lab.fabric(), &["link", "set", &self.port(), "nomaster"]).map(drop)
+    }
+
+    /// Joins it to the bridge again.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn mend(&self) -> Result<()> {
+        ip_in(&self.lab.fabric(), &["link", "set", &self.port(), "master", "fabric"]).map(drop)
+    }
+
+    /// Its address without the prefix length.
+    pub fn ip(&self) -> Ipv4Addr {
+        self.address.split('/').next().and_then(|ip| ip.parse().ok()).unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
     /// Deletes the HA interface.

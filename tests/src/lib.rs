@@ -6,12 +6,16 @@
 
 pub mod agent;
 pub mod command;
+pub mod forge;
 pub mod guardian;
 pub mod keepalived;
 pub mod l3_agent;
 pub mod lab;
 pub mod pair;
+pub mod place;
 pub mod process;
+pub mod record;
 pub mod report;
 pub mod timeline;
 pub mod wait;
+pub mod witness;

@@ -19,6 +19,8 @@ pub enum Reporter {
     Fifo,
     /// By a notify script with curl, as Neutron's monitor does.
     Script,
+    /// By a notify script with `ha-agent notify`.
+    Notify,
     /// Not at all.
     Nobody,
 }
@@ -121,7 +123,10 @@ impl Scene {
         let mut settings = self.keepalived.clone();
         match self.reporter {
             Reporter::Fifo => settings.fifo = Some(agent.fifo()),
-            Reporter::Script => settings.socket = Some(agent.socket()),
+            Reporter::Script | Reporter::Notify => {
+                settings.socket = Some(agent.socket());
+                settings.by_notify = self.reporter == Reporter::Notify;
+            }
             Reporter::Nobody => {}
         }
         let l3 = L3Agent::start(&agent.l3_socket())?;
@@ -267,6 +272,31 @@ impl Node {
             let _ = self.agent.events.read();
             format!("node {}\n{}", self.site.node, self.agent.events.story())
         })
+    }
+
+    /// The anomalies raised after the mark, in order.
+    ///
+    /// # Errors
+    /// When the events cannot be read.
+    pub fn anomalies(&mut self) -> Result<Vec<String>> {
+        self.agent.events.read()?;
+        let id = self.site.router.id.to_string();
+        let events = self.agent.events.since_mark().iter();
+        let raised = events.filter(|event| event["event"] == "anomaly.raised" && event["router_id"] == id.as_str());
+        Ok(raised.filter_map(|event| event["kind"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// `ha-agent explain` says all of these words about the router.
+    ///
+    /// # Errors
+    /// When it does not: with what it says.
+    pub fn explains(&self, words: &[&str]) -> Result<()> {
+        let said = self.agent.command(&["explain", &self.site.router.id.to_string()])?;
+        let missing: Vec<&&str> = words.iter().filter(|word| !said.contains(**word)).collect();
+        if !missing.is_empty() {
+            bail!("node {}: explain does not say {missing:?}:\n{said}", self.site.node);
+        }
+        Ok(())
     }
 
     /// Claims a state of the router on the agent's socket; gives the HTTP status.

@@ -95,7 +95,7 @@ impl Anomalies {
         }
     }
 
-    /// The wire is observed from now on.
+    /// The wire is observed from now on, or can be again: the interface is up.
     pub fn listen_from(&mut self, now: Mono) {
         self.listening_since = now;
     }
@@ -151,7 +151,9 @@ impl Anomalies {
         use AnomalyKind as Kind;
         let both = c.votes.vip && c.votes.wire;
         let held_silently = both && c.vip == Vip::Present && c.tx == Tx::Silent;
-        let established = c.speakers.foreign_established();
+        // The node that took over may go as well; the VIP that was left here stays an orphan.
+        let orphaned = self.standing.iter().any(|s| s.kind == Kind::OrphanVip && s.raised);
+        let established = c.speakers.foreign_established() || orphaned;
         let settle = c.policy.settle;
         let stranger = c.votes.wire && c.speakers.foreign().any(|f| c.speakers.live(f) && !c.speakers.kin(f));
         let forged_until = self.last_forged.as_ref().map(|frame| frame.at + FORGED_QUIET);
@@ -193,8 +195,8 @@ fn mismatch(c: &Context<'_>) -> Option<(Duration, Duration)> {
     Some((ours, foreign.interval))
 }
 
-/// Nobody here holds the VIP or advertises, and nobody else was heard for 1.5 intervals (if ever
-/// anybody was; else for the longest time that an election may take).
+/// Nobody here holds the VIP or advertises, and nobody else was heard for 1.5 intervals of listening
+/// (if ever anybody was; else for the longest time that an election may take).
 fn nobody(c: &Context<'_>, listening_since: Mono, wake: &mut dyn FnMut(Mono)) -> bool {
     let quiet_here = c.votes.wire
         && c.vip == Vip::Absent
@@ -204,7 +206,7 @@ fn nobody(c: &Context<'_>, listening_since: Mono, wake: &mut dyn FnMut(Mono)) ->
         return false;
     }
     let due = match c.speakers.last() {
-        Some(last) => last.at + silence(c.interval),
+        Some(last) => last.at.max(listening_since) + silence(c.interval),
         None => listening_since + master_down_max(c.interval),
     };
     if c.now < due {
@@ -233,7 +235,7 @@ fn last_word(c: &Context<'_>) -> String {
 
 /// What a person reads.
 fn detail(kind: AnomalyKind, c: &Context<'_>, forged: Option<&InvalidFrame>) -> String {
-    let foreign = c.speakers.best_competitor();
+    let foreign = c.speakers.best_claimant();
     match kind {
         AnomalyKind::SplitBrain => c.speakers.contender().map_or_else(String::new, |f| {
             format!("this node and {} (priority {}) both advertise as master", f.source, f.priority)

@@ -123,9 +123,11 @@ impl Machine {
                 self.ask_reading(now, out);
             }
             Input::Link(link) => {
-                self.link = link;
-                if matches!(link, Link::Down | Link::Gone) {
-                    self.speakers.cut(now);
+                let before = std::mem::replace(&mut self.link, link);
+                match (before, link) {
+                    (_, Link::Down | Link::Gone) => self.speakers.cut(now),
+                    (Link::Down | Link::Gone, Link::Up) => self.anomalies.listen_from(now),
+                    _ => {}
                 }
             }
             Input::Advert(advert) => self.hear(advert, now),

@@ -151,7 +151,12 @@ impl Speakers {
         self.claimants().filter(|advert| advert.version == 3 || advert.interval == self.own_interval())
     }
 
-    /// The best of them: W-rx.
+    /// The best claimant.
+    pub fn best_claimant(&self) -> Option<&Advert> {
+        self.claimants().max_by(|a, b| rank(a, b))
+    }
+
+    /// The best competitor: W-rx.
     pub fn best_competitor(&self) -> Option<&Advert> {
         self.competitors().max_by(|a, b| rank(a, b))
     }
@@ -162,18 +167,19 @@ impl Speakers {
         self.best_competitor().filter(|foreign| better(foreign, local))
     }
 
-    /// Whether a foreign master has been live for more than one of its intervals.
+    /// Whether a foreign master has been live for more than one of its intervals; also one that our
+    /// keepalived does not listen to, because of its interval: it rules all the same where we are silent.
     pub fn foreign_established(&self) -> bool {
-        self.competitors().any(|f| self.as_of.since(f.run_since) > f.interval)
+        self.claimants().any(|f| self.as_of.since(f.run_since) > f.interval)
     }
 
     /// Whether an advert is of our own virtual router: same version, authentication and addresses.
-    /// keepalived rejects the others. Without an advert of our own nothing can be compared.
+    /// keepalived rejects the others. As long as we never sent one ourselves, the master that has gone
+    /// on for longest shows what ours look like.
     pub fn kin(&self, advert: &Advert) -> bool {
-        self.local.as_ref().is_none_or(|local| {
-            (local.version, local.auth_type, local.vip_count, local.vips_hash)
-                == (advert.version, advert.auth_type, advert.vip_count, advert.vips_hash)
-        })
+        let model = |of: &Advert| (of.version, of.auth_type, of.vip_count, of.vips_hash);
+        let steadiest = || self.foreign.iter().filter(|known| self.live(known)).min_by_key(|known| known.run_since);
+        self.local.as_ref().or_else(steadiest).is_none_or(|known| model(known) == model(advert))
     }
 
     /// A competitor that advertises while we do, interleaved with us for longer than [`JOIN`]: not
@@ -215,7 +221,7 @@ impl Speakers {
             _ => {}
         }
         // A foreign master becomes established by going on.
-        for foreign in self.competitors() {
+        for foreign in self.claimants() {
             let at = foreign.run_since + foreign.interval + Duration::from_millis(1);
             if at > self.as_of {
                 wake(at);

@@ -4,11 +4,10 @@ use anyhow::{Context, Result};
 use ha_agent_tests::agent::Settings;
 use ha_agent_tests::lab::{Lab, Router};
 use ha_agent_tests::pair::{Node, SLACK, Scene};
-use ha_agent_tests::wait;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::{ADVERT, SETTLE};
+use crate::ADVERT;
 
 /// A node alone: it is primary after its time.
 fn becomes_primary(node: &mut Node) -> Result<()> {
@@ -38,59 +37,6 @@ fn a_namespace_that_is_not_there_yet() -> Result<()> {
     node.l3
         .expect_changes(SLACK, node.site.router.id, &["backup", "primary"])
         .or_else(|_| node.l3.expect_changes(SLACK, node.site.router.id, &["fault", "backup", "primary"]))
-}
-
-#[test]
-#[ignore = "needs root"]
-fn a_namespace_that_is_deleted_is_let_go_and_found_again() -> Result<()> {
-    let lab = Lab::new("deleted")?;
-    let mut node = Scene::default().node(&lab, "a", &Router::new(13))?;
-    node.start_keepalived()?;
-    node.vip(node.settings.master_down() + SLACK, true)?;
-    node.agent.start()?;
-    node.confirmed(ADVERT * 2 + SLACK, "primary")?;
-
-    node.keepalived()?.kill()?;
-    node.keepalived = None;
-    node.site.delete_netns()?;
-    // Its interface goes only when nobody, the agent included, holds the namespace any more.
-    wait::until(SLACK, "the namespace is let go", || (!node.site.is_plugged()).then_some(()))?;
-    assert!(node.agent.runs());
-
-    node.agent.events.mark()?;
-    node.site.add_netns()?;
-    node.site.plug()?;
-    node.start_keepalived()?;
-    node.vip(node.settings.master_down() + SLACK, true)?;
-    wait::until(ADVERT + SETTLE + SLACK, "it is watched again", || {
-        let status = node.agent.status(&node.site).ok()?;
-        let whole = status["degraded"] == json!([]) && status["wire"] == "transmitting";
-        (whole && status["confirmed"] == "primary").then_some(())
-    })
-}
-
-#[test]
-#[ignore = "needs root"]
-fn a_device_that_is_recreated_is_picked_up() -> Result<()> {
-    let lab = Lab::new("device")?;
-    let mut node = Scene::default().node(&lab, "a", &Router::new(14))?;
-    node.start_keepalived()?;
-    node.vip(node.settings.master_down() + SLACK, true)?;
-    node.agent.start()?;
-    node.confirmed(ADVERT * 2 + SLACK, "primary")?;
-
-    node.agent.events.mark()?;
-    node.site.unplug()?;
-    let fault = node.confirmed(SLACK, "fault")?;
-    assert_eq!(fault["evidence"]["link"], "gone");
-    node.keepalived()?.stop()?;
-
-    // Under the same name with another index.
-    node.agent.events.mark()?;
-    node.site.plug()?;
-    becomes_primary(&mut node)?;
-    assert_eq!(node.agent.status(&node.site)?["wire"], "transmitting");
-    Ok(())
 }
 
 #[test]

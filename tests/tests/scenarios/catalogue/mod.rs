@@ -1,0 +1,99 @@
+//! When the channels disagree: every case that is known, with a real keepalived.
+//!
+//! Each test says which anomaly arises (or that none does), within which time and why so, what the L3
+//! agents are told, that it is over when its cause is, and what `ha-agent explain` says of it.
+
+mod fabric;
+mod forged;
+mod places;
+mod processes;
+mod spoofed;
+mod vip;
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use ha_agent_tests::pair::Pair;
+use ha_agent_tests::record;
+use serde_json::{Value, json};
+
+/// Master-down time of the scenes: three adverts and the skew of priority 50.
+const DOWN: u64 = 3805;
+/// A backup's wait for a master that resigned.
+const SKEW: u64 = 805;
+/// Between two adverts.
+const ADV: u64 = 1000;
+/// Without an advert for so long, a speaker is silent.
+const SILENCE: u64 = ADV * 3 / 2;
+/// `corroboration.settle`.
+const SETTLE: u64 = 250;
+/// What keepalived takes from a timer or an event until the address table (measured: at most 17.5)
+/// and the FIFO (21.6) say so.
+const TURN: u64 = 22;
+/// What the machine may add: the tests share its cores with other tests.
+const LOAD: u64 = 300;
+
+/// Between which times something comes after the cause, in milliseconds, and why.
+pub(crate) struct Bound {
+    what: &'static str,
+    least: u64,
+    most: u64,
+    why: &'static str,
+}
+
+/// A case of the catalogue.
+pub(crate) struct Case {
+    name: &'static str,
+    bounds: &'static [Bound],
+    cause: SystemTime,
+    measured: Vec<Value>,
+}
+
+impl Case {
+    /// One whose cause happens now.
+    pub(crate) fn now(name: &'static str, bounds: &'static [Bound]) -> Self {
+        Self { name, bounds, cause: SystemTime::now(), measured: Vec::new() }
+    }
+
+    /// The cause of what is measured next happens now.
+    pub(crate) fn again(&mut self) {
+        self.cause = SystemTime::now();
+    }
+
+    /// An event came within its bound.
+    pub(crate) fn came(&mut self, what: &str, event: &Value) -> Result<Duration> {
+        let bound =
+            self.bounds.iter().find(|bound| bound.what == what).with_context(|| format!("a bound for {what}"))?;
+        let at: jiff::Timestamp = event["ts"].as_str().context("ts")?.parse()?;
+        let took = SystemTime::from(at).duration_since(self.cause).context("an event before its cause")?;
+        let most = Duration::from_millis(bound.most + LOAD);
+        let least = Duration::from_millis(bound.least.saturating_sub(TURN));
+        ensure!(
+            (least..=most).contains(&took),
+            "{what} came after {took:?}, not within {least:?} to {most:?} ({}): {event}",
+            bound.why
+        );
+        self.measured.push(json!({
+            "what": what, "least_ms": bound.least, "most_ms": bound.most, "why": bound.why,
+            "took_ms": record::milliseconds(took),
+        }));
+        Ok(took)
+    }
+
+    /// The end: everything was measured; the L3 agents have heard exactly this.
+    pub(crate) fn told(self, pair: &mut Pair, a: &[&str], b: &[&str], clears: &str) -> Result<()> {
+        pair.heard(a, b)?;
+        self.note(&json!({"a": a, "b": b}), clears)
+    }
+
+    /// As [`Case::told`], where there is one node only.
+    pub(crate) fn note(self, told: &Value, clears: &str) -> Result<()> {
+        for bound in self.bounds {
+            let done = self.measured.iter().any(|measured| measured["what"] == bound.what);
+            ensure!(done, "{}: {} was not measured", self.name, bound.what);
+        }
+        record::case(&json!({
+            "record": "case", "case": self.name, "measured": self.measured, "told": told, "clears": clears,
+        }))
+    }
+}
