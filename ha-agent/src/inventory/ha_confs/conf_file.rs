@@ -75,7 +75,7 @@ pub(super) fn router(id: RouterId, instance: &Instance, netns: PathBuf) -> Route
         netns: Netns::Path(netns),
         vip: instance.vip,
         prefix: instance.prefix,
-        vip_interface: instance.vip_interface().to_owned(),
+        vip_interface: instance.vip_interface.clone(),
         interface: instance.interface.clone(),
         vrid: instance.vrid,
         advert_interval: instance.advert_interval,

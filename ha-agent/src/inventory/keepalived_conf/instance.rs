@@ -1,42 +1,45 @@
 //! One `vrrp_instance`, and what `global_defs` says for all of them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::statements::{Reader, Statement, shown};
-use super::{ConfError, refuse_unseen};
+use super::{ConfError, Place, refuse_unseen, vmac};
 use crate::netlink::decode::IfName;
 
 /// A VRRP instance, with keepalived's own defaults where the text is silent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
+    /// The file that it stands in.
+    pub file: Arc<str>,
     /// The line that begins it, counted from 1.
     pub line: usize,
     /// The word after `vrrp_instance`.
     pub name: String,
-    /// Where its adverts go.
+    /// `interface`. Its adverts go there, also those of a VMAC, which is a child of it.
     pub interface: String,
     /// Virtual router identifier, 1 to 255.
     pub vrid: u8,
-    /// 1 to 255; 255 owns the address. Default 100.
+    /// 1 to 255; 255 owns the address. Default 100, or 255 with `state MASTER`.
     pub priority: u8,
-    /// 10 ms to 255 s; default 1 s.
+    /// As it is sent: default 1 s; VRRPv2 whole seconds up to 255, VRRPv3 hundredths up to 40.95.
     pub advert_interval: Duration,
-    /// VRRP version, 2 or 3. IPv6 is always 3.
+    /// VRRP version, 2 or 3.
     pub version: u8,
     /// The first `virtual_ipaddress`.
     pub vip: IpAddr,
     /// Its prefix length; without one the whole address.
     pub prefix: u8,
-    /// The `dev` it is given.
-    pub vip_device: Option<String>,
+    /// The interface that holds the VIP.
+    pub vip_interface: String,
     /// `use_vmac`: the name of the interface that keepalived makes.
     pub vmac: Option<String>,
     /// `native_ipv6`.
     pub native_ipv6: bool,
-    /// `unicast_peer`: adverts go to single addresses.
+    /// `unicast_peer` with a peer: adverts go to single addresses.
     pub unicast: bool,
-    /// `auth_type`, where it is one that keepalived knows.
+    /// `auth_type`, where it is one that keepalived knows and the version has it.
     pub authentication: Option<Authentication>,
 }
 
@@ -49,78 +52,124 @@ pub enum Authentication {
     Ah,
 }
 
-impl Instance {
-    /// The interface that holds the VIP: its `dev`, else the VMAC's, else the instance's own.
-    pub fn vip_interface(&self) -> &str {
-        self.vip_device.as_deref().or(self.vmac.as_deref()).unwrap_or(&self.interface)
-    }
-}
-
 /// What `global_defs` says.
 #[derive(Debug, Default)]
 pub(super) struct Globals {
     version: Option<u8>,
-    interface: Option<String>,
+    pub(super) vmac_prefix: Option<String>,
+    pub(super) vmac_addr_prefix: Option<String>,
 }
 
 impl Globals {
+    /// Reads a block of it; what stands there later holds.
     pub(super) fn read(&mut self, reader: &mut Reader, head: &Statement) -> Result<(), ConfError> {
         reader.block(head, |_, statement| {
             refuse_unseen(statement)?;
             match statement.keyword() {
                 "vrrp_version" => self.version = Some(version(statement)?),
-                "default_interface" => self.interface = Some(device(statement, statement.words.get(1))?),
+                "vmac_prefix" => self.vmac_prefix = Some(device(statement, 1)?),
+                "vmac_addr_prefix" => self.vmac_addr_prefix = Some(device(statement, 1)?),
                 _ => {}
             }
-            Ok(false)
+            Ok(())
         })
     }
 }
 
 /// An instance while it is read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Draft {
-    line: usize,
-    name: String,
+    place: Place,
+    pub(super) name: String,
+    /// The first thing that is wrong with it.
+    wrong: Option<ConfError>,
     interface: Option<String>,
     vrid: Option<u8>,
     priority: Option<u8>,
+    starts_as_master: bool,
     advert_interval: Option<Duration>,
     version: Option<u8>,
-    vip: Option<(IpAddr, u8)>,
-    vip_device: Option<String>,
+    vip: Option<Vip>,
     /// The name is none where keepalived makes it from the VRID.
-    vmac: Option<Option<String>>,
+    pub(super) vmac: Option<Option<String>>,
+    vmac_for_addresses: bool,
     native_ipv6: bool,
     unicast: bool,
     authentication: Option<Authentication>,
 }
 
+/// The first `virtual_ipaddress`.
+#[derive(Debug)]
+struct Vip {
+    address: IpAddr,
+    prefix: u8,
+    /// `dev`
+    device: Option<String>,
+    /// `use_vmac` behind the address.
+    vmac: bool,
+}
+
 impl Draft {
+    /// Reads the block to its end, whatever is wrong in it.
+    ///
+    /// # Errors
+    /// When it has no name, or is no block.
     pub(super) fn read(reader: &mut Reader, head: &Statement) -> Result<Self, ConfError> {
         let name = head.value("a name")?.to_owned();
-        let mut draft = Self { line: head.line, name, ..Self::default() };
-        reader.block(head, |reader, statement| draft.take(reader, statement))?;
+        let mut draft = Self {
+            place: head.place.clone(),
+            name,
+            wrong: None,
+            interface: None,
+            vrid: None,
+            priority: None,
+            starts_as_master: false,
+            advert_interval: None,
+            version: None,
+            vip: None,
+            vmac: None,
+            vmac_for_addresses: false,
+            native_ipv6: false,
+            unicast: false,
+            authentication: None,
+        };
+        if !head.opens {
+            return Err(head.error("expected { after \"vrrp_instance\""));
+        }
+        draft.wrong = reader.block(head, |reader, statement| draft.take(reader, statement)).err();
         Ok(draft)
     }
 
-    fn take(&mut self, reader: &mut Reader, statement: &Statement) -> Result<bool, ConfError> {
+    fn take(&mut self, reader: &mut Reader, statement: &Statement) -> Result<(), ConfError> {
         refuse_unseen(statement)?;
         match statement.keyword() {
-            "interface" => self.interface = Some(device(statement, statement.words.get(1))?),
+            "interface" => self.interface = Some(device(statement, 1)?),
             "virtual_router_id" => self.vrid = Some(number(statement, 1, 255)?),
             "priority" => self.priority = Some(number(statement, 1, 255)?),
+            "state" => self.starts_as_master = statement.value("MASTER or BACKUP")? == "MASTER",
             "advert_int" => self.advert_interval = Some(interval(statement)?),
-            "version" => self.version = Some(version(statement)?),
-            "use_vmac" => self.vmac = Some(vmac(statement)?),
-            "native_ipv6" => self.native_ipv6 = true,
-            "unicast_peer" => self.unicast = true,
-            "virtual_ipaddress" => {
-                reader.block(statement, |_, line| self.address(line).map(|()| false))?;
-                return Ok(true);
+            "version" => {
+                // keepalived ignores one that contradicts what it knows by then.
+                let version = version(statement)?;
+                if self.version.is_none() && !(version == 2 && self.is_v6() == Some(true)) {
+                    self.version = Some(version);
+                }
             }
+            "use_vmac" => self.vmac = Some(vmac_name(statement)?),
+            "use_vmac_addr" => self.vmac_for_addresses = true,
+            "native_ipv6" if self.is_v6() != Some(false) => {
+                self.native_ipv6 = true;
+                self.version = Some(3);
+            }
+            "unicast_peer" => {
+                return reader.block(statement, |_, peer| {
+                    self.unicast = true;
+                    refuse_unseen(peer)
+                });
+            }
+            "virtual_ipaddress" => return reader.block(statement, |_, line| self.address(line)),
             "authentication" => {
-                reader.block(statement, |_, line| {
+                return reader.block(statement, |_, line| {
                     if line.keyword() == "auth_type" {
                         self.authentication = match line.value("PASS or AH")? {
                             "PASS" => Some(Authentication::Pass),
@@ -128,16 +177,26 @@ impl Draft {
                             _ => None,
                         };
                     }
-                    Ok(false)
-                })?;
-                return Ok(true);
+                    refuse_unseen(line)
+                });
+            }
+            "vrrp_instance" => {
+                let error =
+                    statement.error(&format!("expected a }} that closes vrrp_instance {:?} first", shown(&self.name)));
+                reader.fault(error.clone());
+                return Err(error);
             }
             _ => {}
         }
-        Ok(false)
+        Ok(())
     }
 
-    /// A line of `virtual_ipaddress`; the first one counts.
+    /// The family, once it is known.
+    fn is_v6(&self) -> Option<bool> {
+        self.vip.as_ref().map(|vip| vip.address.is_ipv6()).or(self.native_ipv6.then_some(true))
+    }
+
+    /// A line of `virtual_ipaddress`; the first one of the instance's family counts.
     fn address(&mut self, line: &Statement) -> Result<(), ConfError> {
         refuse_unseen(line)?;
         if self.vip.is_some() {
@@ -152,36 +211,57 @@ impl Draft {
             None => whole,
             Some(text) => text.parse().ok().filter(|length| *length <= whole).ok_or_else(wrong)?,
         };
-        if let Some(at) = line.words.iter().position(|word| word == "dev") {
-            self.vip_device = Some(device(line, line.words.get(at + 1))?);
+        if self.native_ipv6 && address.is_ipv4() {
+            return Ok(());
         }
-        self.vip = Some((address, prefix));
+        let at = line.words.iter().position(|word| word == "dev");
+        let device = at.map(|at| device(line, at + 1)).transpose()?;
+        self.vip = Some(Vip { address, prefix, device, vmac: line.words.iter().any(|word| word == "use_vmac") });
         Ok(())
     }
 
-    pub(super) fn finish(self, globals: &Globals) -> Result<Instance, ConfError> {
+    /// The instance, with the defaults that the whole configuration decides.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it, or what it lacks.
+    pub(super) fn finish(self, globals: &Globals, vmacs: &mut vmac::Names) -> Result<Instance, ConfError> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
         let missing = |what: &str| {
-            ConfError::new(self.line, format!("expected {what} in vrrp_instance {:?}, found none", shown(&self.name)))
+            self.place.error(format!("expected {what} in vrrp_instance {:?}, found none", shown(&self.name)))
         };
-        let (vip, prefix) = self.vip.ok_or_else(|| missing("an address in virtual_ipaddress"))?;
+        let vip = self.vip.ok_or_else(|| missing("an address in virtual_ipaddress"))?;
         let vrid = self.vrid.ok_or_else(|| missing("virtual_router_id"))?;
-        let interface = self.interface.or_else(|| globals.interface.clone()).ok_or_else(|| missing("interface"))?;
-        let version = if vip.is_ipv6() { 3 } else { self.version.or(globals.version).unwrap_or(2) };
+        let interface = self.interface.ok_or_else(|| missing("interface"))?;
+        let v6 = vip.address.is_ipv6();
+        let version = self.version.unwrap_or(if v6 { 3 } else { globals.version.unwrap_or(2) });
+        let vmac = self.vmac.map(|name| name.unwrap_or_else(|| vmacs.instance(vrid, v6)));
+        let elsewhere = vip.device.filter(|device| *device != interface);
+        let vip_interface = match (&vmac, elsewhere) {
+            (Some(vmac), None) => vmac.clone(),
+            (None, None) if vip.vmac => vmacs.address(vrid, v6),
+            (None, None) => interface.clone(),
+            (_, Some(_)) if vip.vmac || self.vmac_for_addresses => vmacs.address(vrid, v6),
+            (_, Some(device)) => device,
+        };
+        let default_priority = if self.starts_as_master { 255 } else { 100 };
         Ok(Instance {
-            line: self.line,
+            file: self.place.file,
+            line: self.place.line,
             name: self.name,
             interface,
             vrid,
-            priority: self.priority.unwrap_or(100),
-            advert_interval: self.advert_interval.unwrap_or(Duration::from_secs(1)),
+            priority: self.priority.unwrap_or(default_priority),
+            advert_interval: sent(self.advert_interval.unwrap_or(Duration::from_secs(1)), version),
             version,
-            vip,
-            prefix,
-            vip_device: self.vip_device,
-            vmac: self.vmac.map(|name| name.unwrap_or_else(|| format!("vrrp.{vrid}"))),
+            vip: vip.address,
+            prefix: vip.prefix,
+            vip_interface,
+            vmac,
             native_ipv6: self.native_ipv6,
             unicast: self.unicast,
-            authentication: self.authentication,
+            authentication: self.authentication.filter(|kind| version == 2 && !(v6 && *kind == Authentication::Ah)),
         })
     }
 }
@@ -209,17 +289,26 @@ fn interval(statement: &Statement) -> Result<Duration, ConfError> {
     })
 }
 
-/// `use_vmac [NAME] [MAC]`
-fn vmac(statement: &Statement) -> Result<Option<String>, ConfError> {
-    let name = statement.words.get(1).filter(|word| !word.contains(':'));
-    name.map(|_| device(statement, name)).transpose()
+/// What an advert of this version carries: rounded as keepalived rounds it.
+fn sent(interval: Duration, version: u8) -> Duration {
+    let (unit, most) = if version == 2 { (1_000_000, 255) } else { (10_000, 4_095) };
+    let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
+    let units = (micros.saturating_add(unit / 2) / unit).clamp(1, most);
+    Duration::from_micros(units * unit)
 }
 
-fn device(statement: &Statement, given: Option<&String>) -> Result<String, ConfError> {
-    let given = given.map_or("", String::as_str);
+/// `use_vmac [NAME] [MAC]`, in either order.
+fn vmac_name(statement: &Statement) -> Result<Option<String>, ConfError> {
+    let at = statement.words.iter().skip(1).take(2).position(|word| !word.contains(':'));
+    at.map(|at| device(statement, at + 1)).transpose()
+}
+
+/// The interface that is the word at `at`.
+fn device(statement: &Statement, at: usize) -> Result<String, ConfError> {
+    let given = statement.words.get(at).map_or("", String::as_str);
     if given.contains('$') {
         return Err(statement
-            .error(&format!("expected an interface, found {:?}: variables are not replaced here", shown(given))));
+            .error(&format!("expected an interface, found {:?}: no such definition is known here", shown(given))));
     }
     match IfName::new(given) {
         Some(_) => Ok(given.to_owned()),

@@ -1,13 +1,15 @@
 //! Words and braces → statements and blocks.
 
-use super::ConfError;
-use super::tokens::{Placed, Token, split};
+use super::definitions::RANDOM;
+use super::lines::Placed;
+use super::tokens::Token;
+use super::{ConfError, Place};
 
 /// A line: a keyword, its values, and whether a block follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
-    /// Counted from 1.
-    pub(super) line: usize,
+    /// Where it stands.
+    pub(super) place: Place,
     /// Empty only before a block that has no name.
     pub(super) words: Vec<String>,
     /// `{` follows, here or on the next line.
@@ -23,6 +25,9 @@ impl Statement {
     /// Its first value; `what` says what is expected there.
     pub(super) fn value(&self, what: &str) -> Result<&str, ConfError> {
         match self.words.get(1).map(String::as_str) {
+            Some(value) if value.contains(RANDOM) => {
+                Err(self.error(&format!("expected {what}, found {RANDOM}, which only keepalived knows")))
+            }
             Some(value) if !value.is_empty() => Ok(value),
             _ => Err(self.error(&format!("expected {what} after {:?}, found nothing", shown(self.keyword())))),
         }
@@ -30,97 +35,117 @@ impl Statement {
 
     /// An error on its line.
     pub(super) fn error(&self, what: &str) -> ConfError {
-        ConfError::new(self.line, what.to_owned())
+        self.place.error(what)
     }
 }
 
 enum Item {
     Statement(Statement),
-    Close(usize),
+    Close(Place),
+    Trouble(ConfError),
     End,
 }
 
-/// Gives a text's statements, block by block.
+/// Gives a configuration's statements, block by block.
 pub(super) struct Reader {
     tokens: std::iter::Peekable<std::vec::IntoIter<Placed>>,
+    /// Blocks that are open.
+    depth: usize,
+    /// What makes it doubtful which statements belong together.
+    faults: Vec<ConfError>,
 }
 
 impl Reader {
-    pub(super) fn new(text: &str) -> Result<Self, ConfError> {
-        Ok(Self { tokens: split(text)?.into_iter().peekable() })
+    pub(super) fn new(tokens: Vec<Placed>) -> Self {
+        Self { tokens: tokens.into_iter().peekable(), depth: 0, faults: Vec::new() }
     }
 
-    /// Gives each statement outside of blocks to `each`, which says whether it has read the block
-    /// that follows; it is skipped otherwise.
-    pub(super) fn top(
-        &mut self,
-        mut each: impl FnMut(&mut Self, &Statement) -> Result<bool, ConfError>,
-    ) -> Result<(), ConfError> {
+    /// What makes it doubtful which statements belong together, in order.
+    pub(super) fn faults(self) -> Vec<ConfError> {
+        self.faults
+    }
+
+    /// Notes such a fault.
+    pub(super) fn fault(&mut self, error: ConfError) {
+        self.faults.push(error);
+    }
+
+    /// Gives each statement outside of blocks to `each`; a block that follows and is not read there
+    /// is skipped.
+    pub(super) fn top(&mut self, mut each: impl FnMut(&mut Self, &Statement)) {
         loop {
             match self.next() {
-                Item::End => return Ok(()),
-                Item::Close(line) => {
-                    return Err(ConfError::new(line, "expected a keyword, found a } that closes nothing".to_owned()));
+                Item::End => return,
+                Item::Close(place) => self.fault(place.error("expected a keyword, found a } that closes nothing")),
+                Item::Trouble(error) => self.fault(error),
+                Item::Statement(statement) => {
+                    each(self, &statement);
+                    self.skip_to(0, &statement);
                 }
-                Item::Statement(statement) => self.hand(&statement, &mut each)?,
             }
         }
     }
 
-    /// The same for the block of `head`.
+    /// The same for the block of `head`, which is read to its end in any case.
+    ///
+    /// # Errors
+    /// The first one of `each`, or that of the block itself.
     pub(super) fn block(
         &mut self,
         head: &Statement,
-        mut each: impl FnMut(&mut Self, &Statement) -> Result<bool, ConfError>,
+        mut each: impl FnMut(&mut Self, &Statement) -> Result<(), ConfError>,
     ) -> Result<(), ConfError> {
         if !head.opens {
             return Err(head.error(&format!("expected {{ after {:?}", shown(head.keyword()))));
         }
+        let depth = self.depth;
+        let mut first = Ok(());
         loop {
-            match self.next() {
-                Item::End => return Err(unclosed(head)),
-                Item::Close(_) => return Ok(()),
-                Item::Statement(statement) => self.hand(&statement, &mut each)?,
-            }
+            let result = match self.next() {
+                Item::End => {
+                    self.unclosed(head);
+                    return first;
+                }
+                Item::Close(_) => return first,
+                Item::Trouble(error) => Err(error),
+                Item::Statement(statement) => {
+                    let result = each(self, &statement);
+                    self.skip_to(depth, &statement);
+                    result
+                }
+            };
+            first = first.and(result);
         }
     }
 
-    fn hand(
-        &mut self,
-        statement: &Statement,
-        each: &mut impl FnMut(&mut Self, &Statement) -> Result<bool, ConfError>,
-    ) -> Result<(), ConfError> {
-        if !each(self, statement)? && statement.opens {
-            self.skip(statement)?;
-        }
-        Ok(())
-    }
-
-    fn skip(&mut self, head: &Statement) -> Result<(), ConfError> {
-        let mut depth = 1_usize;
-        for (_, token) in self.tokens.by_ref() {
-            match token {
-                Token::Open => depth += 1,
-                Token::Close => depth -= 1,
-                Token::Word(_) | Token::EndOfLine => {}
-            }
-            if depth == 0 {
-                return Ok(());
+    /// Skips what `head` has opened and nobody has read.
+    fn skip_to(&mut self, depth: usize, head: &Statement) {
+        while self.depth > depth {
+            match self.tokens.next() {
+                Some((_, Token::Open)) => self.depth += 1,
+                Some((_, Token::Close)) => self.depth -= 1,
+                Some(_) => {}
+                None => return self.unclosed(head),
             }
         }
-        Err(unclosed(head))
     }
 
     fn next(&mut self) -> Item {
         self.blank();
-        let line = match self.tokens.peek() {
+        let place = match self.tokens.peek() {
             None => return Item::End,
-            Some((line, Token::Close)) => {
-                let line = *line;
+            Some((place, Token::Close)) => {
+                let place = place.clone();
                 self.tokens.next();
-                return Item::Close(line);
+                self.depth = self.depth.saturating_sub(1);
+                return Item::Close(place);
             }
-            Some((line, _)) => *line,
+            Some((place, Token::Trouble(what))) => {
+                let error = place.error(what.clone());
+                self.tokens.next();
+                return Item::Trouble(error);
+            }
+            Some((place, _)) => place.clone(),
         };
         let mut words = Vec::new();
         while let Some((_, Token::Word(word))) = self.tokens.next_if(|(_, token)| matches!(token, Token::Word(_))) {
@@ -128,16 +153,22 @@ impl Reader {
         }
         self.blank();
         let opens = self.tokens.next_if(|(_, token)| *token == Token::Open).is_some();
-        Item::Statement(Statement { line, words, opens })
+        self.depth += usize::from(opens);
+        Item::Statement(Statement { place, words, opens })
     }
 
     fn blank(&mut self) {
         while self.tokens.next_if(|(_, token)| *token == Token::EndOfLine).is_some() {}
     }
-}
 
-fn unclosed(head: &Statement) -> ConfError {
-    head.error(&format!("expected a }} that closes {:?}, found the end of the file", shown(head.keyword())))
+    /// The text ends within a block: told once, for the innermost one.
+    fn unclosed(&mut self, head: &Statement) {
+        if self.depth > 0 {
+            self.depth = 0;
+            let what = format!("expected a }} that closes {:?}, found the end of the file", shown(head.keyword()));
+            self.fault(head.error(&what));
+        }
+    }
 }
 
 /// A foreign word, cut to a length that fits a message.

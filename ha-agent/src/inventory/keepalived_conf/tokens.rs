@@ -1,8 +1,6 @@
-//! Text → words and braces, as keepalived 2.2 splits it (`decomment`, `alloc_strvec`): `#` and `!`
-//! begin a comment anywhere outside double quotes, braces stand for themselves even in a word, a
-//! backslash at the end of a line continues it.
-
-use super::ConfError;
+//! A line → words and braces, as keepalived 2.2.7 splits it (`decomment`, `read_line`,
+//! `alloc_strvec`): `#` and `!` begin a comment anywhere outside double quotes, braces stand for
+//! themselves even in a word.
 
 /// What a text is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,86 +13,79 @@ pub(super) enum Token {
     Close,
     /// The statement's line ends.
     EndOfLine,
+    /// What stands here cannot be known, in words.
+    Trouble(String),
 }
 
-/// A token and the line it stands on, counted from 1.
-pub(super) type Placed = (usize, Token);
+/// A quote that is not closed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unclosed;
 
-/// Splits a text.
-pub(super) fn split(text: &str) -> Result<Vec<Placed>, ConfError> {
-    let mut splitter = Splitter::default();
-    for (index, line) in text.split('\n').enumerate() {
-        splitter.line = index + 1;
-        if !splitter.take(line.trim_end_matches('\r')) {
-            splitter.end()?;
-        }
-    }
-    splitter.end()?;
-    Ok(splitter.tokens)
-}
-
-/// What goes on from a line to the one that continues it.
-#[derive(Default)]
-struct Splitter {
-    tokens: Vec<Placed>,
-    line: usize,
-    word: Option<String>,
-    quoted: bool,
-}
-
-impl Splitter {
-    /// Takes a line; true when the next one continues it.
-    fn take(&mut self, text: &str) -> bool {
-        let mut chars = text.chars().peekable();
-        while let Some(c) = chars.next() {
-            match c {
-                '"' => {
-                    self.quoted = !self.quoted;
-                    self.word();
-                }
-                '\\' => match chars.next() {
-                    Some(next @ ('#' | '!' | '"' | '\\')) => self.word().push(next),
-                    Some(next) => self.word().extend([c, next]),
-                    None => return true,
-                },
-                _ if self.quoted => self.word().push(c),
-                '#' | '!' => return false,
-                '$' if chars.peek() == Some(&'{') => {
-                    // A variable's braces are no block's.
-                    let word = self.word();
-                    word.push(c);
-                    for c in chars.by_ref() {
-                        word.push(c);
-                        if c == '}' {
-                            break;
-                        }
-                    }
-                }
-                '{' | '}' => {
-                    self.end_word();
-                    self.tokens.push((self.line, if c == '{' { Token::Open } else { Token::Close }));
-                }
-                _ if c.is_ascii_whitespace() => self.end_word(),
-                _ => self.word().push(c),
+/// Takes comments away, and the space around the rest. A backslash outside quotes keeps `#` and `!`
+/// from beginning a comment; one at the end stays (it continues a definition).
+pub(super) fn decomment(text: &str) -> Result<String, Unclosed> {
+    let mut out = String::with_capacity(text.len());
+    let mut quoted = false;
+    let mut chars = text.trim_start_matches([' ', '\t']).chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => {
+                quoted = !quoted;
+                out.push(c);
             }
+            '\\' => match chars.next() {
+                Some(next @ ('#' | '!')) if !quoted => out.push(next),
+                Some(next) => out.extend([c, next]),
+                None => {
+                    let end = out.trim_end_matches([' ', '\t']).len();
+                    out.truncate(end);
+                    out.push(c);
+                    return if quoted { Err(Unclosed) } else { Ok(out) };
+                }
+            },
+            '#' | '!' if !quoted => {
+                // keepalived looks for a backslash at the end of the comment too.
+                let goes_on = chars.as_str().ends_with('\\');
+                let end = out.trim_end_matches([' ', '\t']).len();
+                out.truncate(end);
+                if goes_on {
+                    out.push('\\');
+                }
+                return Ok(out);
+            }
+            _ => out.push(c),
         }
-        false
     }
-
-    fn word(&mut self) -> &mut String {
-        self.word.get_or_insert_default()
+    if quoted {
+        return Err(Unclosed);
     }
+    let end = out.trim_end_matches([' ', '\t']).len();
+    out.truncate(end);
+    Ok(out)
+}
 
-    fn end_word(&mut self) {
-        self.tokens.extend(self.word.take().map(|word| (self.line, Token::Word(word))));
-    }
-
-    fn end(&mut self) -> Result<(), ConfError> {
-        if self.quoted {
-            return Err(ConfError::new(self.line, "expected a closing \" before the end of the line".to_owned()));
+/// Splits a line without comments. What follows a quote that is not closed is dropped, as
+/// keepalived does: there a backslash keeps no quote from ending.
+pub(super) fn split(text: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut word: Option<String> = None;
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '"' => {
+                tokens.extend(word.take().map(Token::Word));
+                let Some((quoted, after)) = rest.as_str().split_once('"') else { break };
+                tokens.push(Token::Word(quoted.to_owned()));
+                rest = after.chars();
+            }
+            '{' | '}' => {
+                tokens.extend(word.take().map(Token::Word));
+                tokens.push(if c == '{' { Token::Open } else { Token::Close });
+            }
+            _ if c.is_ascii_whitespace() => tokens.extend(word.take().map(Token::Word)),
+            _ => word.get_or_insert_default().push(c),
         }
-        self.end_word();
-        self.tokens.push((self.line, Token::EndOfLine));
-        Ok(())
     }
+    tokens.extend(word.take().map(Token::Word));
+    tokens
 }
