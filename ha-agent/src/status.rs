@@ -28,7 +28,7 @@ pub struct NodeStatus {
 /// A channel without its full strength.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Degraded {
-    /// `report`, `vip`, `wire`, `outbox`, `events`, `inventory` (Neutron's files).
+    /// `report`, `vip`, `wire`, `outbox`, `events`, `inventory` (keepalived's files).
     pub channel: String,
     /// What happened and what it means.
     pub reason: String,
@@ -64,6 +64,9 @@ pub struct RouterStatus {
     /// Whether someone stands in for Neutron's monitor of it.
     #[serde(default)]
     pub registered: bool,
+    /// Name of its `vrrp_instance`, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub instance: Option<String>,
     /// The last claim.
     pub claimed: Option<State>,
     /// The address table.

@@ -33,6 +33,7 @@ fn row(index: usize) -> RouterStatus {
         interface: "ha-1b2c3d4e-5f".to_owned(),
         vip_address: format!("169.254.0.{}/24", index + 1),
         vrid: u8::try_from(index + 1).expect("small"),
+        instance: None,
         source: "ha_confs".to_owned(),
         registered: false,
         claimed: Some(State::Primary),

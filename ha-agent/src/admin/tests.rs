@@ -67,6 +67,7 @@ fn parts(text: &str) -> (u16, String) {
 
 fn watched(index: usize) -> Event {
     Event::RouterWatched {
+        instance: None,
         router_id: id(index),
         source: "config".to_owned(),
         netns: "self".to_owned(),

@@ -58,6 +58,7 @@ impl AgentBoard {
             vrid: router.vrid,
             source: watched.source.as_str().to_owned(),
             registered: watched.registered.is_some(),
+            instance: router.fifo_instance.clone(),
             claimed: view.claimed,
             vip: view.evidence.vip,
             wire: view.evidence.tx.state,

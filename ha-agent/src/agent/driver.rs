@@ -13,6 +13,7 @@ mod life;
 mod registered;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -22,7 +23,7 @@ use tracing::debug;
 use super::attacher::{AttachJob, Attached};
 use super::mailbox::Mailbox;
 use super::metrics::Metrics;
-use super::state::{Inner, Restored, Shared};
+use super::state::{Inner, Restored, Shared, Source};
 
 use crate::clock;
 use crate::config::{Corroboration, Mode, Router};
@@ -37,6 +38,8 @@ use crate::telemetry::Events;
 use crate::telemetry::event::Event;
 use crate::wire::{Wire, WireEvent};
 
+/// Discoveries that tell: Neutron's files, a plain keepalived's.
+const SOURCES: usize = 2;
 /// Inputs taken from one queue before the others get their turn.
 const TURN: usize = 256;
 
@@ -97,6 +100,10 @@ pub(super) struct Parts {
     pub(super) metrics: Metrics,
     /// Whether verdicts decide.
     pub(super) mode: Mode,
+    /// Whether there are notify FIFOs.
+    pub(super) fifos: bool,
+    /// Whether an L3 agent is told, which knows Neutron's routers only.
+    pub(super) l3_agent: bool,
     /// The core's durations.
     pub(super) corroboration: Corroboration,
     /// States confirmed before the restart.
@@ -118,8 +125,10 @@ pub(super) struct Driver {
     registered: BTreeMap<RouterId, Arc<Registration>>,
     /// Registered routers as they were found last, whose files are gone.
     remembered: BTreeMap<RouterId, Router>,
-    /// Why some are not found, by router; none: it concerns all.
-    troubles: BTreeMap<Option<RouterId>, String>,
+    /// Why some are not found, by router and by file; none: it concerns several, or all.
+    troubles: BTreeMap<(Option<RouterId>, Option<PathBuf>), String>,
+    /// Sources that have not told yet what was there at the start.
+    incomplete: usize,
 }
 
 impl Driver {
@@ -133,6 +142,7 @@ impl Driver {
             registered: BTreeMap::new(),
             remembered: BTreeMap::new(),
             troubles: BTreeMap::new(),
+            incomplete: SOURCES,
             generation: 0,
         }
     }
@@ -265,6 +275,10 @@ impl Driver {
                 events.emit(Event::AnomalyCleared { router_id, kind, lasted_ms: milliseconds(lasted) });
             }
             Output::Deliver { state, previous, basis } => {
+                let plain = inner.routers.get(&router_id).is_some_and(|router| router.source == Source::Keepalived);
+                if plain && self.parts.l3_agent {
+                    return;
+                }
                 let confirmed_at_us = clock::wall_micros();
                 self.deliver.push(Confirmed { router: router_id, state, previous, basis, confirmed_at_us });
             }

@@ -28,7 +28,7 @@ use crate::config::{self, Config};
 use crate::delivery::Delivery;
 use crate::intake::fifo::{Fifo, FifoError};
 use crate::intake::{Intake, IntakeError};
-use crate::inventory::{Directory, Discovery, HaConfs, Registrations};
+use crate::inventory::{Directory, Discovery, HaConfs, Plain, Registrations};
 use crate::netlink::{Netlink, NetlinkError};
 use crate::netns::{NetnsError, NetnsThread};
 use crate::outbox::Outbox;
@@ -131,7 +131,7 @@ fn raise_descriptor_limit() {
 struct Agent {
     intake: Intake,
     fifo: Fifo,
-    discovery: Option<tokio::task::JoinHandle<()>>,
+    discoveries: Vec<tokio::task::JoinHandle<()>>,
     discovery_stop: CancellationToken,
     driver: tokio::task::JoinHandle<()>,
     attacher: Option<tokio::task::JoinHandle<()>>,
@@ -234,23 +234,33 @@ impl Agent {
             .map(|wire| attacher::run(attachments.clone(), Arc::clone(wire), attached_sender, driver_stop.clone()));
         let discovery_stop = CancellationToken::new();
         let (discovery_sender, discovery_inbox) = mpsc::channel(capacity::DISCOVERIES);
-        let discovery = match HaConfs::start(
+        let neutron = HaConfs::start(
             &config.neutron.ha_confs_path,
             discovery_sender.clone(),
             events.clone(),
             &mut registry,
             discovery_stop.clone(),
-        ) {
-            Ok(task) => Some(task),
-            Err(error) => {
-                let reason = format!("{error}; only routers that the configuration gives are watched");
-                warn!("{reason}");
-                shared.lock().degraded.push(Degraded { channel: "inventory".to_owned(), reason: reason.clone() });
-                events.emit(Event::ChannelDegraded { channel: "inventory".to_owned(), reason, router_id: None });
-                let _ = discovery_sender.try_send(Discovery::Complete);
-                None
+        );
+        let plain = Plain::start(
+            &config.keepalived,
+            discovery_sender.clone(),
+            events.clone(),
+            &mut registry,
+            discovery_stop.clone(),
+        );
+        let mut discoveries = Vec::new();
+        for (source, started) in [("Neutron's files", neutron), ("keepalived's configuration", plain)] {
+            match started {
+                Ok(task) => discoveries.push(task),
+                Err(error) => {
+                    let reason = format!("{error}; routers are not looked for in {source}");
+                    warn!("{reason}");
+                    shared.lock().degraded.push(Degraded { channel: "inventory".to_owned(), reason: reason.clone() });
+                    events.emit(Event::ChannelDegraded { channel: "inventory".to_owned(), reason, router_id: None });
+                    let _ = discovery_sender.try_send(Discovery::Complete);
+                }
             }
-        };
+        }
         let (report_sender, report_inbox) = mpsc::channel(capacity::REPORTS);
         let (commands, command_inbox) = mpsc::channel(capacity::COMMANDS);
         let driver = Driver::new(Parts {
@@ -263,6 +273,8 @@ impl Agent {
             events: events.clone(),
             metrics: metrics::Metrics::register(&mut registry),
             mode: config.mode,
+            fifos: !config.intake.notify_fifos.is_empty(),
+            l3_agent: config.delivery.protocol == config::Protocol::Neutron,
             corroboration: config.corroboration,
             restored,
         });
@@ -321,7 +333,7 @@ impl Agent {
         Ok(Self {
             intake,
             fifo,
-            discovery,
+            discoveries,
             discovery_stop,
             driver,
             attacher,
@@ -361,6 +373,7 @@ impl Agent {
             ("[admin]", new.admin != self.config.admin),
             ("intake.notify_fifos", new.intake.notify_fifos != self.config.intake.notify_fifos),
             ("neutron.ha_confs_path", new.neutron.ha_confs_path != self.config.neutron.ha_confs_path),
+            ("[keepalived]", new.keepalived != self.config.keepalived),
             ("neutron.release", new.neutron.release != self.config.neutron.release),
         ] {
             if changed {
@@ -383,10 +396,10 @@ impl Agent {
         self.intake.stop().await;
         self.fifo.stop().await;
         self.discovery_stop.cancel();
-        if let Some(discovery) = self.discovery
-            && let Err(error) = discovery.await
-        {
-            error!(%error, "the discovery ended badly");
+        for discovery in self.discoveries {
+            if let Err(error) = discovery.await {
+                error!(%error, "a discovery ended badly");
+            }
         }
         self.driver_stop.cancel();
         if let Err(error) = self.driver.await {

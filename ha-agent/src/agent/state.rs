@@ -40,6 +40,8 @@ pub(super) enum Source {
     HaConfsAndRegistration,
     /// Who stands in for its monitor, as Neutron's files are gone.
     Registration,
+    /// A plain keepalived's files.
+    Keepalived,
 }
 
 impl Source {
@@ -50,6 +52,7 @@ impl Source {
             Self::HaConfs => "ha_confs",
             Self::HaConfsAndRegistration => "ha_confs+registration",
             Self::Registration => "registration",
+            Self::Keepalived => "keepalived",
         }
     }
 }
@@ -116,15 +119,22 @@ impl Shared {
     }
 }
 
-/// A router's settings for the core; `stand_in`: its own monitor is replaced by a registration.
-pub(super) fn policy(mode: Mode, corroboration: &Corroboration, router: &Router, stand_in: bool) -> Policy {
+/// A router's settings for the core. Without `fifos` nobody can report by an instance's name;
+/// `stand_in`: its own monitor is replaced by a registration.
+pub(super) fn policy(
+    mode: Mode,
+    corroboration: &Corroboration,
+    fifos: bool,
+    router: &Router,
+    stand_in: bool,
+) -> Policy {
     Policy {
         observe: mode == Mode::Observe,
         settle: corroboration.settle,
         report_grace: corroboration.report_grace,
         heal_unreported: corroboration.heal_unreported,
         advert_interval: router.advert_interval,
-        reporter_expected: router.fifo_instance.is_some(),
+        reporter_expected: fifos && router.fifo_instance.is_some(),
         stand_in,
     }
 }

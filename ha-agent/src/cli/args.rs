@@ -70,6 +70,7 @@ pub enum Command {
     /// Say in words why a router is in its state, and what happened to it last
     #[command(after_help = "Examples:\n  \
         ha-agent explain 2f0c1c52\n  \
+        ha-agent explain VI_1\n  \
         ha-agent explain 2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d -o json")]
     Explain(Explain),
     /// Show the last events, and with --follow each new one
@@ -136,7 +137,7 @@ pub struct Status {
 /// `explain`.
 #[derive(Clone, Debug, Args)]
 pub struct Explain {
-    /// A router's id, or a beginning of it that no other router has
+    /// A router's id, a beginning of it that no other router has, or its instance's name
     #[arg(value_name = "ROUTER")]
     pub router: String,
 }
@@ -147,7 +148,7 @@ pub struct Events {
     /// Go on with each new event
     #[arg(short, long)]
     pub follow: bool,
-    /// Only events about this router: its id, or an unambiguous beginning
+    /// Only events about this router: its id, an unambiguous beginning, or its instance's name
     #[arg(long, value_name = "ROUTER")]
     pub router: Option<String>,
 }

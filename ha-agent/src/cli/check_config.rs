@@ -54,7 +54,12 @@ fn right(file: &Path, exists: bool, config: &Config) -> String {
         ("reports at", format!("{} from the agent's own uid{}", config.intake.socket.display(), allowed.concat())),
         (
             "routers",
-            format!("{} given here, others found in {}", config.routers.len(), config.neutron.ha_confs_path.display()),
+            format!(
+                "{} given here, others found in {}{}",
+                config.routers.len(),
+                config.neutron.ha_confs_path.display(),
+                config.keepalived.configs.iter().map(|path| format!(" and {}", path.display())).collect::<String>()
+            ),
         ),
         (
             "delivers to",

@@ -41,9 +41,11 @@ pub(super) enum ClientError {
     Refused(String),
     #[error("the agent's answer is not understood ({0}); is it of another version?")]
     NotUnderstood(String),
-    #[error("no router here has an id that begins with {0:?}\n`ha-agent status --full` lists them.")]
+    #[error(
+        "no router here has an id that begins with {0:?}, or an instance of that name\n`ha-agent status --full` lists them."
+    )]
     NoRouter(String),
-    #[error("{given:?} is the beginning of several routers' ids:\n{}", found.join("\n"))]
+    #[error("{given:?} stands for several routers:\n{}", found.join("\n"))]
     Ambiguous { given: String, found: Vec<String> },
     #[error("the stream was cut: the agent ended, or this reader was too slow")]
     Cut,
@@ -67,7 +69,7 @@ pub(super) fn read<T: DeserializeOwned>(answer: &str) -> Result<T, ClientError> 
     serde_json::from_str(answer).map_err(|error| ClientError::NotUnderstood(error.to_string()))
 }
 
-/// The router that `given` means: a whole id, or a beginning that is unambiguous.
+/// The router that `given` means: its instance's name, its id, or a beginning of that which is unambiguous.
 pub(super) fn resolve(socket: &Path, given: &str) -> Result<RouterId, ClientError> {
     let node: NodeStatus = read(&get(socket, "/v1/routers")?)?;
     choose(&node, given)
@@ -75,8 +77,12 @@ pub(super) fn resolve(socket: &Path, given: &str) -> Result<RouterId, ClientErro
 
 pub(super) fn choose(node: &NodeStatus, given: &str) -> Result<RouterId, ClientError> {
     let wanted = given.to_lowercase();
-    let found: Vec<RouterId> =
-        node.routers.iter().map(|router| router.router_id).filter(|id| id.to_string().starts_with(&wanted)).collect();
+    let named = node.routers.iter().filter(|router| router.instance.as_deref() == Some(given));
+    let mut found: Vec<RouterId> = named.map(|router| router.router_id).collect();
+    if found.is_empty() {
+        let ids = node.routers.iter().map(|router| router.router_id);
+        found = ids.filter(|id| id.to_string().starts_with(&wanted)).collect();
+    }
     match found.as_slice() {
         [one] => Ok(*one),
         [] => Err(ClientError::NoRouter(given.to_owned())),

@@ -23,11 +23,12 @@ pub(super) fn render(detail: &RouterDetail, terminal: &Terminal, now: Timestamp)
     );
     let _ = writeln!(
         out,
-        "{} on {} in namespace {}, VRID {}, known from {}{}",
+        "{} on {} in namespace {}, VRID {}, {}known from {}{}",
         router.vip_address,
         router.interface,
         router.netns,
         router.vrid,
+        router.instance.as_ref().map(|name| format!("instance {name}, ")).unwrap_or_default(),
         router.source,
         if router.registered && router.source == "config" { ", registered" } else { "" }
     );

@@ -11,7 +11,9 @@ use crate::core::model::State;
 use crate::status::{NodeStatus, RouterStatus};
 use crate::telemetry::summary::{vip, wire};
 
-const HEAD: &[&str] = &["ROUTER", "CLAIMED", "VIP", "WIRE", "CONFIRMED", "SINCE", "DELIVERED", "ANOMALIES"];
+const HEAD: &[&str] = &["ROUTER", "INSTANCE", "CLAIMED", "VIP", "WIRE", "CONFIRMED", "SINCE", "DELIVERED", "ANOMALIES"];
+/// Where in [`HEAD`] the instance's name is.
+const INSTANCE: usize = 1;
 /// Shortest form of an id.
 const SHORT: usize = 8;
 
@@ -27,9 +29,17 @@ pub(super) fn render(node: &NodeStatus, terminal: &Terminal, full: bool, now: Ti
         out.push_str("No routers are watched here yet.\n");
         return out;
     }
-    let rows: Vec<Vec<Cell>> =
+    let mut rows: Vec<Vec<Cell>> =
         node.routers.iter().zip(&shown).map(|(router, id)| row(router, id, terminal, now)).collect();
-    out.push_str(&terminal.table(HEAD, &rows));
+    let mut head = HEAD.to_vec();
+    if node.routers.iter().all(|router| router.instance.is_none()) {
+        // As it is with Neutron's routers.
+        head.remove(INSTANCE);
+        for row in &mut rows {
+            row.remove(INSTANCE);
+        }
+    }
+    out.push_str(&terminal.table(&head, &rows));
     out.push('\n');
     for (router, id) in node.routers.iter().zip(&shown) {
         for degraded in &router.degraded {
@@ -84,6 +94,7 @@ fn row(router: &RouterStatus, id: &str, terminal: &Terminal, now: Timestamp) -> 
     let anomalies: Vec<&str> = router.anomalies.iter().map(|kind| kind.as_str()).collect();
     vec![
         Cell::new(id, Tone::Strong),
+        router.instance.as_ref().map_or_else(|| terminal.none(), |name| Cell::new(name.clone(), Tone::Plain)),
         against(router.claimed),
         Cell::new(vip(router.vip), Tone::Plain),
         Cell::new(wire(router.wire), Tone::Plain),

@@ -18,7 +18,7 @@ pub(super) enum Kind {
         /// What relative paths start from; none: only absolute paths are taken.
         base: Option<&'static str>,
     },
-    /// A list of paths, relative to `runtime_dir` or absolute.
+    /// A list of paths.
     Paths,
     /// A network interface's name.
     Interface,
@@ -45,7 +45,8 @@ pub(super) enum Kind {
 }
 
 /// The sections, `""` for the top of the file.
-pub(super) const SECTIONS: &[&str] = &["intake", "neutron", "router", "corroboration", "delivery", "events", "admin"];
+pub(super) const SECTIONS: &[&str] =
+    &["intake", "neutron", "keepalived", "router", "corroboration", "delivery", "events", "admin"];
 
 /// The only section that is a list of tables, `[[router]]`.
 pub(super) const LIST: &str = "router";
@@ -79,6 +80,10 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("neutron", "state_path", ABSOLUTE),
     ("neutron", "ha_confs_path", Path { base: Some("neutron.state_path") }),
     ("neutron", "release", Integer(8, 99)),
+
+    ("keepalived", "configs", Paths),
+    ("keepalived", "config_id", Text),
+    ("keepalived", "netns", Text),
 
     ("router", "id", Id),
     ("router", "netns", Text),

@@ -93,6 +93,8 @@ pub struct Config {
     pub intake: Intake,
     /// Where Neutron keeps its files.
     pub neutron: Neutron,
+    /// Where a plain keepalived keeps its files.
+    pub keepalived: Keepalived,
     /// Routers given by hand.
     pub routers: Vec<Router>,
     /// The core's durations.
@@ -150,6 +152,17 @@ pub struct Neutron {
     pub ha_confs_path: PathBuf,
     /// Release number; 16 or less speaks `master`.
     pub release: u32,
+}
+
+/// `[keepalived]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keepalived {
+    /// Its configuration files; their instances are watched, also later ones.
+    pub configs: Vec<PathBuf>,
+    /// Chooses `@NAME` lines: keepalived's own `--config-id`.
+    pub config_id: String,
+    /// Where it runs, unless its file says `net_namespace`.
+    pub netns: Netns,
 }
 
 /// `[[router]]`, or a router found otherwise.

@@ -116,6 +116,9 @@ fn every_key_of_the_table_is_read_into_the_configuration() {
         "[neutron]\nstate_path = \"/x\"",
         "[neutron]\nha_confs_path = \"x\"",
         "[neutron]\nrelease = 16",
+        "[keepalived]\nconfigs = []",
+        "[keepalived]\nconfig_id = \"an-id-of-no-host\"",
+        "[keepalived]\nnetns = \"blue\"",
         "[corroboration]\nsettle = \"1s\"",
         "[corroboration]\nreport_grace = \"1s\"",
         "[corroboration]\nheal_unreported = false",
@@ -147,6 +150,11 @@ fn wrong_input_is_answered_with_place_and_remedy() {
         ("mode = \"enforced\"", "/etc/t.toml:1: mode: unknown value \"enforced\"; did you mean \"enforce\"?"),
         ("mode = \"yes\"", "/etc/t.toml:1: mode: unknown value \"yes\"; known are \"enforce\", \"observe\""),
         ("mode = 3", "/etc/t.toml:1: mode: expected one of \"enforce\", \"observe\", found the number 3"),
+        ("[keepalived]\nconfigs = [\"/x\", \"/x\"]", "/etc/t.toml:2: keepalived.configs: /x stands there twice"),
+        (
+            "[keepalived]\nconfigs = [\"k.conf\"]",
+            "/etc/t.toml:2: keepalived.configs: expected an absolute path, found \"k.conf\"",
+        ),
         ("state_dir = \"var\"", "/etc/t.toml:1: state_dir: expected an absolute path, found \"var\""),
         (
             "[corroboration]\nsettle = 250",

@@ -9,7 +9,8 @@ use super::accounts::Accounts;
 use super::error::{Problems, did_you_mean};
 use super::raw::{Document, Section};
 use super::value::absolute;
-use super::{Admin, Config, Corroboration, Delivery, Intake, Mode, Netns, Neutron, Protocol, Router, Sink};
+use super::{Admin, Config, Corroboration, Delivery, Intake, Keepalived, Mode, Netns, Neutron, Protocol, Router, Sink};
+use crate::inventory::keepalived_conf::default_config_id;
 
 /// What `sun_path` of a unix address holds, without its final zero.
 const SOCKET_PATH_MAX: usize = 107;
@@ -29,6 +30,7 @@ pub(super) fn config(mut document: Document, accounts: &Accounts, problems: &mut
             _ => Mode::Enforce,
         },
         intake: intake(&intake_section, &runtime_dir, accounts, problems),
+        keepalived: keepalived(&document.section("keepalived"), problems),
         routers: routers(&document.routers, problems),
         corroboration: corroboration(&document.section("corroboration")),
         delivery: delivery(&delivery_section, &neutron),
@@ -129,6 +131,25 @@ fn neutron(section: &Section) -> Neutron {
     }
 }
 
+fn keepalived(section: &Section, problems: &mut Problems) -> Keepalived {
+    let given = section.list("configs").unwrap_or_else(|| vec!["/etc/keepalived/keepalived.conf".to_owned()]);
+    let mut configs: Vec<PathBuf> = Vec::new();
+    for path in given.into_iter().map(PathBuf::from) {
+        let wrong = absolute(&path)
+            .err()
+            .or_else(|| configs.contains(&path).then(|| format!("{} stands there twice", path.display())));
+        match wrong {
+            Some(message) => problems.add(section.line_of("configs"), &section.key("configs"), message),
+            None => configs.push(path),
+        }
+    }
+    Keepalived {
+        configs,
+        config_id: section.text("config_id").unwrap_or_else(default_config_id),
+        netns: netns(section, problems).unwrap_or(Netns::Own),
+    }
+}
+
 fn corroboration(section: &Section) -> Corroboration {
     Corroboration {
         settle: section.span("settle").unwrap_or(Duration::from_millis(250)),
@@ -183,9 +204,9 @@ fn routers(sections: &[Section], problems: &mut Problems) -> Vec<Router> {
     routers
 }
 
-/// None when a required key is missing or wrong; that was told already.
-fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
-    let netns = section.text("netns").map_or(Some(Netns::Own), |given| {
+/// None when it is wrong; that was told.
+fn netns(section: &Section, problems: &mut Problems) -> Option<Netns> {
+    section.text("netns").map_or(Some(Netns::Own), |given| {
         let name = !given.contains('/') && given != "." && given != "..";
         if name {
             return Some(Netns::Path(Path::new("/run/netns").join(given)));
@@ -201,7 +222,12 @@ fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
                 None
             }
         }
-    });
+    })
+}
+
+/// None when a required key is missing or wrong; that was told already.
+fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
+    let netns = netns(section, problems);
     let (vip, prefix) = section.cidr("vip")?;
     let interface = section.text("interface")?;
     Some(Router {

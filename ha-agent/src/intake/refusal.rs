@@ -77,6 +77,8 @@ refusals! {
     Stopping = 503, "stopping", "the agent is stopping: try again";
     /// No router has this name in `fifo_instance`.
     UnknownInstance = 0, "unknown_instance", "no router has this fifo_instance";
+    /// Several routers have this name: a line does not say which namespace it comes from.
+    AmbiguousInstance = 0, "ambiguous_instance", "several routers have this instance name";
     /// Not a line that keepalived writes.
     MalformedLine = 0, "malformed_line", "not a notify line";
     /// Beyond the limit for a line.

@@ -16,7 +16,19 @@ pub struct Directory {
 #[derive(Debug, Default)]
 struct Index {
     ids: HashSet<RouterId>,
-    fifo_instances: HashMap<String, RouterId>,
+    /// None: several have this name.
+    fifo_instances: HashMap<String, Option<RouterId>>,
+}
+
+/// Who is meant by a name in a notify FIFO line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// This router.
+    One(RouterId),
+    /// Nobody can say which: instances in several namespaces or files have this name.
+    Several,
+    /// None that is watched.
+    Nobody,
 }
 
 impl Directory {
@@ -26,8 +38,12 @@ impl Directory {
     }
 
     /// The router whose keepalived instance writes `name` in notify FIFO lines.
-    pub fn by_fifo_instance(&self, name: &str) -> Option<RouterId> {
-        self.index.load().fifo_instances.get(name).copied()
+    pub fn by_fifo_instance(&self, name: &str) -> Named {
+        match self.index.load().fifo_instances.get(name) {
+            Some(Some(id)) => Named::One(*id),
+            Some(None) => Named::Several,
+            None => Named::Nobody,
+        }
     }
 
     /// Replaces the index.
@@ -36,7 +52,7 @@ impl Directory {
         for router in routers {
             index.ids.insert(router.id);
             if let Some(name) = &router.fifo_instance {
-                index.fifo_instances.insert(name.clone(), router.id);
+                index.fifo_instances.entry(name.clone()).and_modify(|known| *known = None).or_insert(Some(router.id));
             }
         }
         self.index.store(index.into());

@@ -2,6 +2,7 @@
 //!
 //! - [`keepalived_conf`]: the text of a keepalived.conf → instances; pure.
 //! - [`HaConfs`]: the folders that Neutron's L3 agent writes them to → routers that come and go.
+//! - [`Plain`]: a plain keepalived's own files → the same.
 //! - [`registration`]: what the stand-in for Neutron's monitor says of its router; pure.
 //! - [`Registrations`]: those that live.
 //! - [`Directory`]: what the intake asks about on every request.
@@ -11,10 +12,12 @@
 mod directory;
 mod ha_confs;
 pub mod keepalived_conf;
+pub mod plain;
 pub mod registration;
 mod registrations;
 
-pub use directory::Directory;
+pub use directory::{Directory, Named};
 pub use ha_confs::{Discovery, HaConfs, InventoryError, Metrics};
+pub use plain::Plain;
 pub use registration::{Registration, RegistrationError};
 pub use registrations::{Full, Held, Registrations};

@@ -66,7 +66,7 @@ pub enum Event {
     RouterWatched {
         /// The router.
         router_id: RouterId,
-        /// How it became known: `config`, `ha_confs`, `registration`, `ha_confs+registration`.
+        /// How it became known: `config`, `ha_confs`, `registration`, `ha_confs+registration`, `keepalived`.
         source: String,
         /// Namespace, `self` for the agent's own.
         netns: String,
@@ -76,6 +76,9 @@ pub enum Event {
         vip: String,
         /// Virtual router identifier.
         vrid: u8,
+        /// Name of its `vrrp_instance`, where it is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        instance: Option<String>,
     },
     /// A router is no longer watched.
     #[serde(rename = "router.forgotten")]
@@ -234,7 +237,7 @@ pub enum Event {
     /// A channel (or the event stream itself) lost its full strength.
     #[serde(rename = "channel.degraded")]
     ChannelDegraded {
-        /// `report`, `vip`, `wire`, `outbox`, `events`, `inventory` (Neutron's files).
+        /// `report`, `vip`, `wire`, `outbox`, `events`, `inventory` (keepalived's files).
         channel: String,
         /// What happened and what it means, in words.
         reason: String,

@@ -21,8 +21,9 @@ fn words(event: &Event) -> String {
             format!("ha-agent {version} started on Linux {kernel}: {mode}, channels {channels}")
         }
         Event::AgentStopped { reason } => format!("ha-agent stopped: {reason}"),
-        Event::RouterWatched { source, netns, interface, vip, vrid, .. } => {
-            format!("watched: {vip} on {interface} in {netns}, VRID {vrid} (from {source})")
+        Event::RouterWatched { source, netns, interface, vip, vrid, instance, .. } => {
+            let name = instance.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
+            format!("watched: {name}{vip} on {interface} in {netns}, VRID {vrid} (from {source})")
         }
         Event::RouterForgotten { reason, .. } => format!("no longer watched: {reason}"),
         Event::RouterRegistered { netns, uid, pid, .. } => {

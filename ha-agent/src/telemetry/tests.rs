@@ -63,6 +63,7 @@ fn examples() -> Vec<Event> {
             channels: text("report+vip+wire"),
         },
         Event::RouterWatched {
+            instance: None,
             router_id,
             source: text("ha_confs"),
             netns: text("qrouter-2f0c1c52"),

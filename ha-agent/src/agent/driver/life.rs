@@ -1,6 +1,7 @@
 //! Which routers are watched, and what a router's coming, change or going sets off.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -36,8 +37,11 @@ impl Driver {
                     touched.insert(id);
                     self.gone(id);
                 }
-                Some(Discovery::Trouble { router, reason }) => self.trouble(router, reason),
-                Some(Discovery::Complete) => complete = true,
+                Some(Discovery::Trouble { router, file, reason }) => self.trouble((router, file), reason),
+                Some(Discovery::Complete) => {
+                    self.incomplete = self.incomplete.saturating_sub(1);
+                    complete = self.incomplete == 0;
+                }
             }
             next = more.try_recv().ok();
         }
@@ -51,10 +55,10 @@ impl Driver {
     }
 
     /// Keeps for `status` what the discovery complains about; it has made the event itself.
-    fn trouble(&mut self, router: Option<RouterId>, reason: Option<String>) {
+    fn trouble(&mut self, about: (Option<RouterId>, Option<PathBuf>), reason: Option<String>) {
         match reason {
-            Some(reason) => self.troubles.insert(router, reason),
-            None => self.troubles.remove(&router),
+            Some(reason) => self.troubles.insert(about, reason),
+            None => self.troubles.remove(&about),
         };
         self.show_inventory();
     }
@@ -81,8 +85,9 @@ impl Driver {
         for id in gone {
             self.forget(id, self.wanted(id).is_some());
         }
-        let found = self.discovered.iter().chain(&self.remembered).filter(|(id, _)| !self.configured.contains_key(id));
-        self.parts.directory.replace(self.configured.values().chain(found.map(|(_, router)| router)));
+        let found = self.discovered.keys().chain(self.remembered.keys()).filter(|id| !self.configured.contains_key(id));
+        let found: Vec<Router> = found.filter_map(|id| self.wanted(*id)).map(|(router, _)| router).collect();
+        self.parts.directory.replace(self.configured.values().chain(&found));
         for id in touched {
             if let Some((router, source)) = self.wanted(*id) {
                 self.watch(*id, router, source);
@@ -104,7 +109,8 @@ impl Driver {
         {
             let shared = Arc::clone(&self.parts.shared);
             let mut inner = shared.lock();
-            let policy = policy(self.parts.mode, &self.parts.corroboration, &router, registered.is_some());
+            let policy =
+                policy(self.parts.mode, &self.parts.corroboration, self.parts.fifos, &router, registered.is_some());
             let restored = self.parts.restored.remove(&id);
             let confirmed = restored.as_ref().map(|restored| (restored.state, restored.basis));
             let now = clock::now();
@@ -122,6 +128,7 @@ impl Driver {
                 interface: router.interface.clone(),
                 vip: format!("{}/{}", router.vip, router.prefix),
                 vrid: router.vrid,
+                instance: router.fifo_instance.clone(),
             });
             let watched = Watched {
                 router,
@@ -160,6 +167,7 @@ impl Driver {
             _ if changed => "its settings changed",
             Some(Source::HaConfs | Source::HaConfsAndRegistration) => "its keepalived.conf is gone",
             Some(Source::Registration) => "its keepalived.conf is gone and its registration has ended",
+            Some(Source::Keepalived) => "no longer in keepalived's configuration, or given by hand now",
             Some(Source::Config) | None => "no longer configured",
         };
         self.parts.events.emit(Event::RouterForgotten { router_id: id, reason: reason.to_owned() });

@@ -3,6 +3,7 @@
 //! | known from | watched as |
 //! |---|---|
 //! | the configuration | it says, whatever the others say |
+//! | a plain keepalived's files | they say |
 //! | `ha_confs` and a registration | `ha_confs` says, in the namespace that the registration names |
 //! | a registration alone | `ha_confs` said last; if it never did, it is waited for |
 
@@ -53,12 +54,23 @@ impl Driver {
             return Some((router.clone(), Source::Config));
         }
         let (router, source, registration) = match (self.discovered.get(&id), self.registered.get(&id)) {
+            (Some(router), None) if self.given_by_hand(router) => return None,
+            // Neutron's routers have no name in FIFO lines.
+            (Some(router), None) if router.fifo_instance.is_some() => {
+                return Some((router.clone(), Source::Keepalived));
+            }
             (Some(router), None) => return Some((router.clone(), Source::HaConfs)),
             (Some(router), Some(registration)) => (router, Source::HaConfsAndRegistration, registration),
             (None, Some(registration)) => (self.remembered.get(&id)?, Source::Registration, registration),
             (None, None) => return None,
         };
         Some((Router { netns: registration.netns(), ..router.clone() }, source))
+    }
+
+    /// Whether the configuration gives the same virtual router, under whatever id.
+    fn given_by_hand(&self, found: &Router) -> bool {
+        let place = |router: &Router| (router.netns.clone(), router.interface.clone(), router.vip.is_ipv4());
+        self.configured.values().any(|router| router.vrid == found.vrid && place(router) == place(found))
     }
 
     /// Names where a registration and `ha_confs` differ in more than the namespace, once.

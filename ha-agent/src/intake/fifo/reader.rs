@@ -19,7 +19,7 @@ use crate::core::model::Reporter;
 use crate::intake::Report;
 use crate::intake::gate::Gate;
 use crate::intake::refusal::Refusal;
-use crate::inventory::Directory;
+use crate::inventory::{Directory, Named};
 use crate::paths::{PathsError, check_owner_and_mode, is};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
@@ -198,8 +198,10 @@ impl Reader {
             self.metrics.ignored.inc();
             return;
         };
-        let Some(router) = self.directory.by_fifo_instance(line.name) else {
-            return self.refuse(Refusal::UnknownInstance);
+        let router = match self.directory.by_fifo_instance(line.name) {
+            Named::One(router) => router,
+            Named::Several => return self.refuse(Refusal::AmbiguousInstance),
+            Named::Nobody => return self.refuse(Refusal::UnknownInstance),
         };
         let at = clock::now();
         let Ok(place) = self.reports.reserve().await else {

@@ -59,12 +59,14 @@ pub enum Discovery {
     Gone(RouterId),
     /// What keeps routers from being found, as in `channel.degraded`; told for `status`.
     Trouble {
-        /// Whose file it is; none: it concerns all.
+        /// Whose file it is; none: it concerns several, or all.
         router: Option<RouterId>,
+        /// The plain keepalived's file that it is about; none: Neutron's.
+        file: Option<PathBuf>,
         /// In words; none: it is over.
         reason: Option<String>,
     },
-    /// All that was there at the start has been told. Once, also where there is no `ha_confs`.
+    /// All that was there at the start has been told. Once by each source, also where there was nothing.
     Complete,
 }
 
@@ -383,7 +385,7 @@ impl Task {
             }
             None => self.events.emit(Event::ChannelRestored { channel, router_id }),
         }
-        self.tell(Discovery::Trouble { router: router_id, reason: now }).await
+        self.tell(Discovery::Trouble { router: router_id, file: None, reason: now }).await
     }
 
     /// inotify is lost: opens it again, for as long as it takes.

@@ -44,7 +44,7 @@ impl Site {
         loop {
             let told = tokio::time::timeout(LONG, self.found.recv()).await.expect("nothing was told");
             match told.expect("it runs") {
-                Discovery::Trouble { router, reason } => self.troubles.push((router, reason)),
+                Discovery::Trouble { router, reason, .. } => self.troubles.push((router, reason)),
                 other => return other,
             }
         }

@@ -102,10 +102,7 @@ impl Reader {
         let mut first = Ok(());
         loop {
             let result = match self.next() {
-                Item::End => {
-                    self.unclosed(head);
-                    return first;
-                }
+                Item::End => return first.and(Err(self.unclosed(head))),
                 Item::Close(_) => return first,
                 Item::Trouble(error) => Err(error),
                 Item::Statement(statement) => {
@@ -125,7 +122,10 @@ impl Reader {
                 Some((_, Token::Open)) => self.depth += 1,
                 Some((_, Token::Close)) => self.depth -= 1,
                 Some(_) => {}
-                None => return self.unclosed(head),
+                None => {
+                    self.unclosed(head);
+                    return;
+                }
             }
         }
     }
@@ -161,12 +161,17 @@ impl Reader {
         while self.tokens.next_if(|(_, token)| *token == Token::EndOfLine).is_some() {}
     }
 
-    /// The text ends within a block: told once, for the innermost one.
-    fn unclosed(&mut self, head: &Statement) {
-        if self.depth > 0 {
-            self.depth = 0;
-            let what = format!("expected a }} that closes {:?}, found the end of the file", shown(head.keyword()));
-            self.fault(head.error(&what));
+    /// The text ends within a block: a fault, and the same one for the blocks around it.
+    fn unclosed(&mut self, head: &Statement) -> ConfError {
+        let depth = std::mem::take(&mut self.depth);
+        match self.faults.last().filter(|_| depth == 0) {
+            Some(fault) => fault.clone(),
+            None => {
+                let what = format!("expected a }} that closes {:?}, found the end of the file", shown(head.keyword()));
+                let fault = head.error(&what);
+                self.fault(fault.clone());
+                fault
+            }
         }
     }
 }
