@@ -48,6 +48,8 @@ pub struct Settings {
     pub without_fifo: bool,
     /// Seconds between adverts, if not one.
     pub advert_interval: Option<u8>,
+    /// Lines for `[keepalived]`; none: no keepalived.conf is looked at.
+    pub keepalived: Option<String>,
 }
 
 impl Agent {
@@ -81,6 +83,8 @@ impl Agent {
             writeln!(text, "[intake]\nnotify_fifos = [{:?}]", self.fifo())?;
         }
         writeln!(text, "[neutron]\nstate_path = {:?}", self.neutron())?;
+        let keepalived = settings.keepalived.as_deref().unwrap_or("configs = []");
+        writeln!(text, "[keepalived]\n{keepalived}")?;
         writeln!(text, "[events]\nsinks = [\"file:{}\"]", self.folder.join("events.jsonl").display())?;
         writeln!(text, "[corroboration]\n{}", settings.corroboration)?;
         writeln!(text, "[delivery]\nsocket = {:?}\n{}", self.l3_socket(), settings.delivery)?;

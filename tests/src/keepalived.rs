@@ -85,6 +85,16 @@ impl Keepalived {
         std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         let conf = folder.join("keepalived.conf");
         write_conf(&conf, site, settings)?;
+        Self::start_with(site, &conf)
+    }
+
+    /// Starts one in the site's namespace with a configuration that is there; its other files go
+    /// into the same folder.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with(site: &Site, conf: &Path) -> Result<Self> {
+        let folder = conf.parent().context("a folder")?.to_owned();
         let child_pid_file = folder.join("keepalived.vrrp.pid");
         let mut command = Command::new("ip");
         command
@@ -92,14 +102,14 @@ impl Keepalived {
             // In the foreground, VRRP only, all it says to standard error.
             .args(["--dont-fork", "--vrrp", "--log-console", "--no-syslog", "--log-detail"])
             .arg("--use-file")
-            .arg(&conf)
+            .arg(conf)
             .arg("--pid")
             .arg(folder.join("keepalived.pid"))
             .arg("--vrrp_pid")
             .arg(&child_pid_file);
         let log = folder.join("keepalived.log");
         let process = Process::start(&mut command, &log, site.lab().guardian())?;
-        Ok(Self { process, child_pid_file, conf, site: site.clone() })
+        Ok(Self { process, child_pid_file, conf: conf.to_owned(), site: site.clone() })
     }
 
     /// Its configuration file.
@@ -177,6 +187,14 @@ impl Keepalived {
     /// When it cannot be written, or keepalived is gone.
     pub fn reload(&self, settings: &Settings) -> Result<()> {
         write_conf(&self.conf, &self.site, settings)?;
+        self.reread()
+    }
+
+    /// Lets it read its configuration, as it is now, again.
+    ///
+    /// # Errors
+    /// When keepalived is gone.
+    pub fn reread(&self) -> Result<()> {
         self.process.signal(Signal::HUP)
     }
 

@@ -12,6 +12,8 @@ mod harness;
 mod intake;
 mod lacks;
 mod places;
+mod plain;
+mod plain_reading;
 mod reading;
 mod reports;
 mod restarts;

@@ -1,0 +1,235 @@
+//! A plain keepalived without Neutron: its instances are found in its own files, with no router
+//! configured by hand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ha_agent::config::Netns;
+use ha_agent::inventory::plain::router_id;
+use ha_agent_tests::agent::{Agent, Settings};
+use ha_agent_tests::keepalived::{self, Keepalived};
+use ha_agent_tests::l3_agent::L3Agent;
+use ha_agent_tests::lab::{Lab, Router, Site};
+use ha_agent_tests::pair::{Node, SLACK};
+use serde_json::json;
+
+/// A backup of priority 100 with adverts each second waits this long for a silent master.
+const MASTER_DOWN: Duration = Duration::from_millis(3610);
+
+/// One node: its place, named so that it is about the instance `name`, and where its files are.
+fn site(lab: &Lab, node: &str, seat: &Site, name: &str) -> Site {
+    let id = router_id(&Netns::Path(seat.netns_path()), name);
+    let mut site = seat.clone();
+    (site.router.id, site.node) = (id.0, node.to_owned());
+    debug_assert_eq!(site.lab().folder(), lab.folder());
+    site
+}
+
+fn conf_path(site: &Site) -> Result<PathBuf> {
+    Ok(site.lab().node_folder(&site.node)?.join("keepalived/keepalived.conf"))
+}
+
+/// A node whose agent knows nothing but where keepalived's configuration is.
+fn node(site: Site, keepalived: &str) -> Result<Node> {
+    let conf = conf_path(&site)?;
+    let settings = Settings {
+        keepalived: Some(format!("configs = [{conf:?}]\n{keepalived}")),
+        delivery: "protocol = \"json\"".to_owned(),
+        without_routers: true,
+        without_fifo: true,
+        ..Settings::default()
+    };
+    let agent = Agent::configure(site.lab(), &site.node, &[], &settings)?;
+    let l3 = L3Agent::start(&agent.l3_socket())?;
+    Ok(Node { site, settings: keepalived::Settings::default(), keepalived: None, agent, l3 })
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::create_dir_all(path.parent().context("a folder")?)?;
+    let new = path.with_extension("new");
+    fs::write(&new, text)?;
+    fs::rename(&new, path).with_context(|| format!("replacing {}", path.display()))
+}
+
+fn start_keepalived(node: &mut Node) -> Result<()> {
+    node.keepalived = Some(Keepalived::start_with(&node.site, &conf_path(&node.site)?)?);
+    Ok(())
+}
+
+fn address(site: &Site) -> &str {
+    site.address.split('/').next().unwrap_or_default()
+}
+
+/// Two nodes with one instance, whose configuration `conf` gives for each: own place, the other's,
+/// and its priority. `a` is primary; its keepalived is killed, and `b` takes over.
+fn fails_over(name: &str, vrid: u8, conf: impl Fn(&Site, &Site, u8) -> String) -> Result<(Node, Node)> {
+    let lab = Lab::new(name)?;
+    let router = Router::new(vrid);
+    let (on_a, on_b) = (lab.site("a", &router)?, lab.site("b", &router)?);
+    write(&conf_path(&on_a)?, &conf(&on_a, &on_b, 150))?;
+    write(&conf_path(&on_b)?, &conf(&on_b, &on_a, 100))?;
+    let in_netns = |site: &Site| format!("netns = {:?}", site.netns);
+    let mut a = node(site(&lab, "a", &on_a, "VI_1"), &in_netns(&on_a))?;
+    let mut b = node(site(&lab, "b", &on_b, "VI_1"), &in_netns(&on_b))?;
+    for node in [&mut a, &mut b] {
+        node.agent.start()?;
+        let watched = node.event(SLACK, "router.watched", json!({"source": "keepalived", "instance": "VI_1"}))?;
+        assert_eq!(watched["vrid"], vrid);
+    }
+    start_keepalived(&mut a)?;
+    let primary = a.confirmed(MASTER_DOWN + SLACK, "primary");
+    let primary = primary.with_context(|| a.keepalived.as_ref().map(Keepalived::log).unwrap_or_default())?;
+    assert_eq!(primary["basis"], "vip+wire", "{primary}");
+    start_keepalived(&mut b)?;
+    b.confirmed(SLACK, "backup")?;
+
+    b.agent.events.mark()?;
+    a.keepalived()?.kill()?;
+    let primary = b.confirmed(MASTER_DOWN + SLACK, "primary")?;
+    assert_eq!(primary["basis"], "vip+wire", "{primary}");
+    a.raised(SLACK, "orphan_vip")?;
+    for node in [&mut a, &mut b] {
+        for kind in ["forged_advert", "foreign_master", "advert_interval_mismatch", "missing_vip"] {
+            node.never("anomaly.raised", json!({"kind": kind}))?;
+        }
+        assert_eq!(node.agent.ask(&["explain", "VI_1"])?["instance"], "VI_1");
+    }
+    b.l3.expect_changes(SLACK, b.site.router.id, &["backup", "primary"])?;
+    Ok((a, b))
+}
+
+fn instance(name: &str, vrid: u8, interface: &str, lines: &str) -> String {
+    format!("vrrp_instance {name} {{\n  interface {interface}\n  virtual_router_id {vrid}\n{lines}\n}}\n")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn unicast_peers_fail_over() -> Result<()> {
+    fails_over("unicast", 61, |own, other, priority| {
+        let lines = format!(
+            "  priority {priority}\n  unicast_src_ip {}\n  unicast_peer {{\n    {}\n  }}\n  virtual_ipaddress {{\n    \
+             192.0.2.61/24 label {}:1\n  }}",
+            address(own),
+            address(other),
+            &own.interface[..10]
+        );
+        instance("VI_1", 61, &own.interface, &lines)
+    })
+    .map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_address_on_a_vmac_fails_over() -> Result<()> {
+    let (_, mut b) = fails_over("vmac", 62, |own, _, priority| {
+        let lines = format!(
+            "  priority {priority}\n  use_vmac\n  virtual_ipaddress {{\n    192.0.2.62/24 dev {}\n  }}",
+            own.interface
+        );
+        instance("VI_1", 62, &own.interface, &lines)
+    })?;
+    // Of what leaves through the child, nothing is taken for a stranger's.
+    assert_eq!(b.agent.status(&b.site)?["wire"], "transmitting");
+    b.never("anomaly.raised", json!({"kind": "split_brain"}))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_named_vmac_that_sends_from_its_parent_fails_over() -> Result<()> {
+    let (_, b) = fails_over("xmit-base", 63, |own, _, priority| {
+        let lines = format!(
+            "  priority {priority}\n  use_vmac outside0\n  vmac_xmit_base\n  virtual_ipaddress {{\n    192.0.2.63/24\n  }}"
+        );
+        instance("VI_1", 63, &own.interface, &lines)
+    })?;
+    assert_eq!(b.agent.status(&b.site)?["wire"], "transmitting");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn version_3_over_ipv6_fails_over() -> Result<()> {
+    fails_over("v6", 64, |own, _, priority| {
+        let lines = format!(
+            "  priority {priority}\n  advert_int 0.5\n  native_ipv6\n  virtual_ipaddress {{\n    fe80::64/64\n    \
+             2001:db8:64::1/64\n  }}"
+        );
+        format!("global_defs {{\n  vrrp_version 3\n}}\n{}", instance("VI_1", 64, &own.interface, &lines))
+    })
+    .map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn files_are_split_changed_and_broken_while_it_runs() -> Result<()> {
+    let lab = Lab::new("files")?;
+    let seat = lab.site("a", &Router::new(65))?;
+    let vip = |vrid: u8| format!("  virtual_ipaddress {{\n    192.0.2.{vrid}/24\n  }}");
+    let plain = |name: &str, vrid: u8| instance(name, vrid, "$HA_IF", &vip(vrid));
+    let conf = conf_path(&seat)?;
+    let included = conf.with_file_name("conf.d").join("second.conf");
+    // The namespace is keepalived's own word here.
+    let head = format!("net_namespace {}\n$HA_IF={}\ninclude conf.d/*.conf\n", seat.netns, seat.interface);
+    write(&included, &plain("VI_2", 66))?;
+    write(&conf, &(head.clone() + &plain("VI_1", 65)))?;
+    let mut first = node(site(&lab, "a", &seat, "VI_1"), "")?;
+    let second = site(&lab, "a", &seat, "VI_2").router.id.to_string();
+    let third = site(&lab, "a", &seat, "VI_3").router.id.to_string();
+    first.agent.start()?;
+    start_keepalived(&mut first)?;
+    first.confirmed(MASTER_DOWN + SLACK, "primary")?;
+    let confirmed = json!({"event": "transition.confirmed", "router_id": second, "state": "primary"});
+    let confirmed = first.agent.events.expect(MASTER_DOWN + SLACK, &confirmed)?;
+    assert_eq!(confirmed["basis"], "vip+wire");
+
+    // One more, in a file of its own.
+    first.agent.events.mark()?;
+    write(&included.with_file_name("third.conf"), &plain("VI_3", 67))?;
+    let watched = json!({"event": "router.watched", "router_id": third, "vrid": 67});
+    first.agent.events.expect(SLACK, &watched)?;
+    first.keepalived()?.reread()?;
+    let confirmed = json!({"event": "transition.confirmed", "router_id": third, "state": "primary"});
+    first.agent.events.expect(MASTER_DOWN + SLACK, &confirmed)?;
+
+    // Its VRID changes; then the line is broken, and the others go on.
+    first.agent.events.mark()?;
+    write(&included.with_file_name("third.conf"), &plain("VI_3", 68))?;
+    first.agent.events.expect(SLACK, &json!({"event": "router.watched", "router_id": third, "vrid": 68}))?;
+    write(&included.with_file_name("third.conf"), &plain("VI_3", 68).replace("68\n ", "sixty\n "))?;
+    let degraded = json!({"event": "channel.degraded", "channel": "inventory", "router_id": third});
+    let reason = first.agent.events.expect(SLACK, &degraded)?["reason"].clone();
+    let place = "conf.d/third.conf:3: expected a number from 1 to 255 after \"virtual_router_id\", found \"sixty\"";
+    assert!(reason.as_str().is_some_and(|reason| reason.ends_with(place)), "{reason}");
+    let status = first.agent.ask(&["status"])?;
+    assert_eq!(status["degraded"], json!([{"channel": "inventory", "reason": reason}]));
+    assert_eq!(status["routers"].as_array().map(Vec::len), Some(3), "what was known of it stays");
+
+    // Gone, with its file.
+    fs::remove_file(included.with_file_name("third.conf"))?;
+    first.agent.events.expect(SLACK, &json!({"event": "router.forgotten", "router_id": third}))?;
+    first.agent.events.expect(SLACK, &json!({"event": "channel.restored", "router_id": third}))?;
+    assert_eq!(first.agent.status(&first.site)?["confirmed"], "primary");
+
+    // Given by hand under an id of the operator's: the same place is not watched twice.
+    first.agent.events.mark()?;
+    let own = Settings {
+        keepalived: Some(format!("configs = [{conf:?}]")),
+        delivery: "protocol = \"json\"".to_owned(),
+        without_fifo: true,
+        sections: format!(
+            "[[router]]\nid = \"2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d\"\nnetns = {:?}\ninterface = {:?}\nvip = \
+             \"192.0.2.65/24\"\nvrid = 65\nadvert_interval = \"1s\"\n",
+            seat.netns, seat.interface
+        ),
+        ..Settings::default()
+    };
+    first.agent.write_configuration(&[], &own)?;
+    first.agent.signal(rustix::process::Signal::HUP)?;
+    first.event(SLACK, "router.forgotten", json!({}))?;
+    let by_hand = json!({"event": "transition.confirmed", "router_id": "2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d"});
+    let by_hand = first.agent.events.expect(SLACK, &by_hand)?;
+    assert_eq!((&by_hand["state"], &by_hand["basis"]), (&json!("primary"), &json!("vip+wire")));
+    Ok(())
+}
