@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::config::{Netns, Router};
 use crate::core::model::RouterId;
-use crate::inventory::keepalived_conf::{Instance, parse};
+use crate::inventory::keepalived_conf::{self, Gateway, Instance, parse};
 
 /// The file's name in a router's folder.
 pub(super) const NAME: &str = "keepalived.conf";
@@ -33,6 +33,20 @@ pub(super) fn read(folder: &Path) -> Result<Option<Instance>, String> {
     match instances.into_iter().next() {
         Some(instance) => Ok(Some(instance)),
         None => Err(failed(&"expected a vrrp_instance, found none")),
+    }
+}
+
+/// The gateway devices that the file names now; none where there is no file.
+///
+/// # Errors
+/// As [`read`].
+pub fn gateways(folder: &Path) -> Result<Vec<Gateway>, String> {
+    let path = folder.join(NAME);
+    let shown = path.display().to_string();
+    match text(folder) {
+        Ok(Some(text)) => keepalived_conf::gateways(&text, &shown).map_err(|error| error.to_string()),
+        Ok(None) => Ok(Vec::new()),
+        Err(error) => Err(format!("{shown}: {error}")),
     }
 }
 

@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use conf_file::gateways;
 pub use metrics::Metrics;
 
 use crate::config::{Netns, Router};

@@ -11,6 +11,7 @@
 //! cannot be read) is a [`Trouble`], never a guess. A trouble in one instance stops no other.
 
 mod definitions;
+mod gateway;
 mod instance;
 mod lines;
 mod statements;
@@ -23,6 +24,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use gateway::{Gateway, gateways};
 pub use instance::{Authentication, Instance};
 
 use instance::{Draft, Globals};
