@@ -12,6 +12,7 @@
 //!
 //! [`core`] decides and does no I/O; every other module translates and decides nothing.
 
+pub mod actions;
 pub mod admin;
 pub mod agent;
 pub mod cli;

@@ -4,7 +4,7 @@
 //! - `life`: which routers are watched. `registered`: who stands in for whose monitor.
 //! - here: the queues, the core's turns, and where its outputs go.
 //!
-//! It never waits for a consumer: the outbox and the attacher take the
+//! It never waits for a consumer: the outbox, the actions and the attacher take the
 //! newest word per router, events are queued or counted as lost. So its own inputs are the only
 //! queues that can fill, and each of those says what happens then.
 
@@ -25,9 +25,10 @@ use super::mailbox::Mailbox;
 use super::metrics::Metrics;
 use super::state::{Inner, Restored, Shared, Source};
 
+use crate::actions::{Change, Orders, Place};
 use crate::clock;
 use crate::config::{Corroboration, Mode, Router};
-use crate::core::io::{Input, Output};
+use crate::core::io::{Input, Output, Transition};
 use crate::core::model::{RouterId, State};
 use crate::core::time::Mono;
 use crate::intake::Report;
@@ -94,6 +95,10 @@ pub(super) struct Parts {
     pub(super) attachments: Mailbox<AttachJob>,
     /// Takes confirmed states.
     pub(super) outbox: Outbox,
+    /// Takes what transitions set off.
+    pub(super) actions: Orders,
+    /// Where Neutron keeps its routers' folders.
+    pub(super) ha_confs: PathBuf,
     /// Takes events.
     pub(super) events: Events,
     /// Counts.
@@ -115,6 +120,8 @@ pub(super) struct Driver {
     parts: Parts,
     /// Confirmed states of this turn, handed over together.
     deliver: Vec<Confirmed>,
+    /// Transitions of this turn.
+    act: Vec<(RouterId, Change)>,
     /// Number of the last attachment that was asked for.
     generation: u64,
     /// Routers that the configuration gives.
@@ -137,6 +144,7 @@ impl Driver {
         Self {
             parts,
             deliver: Vec::new(),
+            act: Vec::new(),
             configured: BTreeMap::new(),
             discovered: BTreeMap::new(),
             registered: BTreeMap::new(),
@@ -196,6 +204,20 @@ impl Driver {
             self.parts.outbox.put(&self.deliver);
             self.deliver.clear();
         }
+        // After delivery, which waits for nothing here.
+        for (id, change) in std::mem::take(&mut self.act) {
+            let sequence = self.parts.outbox.standing(id).map_or(0, |standing| standing.sequence);
+            if let Some(place) = self.place_of(id) {
+                self.parts.actions.confirmed(&place, &Change { sequence, ..change });
+            }
+        }
+    }
+
+    /// What the actions must know of a router.
+    fn place_of(&self, id: RouterId) -> Option<Place> {
+        let router = self.parts.shared.lock().routers.get(&id)?.router.clone();
+        let folder = self.discovered.contains_key(&id).then(|| self.parts.ha_confs.join(id.to_string()));
+        Some(Place { router, folder, registered: None })
     }
 
     fn expire(&mut self) {
@@ -250,6 +272,8 @@ impl Driver {
                 if let Some(watched) = inner.routers.get_mut(&router_id) {
                     watched.confirmed_at = Some(clock::wall());
                 }
+                let Transition { state, previous, basis, .. } = transition;
+                self.act.push((router_id, Change { state, previous, basis, sequence: 0 }));
                 events.emit(Event::TransitionConfirmed {
                     router_id,
                     state: transition.state,

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::actions::Actions;
 use crate::admin::{Admin, AdminError};
 use crate::clock;
 use crate::config::{self, Config};
@@ -136,6 +137,7 @@ struct Agent {
     driver: tokio::task::JoinHandle<()>,
     attacher: Option<tokio::task::JoinHandle<()>>,
     driver_stop: CancellationToken,
+    actions: Actions,
     delivery: Arc<Delivery>,
     outbox: Outbox,
     wire: Option<Arc<Wire>>,
@@ -226,6 +228,7 @@ impl Agent {
             CancellationToken::new(),
         ));
 
+        let actions = Actions::start(&config, netns.clone(), events.clone(), &mut registry, CancellationToken::new());
         let driver_stop = CancellationToken::new();
         let attachments = Mailbox::default();
         let (attached_sender, attached_inbox) = mpsc::channel(capacity::ATTACHED);
@@ -270,6 +273,8 @@ impl Agent {
             wire: wire.clone(),
             attachments,
             outbox: outbox.clone(),
+            actions: actions.orders(),
+            ha_confs: config.neutron.ha_confs_path.clone(),
             events: events.clone(),
             metrics: metrics::Metrics::register(&mut registry),
             mode: config.mode,
@@ -338,6 +343,7 @@ impl Agent {
             driver,
             attacher,
             driver_stop,
+            actions,
             delivery,
             outbox,
             wire,
@@ -382,6 +388,7 @@ impl Agent {
         }
         self.intake.reload(&new.intake);
         self.delivery.reload(&new.delivery);
+        self.actions.reload(&new.actions);
         let command = Command::Reconfigure { routers: new.routers.clone(), corroboration: new.corroboration };
         if self.commands.send(command).await.is_err() {
             error!("the driver has ended");
@@ -410,7 +417,7 @@ impl Agent {
         {
             error!(%error, "the attacher ended badly");
         }
-        self.delivery.stop().await;
+        tokio::join!(self.actions.stop(), self.delivery.stop());
         self.outbox.stop().await;
         self.netlink_stop.cancel();
         let _ = self.netlink.await;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::Format;
 use super::exit;
-use crate::config::{Config, ConfigError, DEFAULT_PATH, Mode, Protocol, Sink};
+use crate::config::{Actions, Config, ConfigError, DEFAULT_PATH, Mode, Protocol, Sink};
 
 /// What to show, and the exit code.
 pub(super) fn render(path: Option<&Path>, loaded: Result<Config, ConfigError>, format: Format) -> (String, u8) {
@@ -72,6 +72,8 @@ fn right(file: &Path, exists: bool, config: &Config) -> String {
                 }
             ),
         ),
+        ("reasserts", config.delivery.reassert_interval.map_or("never".to_owned(), |every| format!("every {every:?}"))),
+        ("actions", or_none(actions(&config.actions))),
         ("events to", or_none(sinks.join(", "))),
         ("status at", config.admin.socket.display().to_string()),
         (
@@ -85,4 +87,13 @@ fn right(file: &Path, exists: bool, config: &Config) -> String {
         out.push_str(&format!("  {name:<12} {value}\n"));
     }
     out
+}
+
+/// What is switched on, such as `IPv6, on_primary /etc/ha-agent/up`.
+fn actions(actions: &Actions) -> String {
+    let hooks =
+        [("on_primary", &actions.on_primary), ("on_backup", &actions.on_backup), ("on_fault", &actions.on_fault)];
+    let hooks = hooks.into_iter().filter_map(|(key, hook)| Some(format!("{key} {}", hook.as_ref()?.program.display())));
+    let ipv6 = actions.ipv6.then(|| "IPv6".to_owned());
+    ipv6.into_iter().chain(hooks).collect::<Vec<_>>().join(", ")
 }

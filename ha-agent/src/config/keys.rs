@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use Kind::{
-    Accounts, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Sinks, Span, Text,
+    Accounts, Argv, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Sinks, Span, Text,
 };
 
 /// What a key takes, and its limits.
@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Flag,
     /// A duration in this range, in milliseconds, or a word that stands for one known later.
     Span(u64, u64, Option<&'static str>),
+    /// A program with its arguments, each 1 to 255 bytes.
+    Argv,
     /// A file mode such as `"0660"`.
     Octal,
     /// User names and uids.
@@ -46,7 +48,7 @@ pub(super) enum Kind {
 
 /// The sections, `""` for the top of the file.
 pub(super) const SECTIONS: &[&str] =
-    &["intake", "neutron", "keepalived", "router", "corroboration", "delivery", "events", "admin"];
+    &["intake", "neutron", "keepalived", "router", "corroboration", "delivery", "actions", "events", "admin"];
 
 /// The only section that is a list of tables, `[[router]]`.
 pub(super) const LIST: &str = "router";
@@ -104,6 +106,14 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("delivery", "l3_agent_hold", Span(0, 10 * MINUTE, None)),
     ("delivery", "max_in_flight", Integer(1, 256)),
     ("delivery", "retry_max", Span(100, 60 * MINUTE, None)),
+    ("delivery", "reassert_interval", Span(0, 24 * 60 * MINUTE, Some("off"))),
+
+    ("actions", "ipv6", Flag),
+    ("actions", "on_primary", Argv),
+    ("actions", "on_backup", Argv),
+    ("actions", "on_fault", Argv),
+    ("actions", "hook_timeout", Span(100, 10 * MINUTE, None)),
+    ("actions", "max_hooks", Integer(1, 64)),
 
     ("events", "sinks", Sinks),
 

@@ -43,11 +43,12 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
-/// For commands that only look for the agent's sockets: what concerns `[intake]` (a token file that
-/// this user may not read, users that exist elsewhere) is not complained about.
+/// For commands that only look for the agent's sockets: what concerns `[intake]` and `[actions]` (a
+/// token file or a hook that this user may not look at, users that exist elsewhere) is not complained
+/// about.
 ///
 /// # Errors
-/// As [`load`], without problems of `[intake]`.
+/// As [`load`], without problems of these two sections.
 pub fn load_as_client(path: Option<&Path>) -> Result<Config, ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     let text = match std::fs::read_to_string(file) {
@@ -58,6 +59,7 @@ pub fn load_as_client(path: Option<&Path>) -> Result<Config, ConfigError> {
     let document = raw::Document::read(&text, &mut problems);
     let config = validate::config(document, &Accounts::local(), &mut problems);
     problems.forget_section("intake");
+    problems.forget_section("actions");
     problems.into_result(config)
 }
 
@@ -101,6 +103,8 @@ pub struct Config {
     pub corroboration: Corroboration,
     /// How confirmed states reach the L3 agent.
     pub delivery: Delivery,
+    /// What confirmed transitions set off on the node.
+    pub actions: Actions,
     /// Where events go, in order.
     pub sinks: Vec<Sink>,
     /// The status API.
@@ -235,6 +239,34 @@ pub struct Delivery {
     pub max_in_flight: usize,
     /// Longest pause between attempts.
     pub retry_max: Duration,
+    /// How often every confirmed state is sent again although nothing changed; none: never.
+    pub reassert_interval: Option<Duration>,
+}
+
+/// `[actions]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Actions {
+    /// Whether forwarding and `accept_ra` follow a router's state, as the L3 agent sets them.
+    pub ipv6: bool,
+    /// Run when a router becomes primary.
+    pub on_primary: Option<Hook>,
+    /// Run when a router becomes backup.
+    pub on_backup: Option<Hook>,
+    /// Run when a router becomes fault.
+    pub on_fault: Option<Hook>,
+    /// How long a hook may run.
+    pub hook_timeout: Duration,
+    /// Hooks at once.
+    pub max_hooks: usize,
+}
+
+/// A program that the agent runs as root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 /// `delivery.protocol`.

@@ -117,6 +117,11 @@ impl Section {
         self.values.get(name).map(|(_, line)| *line)
     }
 
+    /// Whether the key is there, with a right value.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     fn value(&self, name: &str) -> Option<Value> {
         debug_assert!(keys::kind(self.name, name).is_some(), "{name}");
         self.values.get(name).map(|(value, _)| value.clone())

@@ -57,6 +57,12 @@ batch_interval = "200ms"
 l3_agent_hold = "2s"
 max_in_flight = 4
 retry_max = "30s"
+reassert_interval = "5m"
+
+[actions]
+ipv6 = false
+hook_timeout = "5s"
+max_hooks = 4
 
 [events]
 sinks = ["stdout", "journald", "file:/var/log/ha-agent/events.jsonl"]
@@ -128,6 +134,13 @@ fn every_key_of_the_table_is_read_into_the_configuration() {
         "[delivery]\nl3_agent_hold = \"1s\"",
         "[delivery]\nmax_in_flight = 1",
         "[delivery]\nretry_max = \"1s\"",
+        "[delivery]\nreassert_interval = \"off\"",
+        "[actions]\nipv6 = true",
+        "[actions]\non_primary = [\"/bin/true\"]",
+        "[actions]\non_backup = [\"/bin/true\", \"now\"]",
+        "[actions]\non_fault = [\"/bin/true\"]",
+        "[actions]\nhook_timeout = \"1s\"",
+        "[actions]\nmax_hooks = 1",
         "[events]\nsinks = []",
         "[admin]\nsocket = \"x\"",
         "[admin]\nlisten = \"[::1]:1\"",
@@ -140,11 +153,49 @@ fn every_key_of_the_table_is_read_into_the_configuration() {
 }
 
 #[test]
+fn nothing_or_off_switches_reassertion_off() {
+    for off in ["off", "0s", "0ms"] {
+        let config = read(&format!("[delivery]\nreassert_interval = \"{off}\"")).expect(off);
+        assert_eq!(config.delivery.reassert_interval, None);
+    }
+    let config = read("[delivery]\nreassert_interval = \"10s\"").expect("right");
+    assert_eq!(config.delivery.reassert_interval, Some(Duration::from_secs(10)));
+}
+
+#[test]
 fn wrong_input_is_answered_with_place_and_remedy() {
     let cases: &[(&str, &str)] = &[
         ("[intake]\nsokcet = \"x\"", "/etc/t.toml:2: intake.sokcet: unknown key; did you mean \"socket\"?"),
         ("[intkae]\nsocket = \"x\"", "/etc/t.toml:1: intkae: unknown key; did you mean \"intake\"?"),
         ("[intake]\nretry_max = \"3s\"", "/etc/t.toml:2: intake.retry_max: unknown key here; it belongs to [delivery]"),
+        (
+            "[actions]\non_primry = [\"/bin/true\"]",
+            "/etc/t.toml:2: actions.on_primry: unknown key; did you mean \"on_primary\"?",
+        ),
+        (
+            "[actions]\non_fault = [\"true\"]",
+            "/etc/t.toml:2: actions.on_fault: expected an absolute path, found \"true\"",
+        ),
+        (
+            "[actions]\non_fault = []",
+            "/etc/t.toml:2: actions.on_fault: expected a program's path and its arguments, found an empty list",
+        ),
+        (
+            "[actions]\non_fault = \"/bin/true\"",
+            "/etc/t.toml:2: actions.on_fault: expected a list of a program's path and its arguments, found \"/bin/true\"",
+        ),
+        (
+            "[actions]\non_backup = [\"/etc/passwd\"]",
+            "/etc/t.toml:2: actions.on_backup: /etc/passwd is not an executable file: chmod +x it",
+        ),
+        (
+            "[actions]\nmax_hooks = 0",
+            "/etc/t.toml:2: actions.max_hooks: expected a whole number from 1 to 64, found the number 0",
+        ),
+        (
+            "[delivery]\nreassert_interval = \"2s\"",
+            "/etc/t.toml:2: delivery.reassert_interval: expected at least \"10s\", or \"off\": each round is one request per router",
+        ),
         ("[admin]\nvrid = 3", "/etc/t.toml:2: admin.vrid: unknown key here; it belongs to [[router]]"),
         ("[admin]\nzzzzzzzz = 3", "/etc/t.toml:2: admin.zzzzzzzz: unknown key; known here are socket, listen"),
         ("mode = \"enforced\"", "/etc/t.toml:1: mode: unknown value \"enforced\"; did you mean \"enforce\"?"),

@@ -9,11 +9,17 @@ use super::accounts::Accounts;
 use super::error::{Problems, did_you_mean};
 use super::raw::{Document, Section};
 use super::value::absolute;
-use super::{Admin, Config, Corroboration, Delivery, Intake, Keepalived, Mode, Netns, Neutron, Protocol, Router, Sink};
+use super::{
+    Actions, Admin, Config, Corroboration, Delivery, Hook, Intake, Keepalived, Mode, Netns, Neutron, Protocol, Router,
+    Sink,
+};
 use crate::inventory::keepalived_conf::default_config_id;
+use crate::paths::examine_program;
 
 /// What `sun_path` of a unix address holds, without its final zero.
 const SOCKET_PATH_MAX: usize = 107;
+/// Shorter rounds would be load and no help.
+const REASSERT_MIN: Duration = Duration::from_secs(10);
 const SINKS: &[&str] = &["stdout", "journald", "file:PATH"];
 
 pub(super) fn config(mut document: Document, accounts: &Accounts, problems: &mut Problems) -> Config {
@@ -33,7 +39,8 @@ pub(super) fn config(mut document: Document, accounts: &Accounts, problems: &mut
         keepalived: keepalived(&document.section("keepalived"), problems),
         routers: routers(&document.routers, problems),
         corroboration: corroboration(&document.section("corroboration")),
-        delivery: delivery(&delivery_section, &neutron),
+        delivery: delivery(&delivery_section, &neutron, problems),
+        actions: actions(&document.section("actions"), problems),
         sinks: sinks(&document.section("events"), problems),
         admin: Admin {
             socket: runtime_dir.join(admin_section.path("socket").unwrap_or("admin.sock".into())),
@@ -158,7 +165,18 @@ fn corroboration(section: &Section) -> Corroboration {
     }
 }
 
-fn delivery(section: &Section, neutron: &Neutron) -> Delivery {
+fn delivery(section: &Section, neutron: &Neutron, problems: &mut Problems) -> Delivery {
+    let reassert_interval = match section.is_set("reassert_interval") {
+        true => section.span("reassert_interval").filter(|interval| !interval.is_zero()),
+        false => Some(Duration::from_secs(300)),
+    };
+    if reassert_interval.is_some_and(|interval| interval < REASSERT_MIN) {
+        problems.add(
+            section.line_of("reassert_interval"),
+            &section.key("reassert_interval"),
+            "expected at least \"10s\", or \"off\": each round is one request per router".to_owned(),
+        );
+    }
     Delivery {
         protocol: match section.text("protocol").as_deref() {
             Some("json") => Protocol::Json,
@@ -169,6 +187,31 @@ fn delivery(section: &Section, neutron: &Neutron) -> Delivery {
         l3_agent_hold: section.span("l3_agent_hold").unwrap_or(Duration::from_secs(2)),
         max_in_flight: section.integer("max_in_flight").unwrap_or(4),
         retry_max: section.span("retry_max").unwrap_or(Duration::from_secs(30)),
+        reassert_interval,
+    }
+}
+
+fn actions(section: &Section, problems: &mut Problems) -> Actions {
+    let mut hook = |key: &str| {
+        let mut words = section.list(key)?.into_iter();
+        let hook = words.next().map(|program| Hook { program: program.into(), arguments: words.collect() });
+        let right = match &hook {
+            None => Err("expected a program's path and its arguments, found an empty list".to_owned()),
+            Some(hook) => absolute(&hook.program)
+                .and_then(|()| examine_program(&hook.program).map(drop).map_err(|error| error.to_string())),
+        };
+        if let Err(message) = right {
+            problems.add(section.line_of(key), &section.key(key), message);
+        }
+        hook
+    };
+    Actions {
+        on_primary: hook("on_primary"),
+        on_backup: hook("on_backup"),
+        on_fault: hook("on_fault"),
+        ipv6: section.flag("ipv6").unwrap_or(false),
+        hook_timeout: section.span("hook_timeout").unwrap_or(Duration::from_secs(5)),
+        max_hooks: section.integer("max_hooks").unwrap_or(4),
     }
 }
 

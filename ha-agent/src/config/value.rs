@@ -40,6 +40,7 @@ pub(super) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
         Kind::Accounts => list(value, "user names or uids"),
         Kind::Sinks => list(value, "sinks"),
         Kind::Paths => list(value, "paths"),
+        Kind::Argv => list(value, "a program's path and its arguments"),
         Kind::Span(min, max, word) => span(value, min, max, word),
         Kind::Group => match value {
             DeValue::Integer(gid) => Ok(Value::Text(gid.as_str().to_owned())),

@@ -213,6 +213,7 @@ fn config(dir: &TempDir, protocol: Protocol) -> config::Delivery {
         l3_agent_hold: Duration::ZERO,
         max_in_flight: 4,
         retry_max: Duration::from_secs(30),
+        reassert_interval: None,
     }
 }
 

@@ -1,9 +1,10 @@
 //! The directories and sockets that the agent owns: made safe before use, taken by one agent only.
 //!
-//! Here: directory preparation, the lock, binding a unix socket. Not here: what is written into
+//! Here: directory preparation, the lock, binding a unix socket, whether a program may be run as root. Not here: what is written into
 //! the directories (`outbox`) or spoken over the sockets (`intake`, `admin`).
 
 mod lock;
+mod program;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use rustix::fs::{self, Gid, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub use lock::Lock;
+pub use program::{ProgramError, examine_program};
 pub use socket::{BoundSocket, SocketFile, bind_unix};
 
 /// Why a directory, the lock or a socket cannot be used.

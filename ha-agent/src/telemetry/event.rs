@@ -234,6 +234,47 @@ pub enum Event {
         /// States that are asserted again.
         count: usize,
     },
+    /// What a transition sets off on the node is done.
+    #[serde(rename = "action.done")]
+    ActionDone {
+        /// The router.
+        router_id: RouterId,
+        /// `state_file`, `ipv6`, `conntrackd`, `hook`.
+        action: String,
+        /// The confirmed state.
+        state: State,
+        /// How long it took, milliseconds.
+        took_ms: f64,
+    },
+    /// It failed, or was ended because its time was over; it is not tried again.
+    #[serde(rename = "action.failed")]
+    ActionFailed {
+        /// The router.
+        router_id: RouterId,
+        /// As in `action.done`.
+        action: String,
+        /// The confirmed state.
+        state: State,
+        /// What happened, in words.
+        reason: String,
+        /// Exit status of the program, where it ended by itself.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        exit_status: Option<i32>,
+        /// How long it took, milliseconds.
+        took_ms: f64,
+    },
+    /// It was not begun: a newer state overtook it, or the router or the agent went.
+    #[serde(rename = "action.skipped")]
+    ActionSkipped {
+        /// The router.
+        router_id: RouterId,
+        /// As in `action.done`.
+        action: String,
+        /// The confirmed state that it was for.
+        state: State,
+        /// Why, in words.
+        reason: String,
+    },
     /// A channel (or the event stream itself) lost its full strength.
     #[serde(rename = "channel.degraded")]
     ChannelDegraded {
@@ -287,6 +328,9 @@ impl Event {
             Self::DeliverySent { .. } => "delivery.sent",
             Self::DeliveryFailed { .. } => "delivery.failed",
             Self::DeliveryRecovered { .. } => "delivery.recovered",
+            Self::ActionDone { .. } => "action.done",
+            Self::ActionFailed { .. } => "action.failed",
+            Self::ActionSkipped { .. } => "action.skipped",
             Self::ChannelDegraded { .. } => "channel.degraded",
             Self::ChannelRestored { .. } => "channel.restored",
         }
@@ -311,6 +355,8 @@ impl Event {
             Self::DeliverySent { .. } => Severity::Info,
             Self::DeliveryFailed { .. } => Severity::Warning,
             Self::DeliveryRecovered { .. } => Severity::Notice,
+            Self::ActionDone { .. } | Self::ActionSkipped { .. } => Severity::Info,
+            Self::ActionFailed { .. } => Severity::Warning,
             Self::ChannelDegraded { .. } => Severity::Warning,
             Self::ChannelRestored { .. } => Severity::Notice,
         }
@@ -336,7 +382,10 @@ impl Event {
             | Self::TransitionRejected { router_id, .. }
             | Self::TransitionSuperseded { router_id, .. }
             | Self::AnomalyRaised { router_id, .. }
-            | Self::AnomalyCleared { router_id, .. } => Some(*router_id),
+            | Self::AnomalyCleared { router_id, .. }
+            | Self::ActionDone { router_id, .. }
+            | Self::ActionFailed { router_id, .. }
+            | Self::ActionSkipped { router_id, .. } => Some(*router_id),
             Self::ReportRefused { router_id, .. }
             | Self::ChannelDegraded { router_id, .. }
             | Self::ChannelRestored { router_id, .. } => *router_id,

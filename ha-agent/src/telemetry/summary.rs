@@ -64,6 +64,9 @@ fn words(event: &Event) -> String {
         Event::DeliveryRecovered { reason, count } => {
             format!("delivery recovered ({reason}): {} asserted again", states_of(*count))
         }
+        Event::ActionDone { action, state, took_ms, .. } => format!("{action} for {state} done in {took_ms:.0} ms"),
+        Event::ActionFailed { action, state, reason, .. } => format!("{action} for {state} failed: {reason}"),
+        Event::ActionSkipped { action, state, reason, .. } => format!("{action} for {state} not done: {reason}"),
         Event::ChannelDegraded { channel, reason, .. } => format!("{channel} degraded: {reason}"),
         Event::ChannelRestored { channel, .. } => format!("{channel} restored"),
     }

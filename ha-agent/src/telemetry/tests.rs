@@ -146,6 +146,29 @@ fn examples() -> Vec<Event> {
         Event::AgentStopped { reason: text("SIGTERM") },
         Event::RouterRegistered { router_id, netns: text("snat-2f0c1c52"), uid: 0, pid: 4711 },
         Event::RouterUnregistered { router_id, uid: 0, pid: 4711 },
+        Event::ActionDone { router_id, action: text("state_file"), state: State::Primary, took_ms: 0.25 },
+        Event::ActionFailed {
+            router_id,
+            action: text("hook"),
+            state: State::Backup,
+            reason: text("/etc/ha-agent/on-backup: it ended with status 3"),
+            exit_status: Some(3),
+            took_ms: 12.5,
+        },
+        Event::ActionFailed {
+            router_id,
+            action: text("ipv6"),
+            state: State::Primary,
+            reason: text("network namespace /run/netns/qrouter-2f0c1c52 does not exist; it is waited for"),
+            exit_status: None,
+            took_ms: 0.5,
+        },
+        Event::ActionSkipped {
+            router_id,
+            action: text("hook"),
+            state: State::Primary,
+            reason: text("overtaken by backup before it began"),
+        },
     ]
 }
 

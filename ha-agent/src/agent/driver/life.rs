@@ -152,6 +152,9 @@ impl Driver {
     /// Stops watching; `changed` routers come back with other settings and keep their outbox entry.
     fn forget(&mut self, id: RouterId, changed: bool) {
         self.parts.netlink.unwatch(id);
+        if !changed {
+            self.parts.actions.forget(id);
+        }
         self.parts.attachments.post(id, AttachJob::Detach);
         let mut inner = self.parts.shared.lock();
         if changed {
