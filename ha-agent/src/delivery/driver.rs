@@ -140,7 +140,7 @@ impl Driver {
         };
         let moved = config.socket != self.config.socket || config.protocol != self.config.protocol;
         self.config = config;
-        self.schedule.reload(rules(&self.config));
+        self.schedule.reload(rules(&self.config), clock::now());
         if moved {
             self.watch = Watch::default();
             self.schedule.receiver_changed(clock::now());
@@ -273,5 +273,6 @@ fn rules(config: &config::Delivery) -> Rules {
         hold: config.l3_agent_hold,
         max_in_flight: config.max_in_flight,
         retry_max: config.retry_max,
+        reassert: config.reassert_interval,
     }
 }

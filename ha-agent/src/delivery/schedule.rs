@@ -9,11 +9,14 @@
 //!   one batch) goes per pause, and its first answer ends the outage and asserts everything again.
 //! - A full listen queue is no outage for its first second: the states keep their places and go on
 //!   after a pause of milliseconds.
+//! - What nobody asked for (`reassert`) goes last, is told by no event when it succeeds, and is no
+//!   pending state.
 
 mod answers;
 mod batch;
 mod io;
 mod outage;
+mod reassert;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -30,6 +33,7 @@ use super::backoff::Jitter;
 use batch::{Batches, Progress};
 pub use io::{Output, Rules, Send};
 use outage::Receiver;
+use reassert::Reassert;
 use slot::{Last, Slot, Want};
 
 /// The L3 agent's wait begins a little after its answer and ends late under load.
@@ -48,6 +52,7 @@ pub struct Schedule {
     next_batch: Mono,
     in_flight: usize,
     receiver: Receiver,
+    reassert: Reassert,
     outputs: Vec<Output>,
 }
 
@@ -65,6 +70,7 @@ impl Schedule {
             next_batch: start,
             in_flight: 0,
             receiver: Receiver::new(start),
+            reassert: Reassert::new(rules.reassert, loads_routers(&rules), start),
             outputs: Vec::new(),
         }
     }
@@ -82,12 +88,13 @@ impl Schedule {
             return;
         }
         slot.known = true;
+        slot.current |= confirmed.is_some();
         slot.entry = entry;
         slot.confirmed = confirmed;
         slot.failures = 0;
         slot.not_before = Mono(0);
         // A change does not wait in the re-assertions' queue.
-        let moved = slot.queued.take_if(|_| slot.want == Want::Again);
+        let moved = slot.queued.take_if(|_| slot.want != Want::Change);
         if entry.pending() {
             slot.want = Want::Change;
         }
@@ -142,12 +149,14 @@ impl Schedule {
     }
 
     /// New rules from now on.
-    pub fn reload(&mut self, rules: Rules) {
+    pub fn reload(&mut self, rules: Rules, now: Mono) {
         self.rules = rules;
+        self.reassert.reload(rules.reassert, loads_routers(&rules), now);
     }
 
     /// The next request, if one is due. Ask until there is none.
     pub fn poll(&mut self, now: Mono) -> Option<Send> {
+        self.assert_routinely(now);
         loop {
             if self.in_flight >= self.places() || now < self.receiver.pause_until() {
                 return None;
@@ -180,6 +189,11 @@ impl Schedule {
         if self.in_flight >= self.places() {
             return None;
         }
+        self.sending().into_iter().chain(self.reassert.due()).min()
+    }
+
+    /// When something that is wanted may be sent.
+    fn sending(&self) -> Option<Mono> {
         let mut earliest = self.receiver.pause_until();
         if self.batches.is_empty() {
             let due = self.slots.values().filter_map(|slot| slot.due(self.hold())).min()?;
@@ -199,7 +213,7 @@ impl Schedule {
     /// States that wait for the receiver.
     pub fn pending(&self) -> usize {
         let slots = self.slots.values();
-        slots.filter(|slot| slot.want != Want::Nothing).count()
+        slots.filter(|slot| slot.want < Want::Routine).count()
     }
 
     /// Whether the last attempt succeeded; none before the first one.
@@ -301,6 +315,16 @@ impl Schedule {
         }
     }
 
+    /// What has been as it is for longer than the hold, and waits for nothing else.
+    fn assert_routinely(&mut self, now: Mono) {
+        let hold = self.hold();
+        while let Some(router) = self.reassert.next(now, &self.slots) {
+            if let Some(slot) = self.slots.get_mut(&router) {
+                slot.assert_routinely(hold, now);
+            }
+        }
+    }
+
     fn assert_all(&mut self) -> usize {
         for slot in self.slots.values_mut() {
             slot.assert_again();
@@ -318,4 +342,9 @@ impl Schedule {
     fn close_one(&mut self, batch: u64, note: impl FnOnce(&mut Progress)) {
         self.batches.close_one(batch, note, &mut self.outputs);
     }
+}
+
+/// Whether the receiver, once it is there, still has to load the routers that it is told about.
+fn loads_routers(rules: &Rules) -> bool {
+    rules.protocol == Protocol::Neutron
 }

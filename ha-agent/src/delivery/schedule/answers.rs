@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::outage::{Back, RETRY_FIRST};
 use super::slot::{Last, Want};
-use super::{Output, Schedule, Send};
+use super::{Output, Schedule, Send, loads_routers};
 use crate::config::Protocol;
 use crate::core::model::RouterId;
 use crate::core::time::Mono;
@@ -38,9 +38,11 @@ impl Schedule {
             Some(Back::FromOutage { restarted }) => {
                 self.next_batch = now;
                 let count = self.assert_all();
+                self.reassert.returned(loads_routers(&self.rules), now);
                 self.outputs.push(Output::Recovered { restarted, count });
             }
             Some(Back::Restarted { waiting }) => {
+                self.reassert.returned(loads_routers(&self.rules), now);
                 self.outputs.push(Output::Recovered { restarted: true, count: waiting });
             }
             None => {}
@@ -50,6 +52,7 @@ impl Schedule {
     fn settle_answer(&mut self, send: &Send, entry: &Entry, answer: Answer, scope: Option<Scope>, now: Mono) {
         let router = entry.router;
         let newest = self.receiver.is_present(send.stamp);
+        let routine = self.slots.get(&router).is_some_and(|slot| slot.want == Want::Routine);
         if let Some(slot) = self.slots.get_mut(&router) {
             slot.in_flight = false;
             let written = !matches!(&answer, Answer::Failed(failure) if !failure.written);
@@ -77,6 +80,7 @@ impl Schedule {
             }
         }
         match answer {
+            Answer::Taken if routine => self.close_one(send.batch, |_| {}),
             Answer::Taken => self.close_one(send.batch, |progress| progress.taken(entry)),
             Answer::Refused(reason) => {
                 self.receiver.refused(format!("router {router}: {reason}"));

@@ -30,7 +30,7 @@ impl Batches {
     pub(super) fn push(&mut self, router: RouterId, want: Want) {
         match want {
             Want::Change => self.changes.push_back(router),
-            Want::Again | Want::Nothing => self.again.push_back(router),
+            Want::Again | Want::Routine | Want::Nothing => self.again.push_back(router),
         }
     }
 

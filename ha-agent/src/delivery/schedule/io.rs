@@ -22,6 +22,8 @@ pub struct Rules {
     pub max_in_flight: usize,
     /// Longest pause between attempts.
     pub retry_max: Duration,
+    /// Length of a round in which every state is sent again; none: there are none.
+    pub reassert: Option<Duration>,
 }
 
 /// One request: one state (`neutron`) or a whole batch (`json`).

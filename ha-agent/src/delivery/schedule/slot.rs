@@ -13,6 +13,8 @@ pub(super) enum Want {
     Change,
     /// The receiver may have it.
     Again,
+    /// The receiver has it, and is told once more.
+    Routine,
     /// It has it, or refused it.
     Nothing,
 }
@@ -39,6 +41,8 @@ pub(super) struct Slot {
     pub(super) entry: Entry,
     /// False before the first entry is taken in, and once the router is forgotten.
     pub(super) known: bool,
+    /// Whether it was confirmed in this run: what is left of an earlier one is not sent unasked.
+    pub(super) current: bool,
     pub(super) confirmed: Option<Mono>,
     pub(super) want: Want,
     pub(super) in_flight: bool,
@@ -54,6 +58,7 @@ impl Slot {
         Self {
             entry,
             known: false,
+            current: false,
             confirmed: None,
             want: Want::Nothing,
             in_flight: false,
@@ -82,8 +87,16 @@ impl Slot {
     pub(super) fn assert_again(&mut self) {
         self.last.sure = false;
         self.not_before = Mono(0);
-        if self.want == Want::Nothing && self.known {
+        if self.want > Want::Again && self.known {
             self.want = Want::Again;
+        }
+    }
+
+    /// Its turn in a round.
+    pub(super) fn assert_routinely(&mut self, hold: Duration, now: Mono) {
+        let at_rest = self.want == Want::Nothing && !self.in_flight && now.since(self.last.at) >= hold;
+        if at_rest && self.known && self.current {
+            self.want = Want::Routine;
         }
     }
 }

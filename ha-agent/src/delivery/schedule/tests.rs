@@ -16,6 +16,7 @@ const RULES: Rules = Rules {
     hold: Duration::from_secs(2),
     max_in_flight: 4,
     retry_max: Duration::from_secs(30),
+    reassert: None,
 };
 const JSON: Rules = Rules { protocol: Protocol::Json, ..RULES };
 
