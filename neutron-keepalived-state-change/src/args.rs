@@ -38,7 +38,7 @@ pub(crate) enum Asked {
     /// `--version`.
     Version,
     /// To stand in for a monitor.
-    Run(Options),
+    Run(Box<Options>),
 }
 
 /// A whole command line.
@@ -115,7 +115,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
             }
         }
     }
-    found.whole().map(Asked::Run)
+    found.whole().map(Box::new).map(Asked::Run)
 }
 
 #[derive(Default)]

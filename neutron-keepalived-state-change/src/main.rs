@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Ok(Asked::Version) => {
             say(&mut std::io::stdout(), concat!("neutron-keepalived-state-change ", env!("CARGO_PKG_VERSION")))
         }
-        Ok(Asked::Run(options)) => match run(options) {
+        Ok(Asked::Run(options)) => match run(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {
                 say(&mut std::io::stderr(), &reason);
@@ -59,10 +59,10 @@ fn say(stream: &mut dyn Write, text: &str) -> ExitCode {
 }
 
 /// Until SIGTERM or SIGINT. The error is in words, and is in the log as well.
-fn run(options: Options) -> Result<(), String> {
+fn run(options: &Options) -> Result<(), String> {
     daemon::set_umask();
     let mut log = Log::open(options.log_file.as_deref(), &options.monitor.router_id);
-    start(&options, &mut log).inspect_err(|reason| log.error(reason))
+    start(options, &mut log).inspect_err(|reason| log.error(reason))
 }
 
 fn start(options: &Options, log: &mut Log) -> Result<(), String> {
@@ -72,11 +72,11 @@ fn start(options: &Options, log: &mut Log) -> Result<(), String> {
     // Before the pid can be read: whoever reads it may send SIGTERM at once.
     let signals = Signals::new().map_err(failed("wait for signals"))?;
     daemon::let_go_of_stdio().map_err(failed("open /dev/null"))?;
+    privilege::drop_most();
     pid_file.write().map_err(|error| error.to_string())?;
     if let Some(parent) = parent {
         parent.started();
     }
-    privilege::drop_most();
     Registrar::new(options, signals, log).run();
     pid_file.remove();
     Ok(())

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod command;
+pub mod drop_in;
 pub mod forge;
 pub mod guardian;
 pub mod keepalived;

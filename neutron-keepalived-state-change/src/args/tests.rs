@@ -59,7 +59,7 @@ fn whole(daemon: bool) -> Options {
 fn every_release() {
     for release in 20..=29 {
         let expected = whole(release <= 28);
-        assert_eq!(read(&of_release(release)), Ok(Asked::Run(expected)), "{release}");
+        assert_eq!(read(&of_release(release)), Ok(Asked::Run(expected.into())), "{release}");
     }
 }
 
@@ -71,7 +71,7 @@ fn the_switches_of_later_releases() {
         line.extend(["--enable_conntrackd".to_owned(), "--debug".to_owned()]);
         let mut expected = whole(release <= 28);
         expected.monitor.conntrackd = true;
-        assert_eq!(read(&line), Ok(Asked::Run(expected)), "{release}");
+        assert_eq!(read(&line), Ok(Asked::Run(expected.into())), "{release}");
     }
 }
 
@@ -90,7 +90,7 @@ fn both_spellings() {
                     None => argument,
                 })
                 .collect();
-            assert_eq!(read(&line), Ok(Asked::Run(whole(release == 28))), "{line:?}");
+            assert_eq!(read(&line), Ok(Asked::Run(whole(release == 28).into())), "{line:?}");
         }
     }
 }
@@ -109,7 +109,7 @@ fn what_is_not_known_is_ignored() {
             let mut line = of_release(release);
             // Right after the name, so that what follows is seen to be read.
             line.splice(1..1, extra.iter().map(|argument| (*argument).to_owned()));
-            assert_eq!(read(&line), Ok(Asked::Run(whole(release == 20))), "{extra:?}");
+            assert_eq!(read(&line), Ok(Asked::Run(whole(release == 20).into())), "{extra:?}");
         }
     }
 }
@@ -119,7 +119,7 @@ fn our_own_flag_and_the_switch_turned_off() {
     let mut line = of_release(29);
     line.extend(["--enable_conntrackd", "--noenable_conntrackd", "--config=/srv/ha-agent.toml"].map(str::to_owned));
     let expected = Options { config: Some("/srv/ha-agent.toml".into()), ..whole(false) };
-    assert_eq!(read(&line), Ok(Asked::Run(expected)));
+    assert_eq!(read(&line), Ok(Asked::Run(expected.into())));
 }
 
 #[test]

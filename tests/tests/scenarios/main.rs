@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod delivery;
+mod drop_in;
 mod failover;
 mod harness;
 mod intake;
