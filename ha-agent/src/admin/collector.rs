@@ -98,7 +98,9 @@ impl Collector for BoardCollector {
             let labels = [("channel", channel)];
             ConstGauge::new(i64::from(is)).encode(degraded.encode_family(&labels)?)?;
         }
-        one(&mut encoder, "routers", "Routers that are watched", node.routers.len())
+        one(&mut encoder, "routers", "Routers that are watched", node.routers.len())?;
+        let registered = node.routers.iter().filter(|router| router.registered).count();
+        one(&mut encoder, "routers_registered", "Watched routers whose monitor the agent stands in for", registered)
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) fn foreign() -> ForeignEvidence {
 /// namespace.
 pub(crate) fn node() -> NodeStatus {
     let mut split = row(1);
+    split.source = "ha_confs+registration".to_owned();
+    split.registered = true;
     split.anomalies = vec![AnomalyKind::SplitBrain, AnomalyKind::Flapping];
     split.delivered = Some(State::Backup);
     let mut backup = row(2);

@@ -240,6 +240,7 @@ async fn metrics_show_each_state_and_present_anomalies() {
         "ha_agent_anomalies{kind=\"flapping\"} 1".to_owned(),
         "ha_agent_anomalies{kind=\"no_primary\"} 0".to_owned(),
         "ha_agent_routers 4".to_owned(),
+        "ha_agent_routers_registered 1".to_owned(),
         format!("ha_agent_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -142,6 +142,38 @@ fn a_killed_process_leaves_no_registration_and_ha_confs_still_knows_the_router()
 
 #[test]
 #[ignore = "needs root"]
+fn who_registers_something_else_is_named_and_keepalived_conf_is_believed() -> Result<()> {
+    let lab = Lab::new("differs")?;
+    let router = Router::new(34);
+    let mut node = node(&lab, &format!("qrouter-{}", router.id), &router, "")?;
+    node.agent.start()?;
+    let place = Place::of(&node.site, &node.agent);
+    place.write_keepalived_conf(router.vrid)?;
+    let other = Place { interface: "ha-other".to_owned(), ..place.clone() };
+    let config = node.agent.configuration();
+    let mut shim = DropIn::start(&lab, &other, &config, Form::Foreground)?;
+    let degraded = node.event(SLACK, "channel.degraded", json!({"channel": "inventory"}))?;
+    let reason = degraded["reason"].as_str().context("a reason")?;
+    assert!(reason.contains("ha-other") && reason.contains(&place.interface), "{reason}");
+    let status = node.agent.status(&node.site)?;
+    assert_eq!(status["interface"], place.interface.as_str());
+    assert_eq!(status["degraded"], json!([{"channel": "inventory", "reason": reason}]));
+    shim.stop()?;
+    node.event(SLACK, "channel.restored", json!({"channel": "inventory"}))?;
+
+    // Given by hand, whatever the others say; that its monitor is gone still counts.
+    let _shim = DropIn::start(&lab, &other, &config, Form::Foreground)?;
+    node.agent.events.mark()?;
+    node.agent.write_configuration(&[&node.site], &Settings { without_fifo: true, ..Settings::default() })?;
+    node.agent.signal(Signal::HUP)?;
+    wait::until(SLACK, "it is known by hand", || {
+        let status = node.agent.status(&node.site).ok()?;
+        (status["source"] == "config" && status["registered"] == true && status["degraded"] == json!([])).then_some(())
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_killed_agent_finds_its_registrations_again() -> Result<()> {
     let lab = Lab::new("again")?;
     let (mut agent, place) = agent(&lab)?;
@@ -317,6 +349,7 @@ fn four_hundred_register_at_once_and_again() -> Result<()> {
         restarted.elapsed()
     ));
     agent.events.deny(&json!({"event": "channel.degraded", "channel": "events"}))?;
+    assert_eq!(agent.stop()?, Some(0), "open registrations do not hold it up");
     drop(all);
     Ok(())
 }
