@@ -290,13 +290,15 @@ impl Schedule {
         }
     }
 
-    /// A wanted state that the receiver has already: an overtaken pair of changes came back to it.
+    /// A wanted state that the receiver has already: an overtaken pair of changes came back to it. One
+    /// that follows itself was asked for, because the neutron-server does not have it, and is sent.
     fn settle(&mut self, router: RouterId) {
         let Some(slot) = self.slots.get_mut(&router) else {
             return;
         };
         if self.rules.protocol != Protocol::Neutron
             || slot.want != Want::Change
+            || slot.entry.previous == Some(slot.entry.state)
             || slot.in_flight
             || !slot.last.sure
             || slot.last.state != Some(slot.entry.state)

@@ -121,6 +121,17 @@ fn a_newer_state_waits_for_the_answer_and_for_the_hold() {
 
 /// primary, backup, primary within the hold: the receiver has it already.
 #[test]
+fn a_state_that_follows_itself_was_asked_for_and_is_sent() {
+    let (mut s, now) = schedule(RULES);
+    confirm(&mut s, 1, 1, State::Primary, now);
+    let first = one(&mut s, now);
+    take(&mut s, &first, now);
+    let again = Entry { previous: Some(State::Primary), ..entry(1, 2, State::Primary) };
+    s.confirm(again, Some(now + 500 * MS));
+    assert_eq!(one(&mut s, now + 500 * MS).items, [again]);
+}
+
+#[test]
 fn an_overtaken_pair_is_not_sent() {
     let (mut s, now) = schedule(RULES);
     confirm(&mut s, 1, 1, State::Primary, now);

@@ -1,0 +1,197 @@
+//! What a transition sets off on the node, and what is told again without one.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use ha_agent_tests::command::{ip_in, run_in};
+use ha_agent_tests::lab::{Lab, Router};
+use ha_agent_tests::pair::{Node, Reporter, SLACK, Scene};
+use ha_agent_tests::report::{send, status};
+use ha_agent_tests::wait;
+use rustix::process::Signal;
+use serde_json::json;
+
+/// Writes an executable script.
+fn script(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, format!("#!/bin/sh\n{text}\n"))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).context("making it executable")
+}
+
+/// A lab with a hook in its folder, and the scene that runs it.
+fn hooked(name: &str, text: &str) -> Result<(Lab, Scene, PathBuf)> {
+    let lab = Lab::new(name)?;
+    let hook = lab.folder().join("hook");
+    script(&hook, text)?;
+    let mut scene = Scene::default();
+    scene.agent.sections = format!("[actions]\non_primary = [{hook:?}, \"given\"]\nhook_timeout = \"6s\"");
+    Ok((lab, scene, hook))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_hook_runs_on_a_failover_and_delivery_does_not_wait_for_it() -> Result<()> {
+    let (lab, scene, hook) = hooked("hook", "env >>$0.heard-$HA_AGENT_INTERFACE; echo $1; exec sleep 1000")?;
+    let mut pair = scene.build_in(lab)?;
+    pair.elect()?;
+    // `a` runs it for its first state; heard before its hook can have ended.
+    pair.watch()?;
+    let stopped = Instant::now();
+    pair.a.keepalived()?.stop()?;
+    pair.b.confirmed(SLACK, "primary")?;
+    pair.b.heard(SLACK, &["backup", "primary"])?;
+    let heard_after = stopped.elapsed();
+
+    let failed =
+        pair.b.event(Duration::from_secs(10), "action.failed", json!({"action": "hook", "state": "primary"}))?;
+    assert!(failed["reason"].as_str().is_some_and(|why| why.contains("did not end within 6s")), "{failed}");
+    let took = failed["took_ms"].as_f64().context("took_ms")?;
+    assert!((6000.0..9000.0).contains(&took), "{failed}");
+    assert!(heard_after < Duration::from_secs(6), "delivered while the hook hung: {heard_after:?}");
+    assert!(pair.b.agent.log().contains("it wrote: given"), "{}", pair.b.agent.log());
+
+    let told = fs::read_to_string(format!("{}.heard-{}", hook.display(), pair.b.site.interface))?;
+    for line in [
+        format!("HA_AGENT_ROUTER_ID={}", pair.router.id),
+        "HA_AGENT_STATE=primary".to_owned(),
+        "HA_AGENT_PREVIOUS=backup".to_owned(),
+        "HA_AGENT_BASIS=report+vip+wire".to_owned(),
+        format!("HA_AGENT_NETNS={}", pair.b.site.netns_path().display()),
+        format!("HA_AGENT_VIP={}", pair.router.vip()),
+        format!("HA_AGENT_SEQUENCE={}", pair.b.agent.status(&pair.b.site)?["sequence"]),
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} in {told}");
+    }
+    assert!(!told.contains("CARGO"), "nothing of the agent's own environment: {told}");
+    pair.a.confirmed(SLACK, "backup")?;
+    pair.heard(&["primary", "backup"], &["backup", "primary"])
+}
+
+#[test]
+#[ignore = "needs root"]
+fn hooks_are_read_again_and_examined_and_end_with_the_agent() -> Result<()> {
+    let (lab, mut scene, hook) = hooked("hooks", ">$0.begun-$HA_AGENT_STATE; exec sleep 1000")?;
+    let mut node = scene.node(&lab, "a", &Router::new(17))?;
+    // One that others could exchange: the agent does not start with it, and does not take it over.
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o775))?;
+    node.agent.spawn()?;
+    assert_eq!(node.agent.ends()?, Some(78));
+    assert!(node.agent.log().contains("has mode 0775"), "{}", node.agent.log());
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755))?;
+    node.agent.start()?;
+    scene.agent.sections = scene.agent.sections.replace("on_primary", "on_backup");
+    node.agent.write_configuration(&[&node.site], &scene.agent)?;
+    node.agent.signal(Signal::HUP)?;
+    wait::until(SLACK, "it is read", || node.agent.log().contains("configuration read again").then_some(()))?;
+
+    node.start_keepalived()?;
+    node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    node.keepalived()?.stop()?;
+    node.confirmed(SLACK, "backup")?;
+    let begun = |state: &str| PathBuf::from(format!("{}.begun-{state}", hook.display())).exists();
+    wait::until(SLACK, "the new hook runs", || begun("backup").then_some(()))?;
+    assert!(!begun("primary"), "the old one is no longer wanted");
+    let stopped = Instant::now();
+    assert_eq!(node.agent.stop()?, Some(0));
+    assert!(stopped.elapsed() < Duration::from_secs(6), "{:?}", stopped.elapsed());
+    node.event(SLACK, "action.failed", json!({"action": "hook"}))?;
+    let left = lab.traces().leftovers();
+    assert!(!left.iter().any(|trace| trace.contains("sleep 1000") || trace.contains("/hook")), "{left:?}");
+    Ok(())
+}
+
+/// A router that the L3 agent's files name, with a gateway; keepalived is not started.
+fn neutron(lab: &Lab, vrid: u8, scene: &mut Scene) -> Result<Node> {
+    let router = Router::new(vrid);
+    let site = lab.site_in(&format!("qrouter-{}", router.id), "a", &router)?;
+    ip_in(&site.netns, &["link", "add", "qg-1", "type", "veth", "peer", "name", "out"])?;
+    scene.reporter = Reporter::Nobody;
+    scene.agent.without_routers = true;
+    scene.node_at(site)
+}
+
+/// The router's folder as the L3 agent writes it.
+fn write_folder(node: &mut Node) -> Result<PathBuf> {
+    let folder = node.agent.neutron().join("ha_confs").join(node.site.router.id.to_string());
+    fs::create_dir_all(&folder)?;
+    let conf = fs::read_to_string(node.keepalived()?.configuration())?;
+    let gateway = "    virtual_routes {\n        0.0.0.0/0 via 203.0.113.1 dev qg-1 no_track protocol static\n    }\n";
+    let end = conf.rfind('}').context("an instance")?;
+    fs::write(folder.join("keepalived.conf"), format!("{}{gateway}}}\n", &conf[..end]))?;
+    Ok(folder)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn ipv6_follows_a_failover_without_the_l3_agent() -> Result<()> {
+    let lab = Lab::new("ipv6")?;
+    let mut scene = Scene::default();
+    scene.agent.sections = "[actions]\nipv6 = true".to_owned();
+    let mut node = neutron(&lab, 18, &mut scene)?;
+    node.l3.stop();
+    node.agent.start()?;
+    node.start_keepalived()?;
+    let folder = write_folder(&mut node)?;
+    node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    node.event(SLACK, "action.done", json!({"action": "ipv6", "state": "primary"}))?;
+    let setting = |node: &Node, file: &str| -> Result<String> {
+        let path = format!("/proc/sys/net/ipv6/conf/{file}");
+        Ok(run_in(&node.site.netns, &["cat", &path])?.trim().to_owned())
+    };
+    let settings = |node: &Node| -> Result<[String; 3]> {
+        Ok([setting(node, "all/forwarding")?, setting(node, "qg-1/forwarding")?, setting(node, "qg-1/accept_ra")?])
+    };
+    assert_eq!(settings(&node)?, ["1", "1", "2"]);
+    node.keepalived()?.stop()?;
+    node.confirmed(SLACK, "backup")?;
+    node.event(SLACK, "action.done", json!({"action": "ipv6", "state": "backup"}))?;
+    assert_eq!(settings(&node)?, ["1", "0", "0"]);
+    assert!(!folder.join("state").exists(), "its real monitor may be there: its file is left alone");
+    Ok(())
+}
+
+/// The neutron-server's view of the router, told to the agent as the L3 agent would.
+fn check(node: &Node, state: &str) -> Result<u16> {
+    let body = format!("{{\"state\":\"{state}\"}}");
+    let request = format!(
+        "POST /v1/routers/{}/check HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        node.site.router.id,
+        body.len()
+    );
+    status(&send(&node.agent.folder().join("run/admin.sock"), request.as_bytes())?)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_check_tells_again_only_where_the_server_is_wrong() -> Result<()> {
+    let mut pair = Scene::default().start("check")?;
+    // It is right: nothing follows, which the next one proves.
+    assert_eq!(check(&pair.a, "active")?, 202);
+    assert_eq!(check(&pair.a, "standby")?, 202);
+    pair.a.heard(SLACK, &["primary", "primary"])?;
+    assert_eq!(check(&pair.b, "unknown")?, 202);
+    pair.b.heard(SLACK, &["backup", "backup"])?;
+    assert_eq!(check(&pair.b, "standby")?, 202);
+    pair.a.keepalived()?.stop()?;
+    pair.heard(&["primary", "primary", "backup"], &["backup", "backup", "primary"])
+}
+
+#[test]
+#[ignore = "needs root"]
+fn confirmed_states_are_asserted_again_without_a_sound_and_without_the_disk() -> Result<()> {
+    let mut scene = Scene::default();
+    scene.agent.delivery = "protocol = \"json\"\nreassert_interval = \"10s\"".to_owned();
+    let mut pair = scene.start("reassert")?;
+    let sequence = pair.a.agent.status(&pair.a.site)?["sequence"].clone();
+    pair.a.heard(Duration::from_secs(15), &["primary", "primary"])?;
+    pair.b.heard(SLACK, &["backup", "backup"])?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.agent.events.deny(&json!({"event": "delivery.sent"}))?;
+    }
+    let heard: Vec<Option<u64>> = pair.a.l3.heard().iter().map(|heard| heard.sequence).collect();
+    assert_eq!(heard, [sequence.as_u64(), sequence.as_u64()], "the same state, under its number");
+    Ok(())
+}
