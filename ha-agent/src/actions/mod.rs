@@ -193,8 +193,16 @@ impl Orders {
         self.renew(&self.hooks, Kind::Hook, (router, state, news), plan.hook);
     }
 
-    /// A router that is no longer watched, or whose registration has ended: what has not begun is not
-    /// done any more.
+    /// Nobody stands in for the router's monitor any more (the L3 agent deletes the router, or its real
+    /// monitor is back): what has not begun in that monitor's place is not done.
+    pub fn stood_down(&self, router: RouterId) {
+        let _untold = self.files.withdraw(router);
+        if let Some(job) = self.conntrackd.withdraw(router) {
+            self.report.skipped(router, Kind::Conntrackd, job.state, "its registration has ended");
+        }
+    }
+
+    /// A router that is no longer watched: what has not begun is not done any more.
     pub fn forget(&self, router: RouterId) {
         let why = "the router is no longer watched";
         let _untold = self.files.withdraw(router);

@@ -2,12 +2,14 @@
 //!
 //! - `channels`: what netlink, the classifier and reporters tell, as inputs.
 //! - `life`: which routers are watched. `registered`: who stands in for whose monitor.
+//! - `acting`: what a transition sets off.
 //! - here: the queues, the core's turns, and where its outputs go.
 //!
 //! It never waits for a consumer: the outbox, the actions and the attacher take the
 //! newest word per router, events are queued or counted as lost. So its own inputs are the only
 //! queues that can fill, and each of those says what happens then.
 
+mod acting;
 mod channels;
 mod life;
 mod registered;
@@ -25,7 +27,7 @@ use super::mailbox::Mailbox;
 use super::metrics::Metrics;
 use super::state::{Inner, Restored, Shared, Source};
 
-use crate::actions::{Change, Orders, Place};
+use crate::actions::{Change, Orders};
 use crate::clock;
 use crate::config::{Corroboration, Mode, Router};
 use crate::core::io::{Input, Output, Transition};
@@ -205,19 +207,7 @@ impl Driver {
             self.deliver.clear();
         }
         // After delivery, which waits for nothing here.
-        for (id, change) in std::mem::take(&mut self.act) {
-            let sequence = self.parts.outbox.standing(id).map_or(0, |standing| standing.sequence);
-            if let Some(place) = self.place_of(id) {
-                self.parts.actions.confirmed(&place, &Change { sequence, ..change });
-            }
-        }
-    }
-
-    /// What the actions must know of a router.
-    fn place_of(&self, id: RouterId) -> Option<Place> {
-        let router = self.parts.shared.lock().routers.get(&id)?.router.clone();
-        let folder = self.discovered.contains_key(&id).then(|| self.parts.ha_confs.join(id.to_string()));
-        Some(Place { router, folder, registered: None })
+        self.act();
     }
 
     fn expire(&mut self) {
@@ -271,6 +261,7 @@ impl Driver {
                 metrics.confirmed(transition.state.as_str(), transition.basis.to_string(), transition.latency);
                 if let Some(watched) = inner.routers.get_mut(&router_id) {
                     watched.confirmed_at = Some(clock::wall());
+                    watched.decided = true;
                 }
                 let Transition { state, previous, basis, .. } = transition;
                 self.act.push((router_id, Change { state, previous, basis, sequence: 0 }));

@@ -70,6 +70,8 @@ pub(super) struct Watched {
     pub(super) generation: Option<u64>,
     /// What keeps it from being fully watched.
     pub(super) degraded: Vec<Degraded>,
+    /// Whether there was a verdict in this run.
+    pub(super) decided: bool,
     /// Wall clock of the last confirmed state, RFC 3339.
     pub(super) confirmed_at: Option<String>,
     /// Who stands in for its monitor: what that monitor did is ours to do.

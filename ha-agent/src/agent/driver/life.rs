@@ -136,6 +136,7 @@ impl Driver {
                 ifindex: None,
                 generation: None,
                 degraded: Vec::new(),
+                decided: false,
                 confirmed_at: restored.and_then(|restored| restored.since),
                 registered,
             };

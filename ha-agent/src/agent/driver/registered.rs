@@ -25,19 +25,25 @@ impl Driver {
     /// Takes the newest word per router.
     pub(super) fn registrations(&mut self, changed: Vec<(RouterId, Option<Arc<Registration>>)>) {
         let mut touched = BTreeSet::new();
+        let mut begun = Vec::new();
         for (id, newest) in changed {
             match newest {
                 Some(registration) => {
                     self.registered.insert(id, registration);
+                    begun.push(id);
                 }
                 None => {
                     self.registered.remove(&id);
+                    self.parts.actions.stood_down(id);
                     self.remembered.remove(&id);
                 }
             }
             touched.insert(id);
         }
         self.reconcile(&touched);
+        for id in begun {
+            self.begin_standing_in(id);
+        }
     }
 
     /// What `ha_confs` tells of a router is gone: kept for as long as someone stands in for its monitor.

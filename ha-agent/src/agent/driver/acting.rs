@@ -1,0 +1,48 @@
+//! What a router's transition, or its registration, sets off on the node.
+
+use super::Driver;
+
+use crate::actions::{Change, Place, Registered};
+use crate::clock;
+use crate::core::model::RouterId;
+
+impl Driver {
+    /// Orders what this turn's transitions set off.
+    pub(super) fn act(&mut self) {
+        for (id, change) in std::mem::take(&mut self.act) {
+            let sequence = self.parts.outbox.standing(id).map_or(0, |standing| standing.sequence);
+            if let Some(place) = self.place_of(id) {
+                self.parts.actions.confirmed(&place, &Change { sequence, ..change });
+            }
+        }
+    }
+
+    /// Someone stands in for the router's monitor from now on: what that would write at its start. Before
+    /// the first verdict of this run nothing is known; that verdict then writes it.
+    pub(super) fn begin_standing_in(&mut self, id: RouterId) {
+        let inner = self.parts.shared.lock();
+        if !inner.routers.get(&id).is_some_and(|watched| watched.decided) {
+            return;
+        }
+        let confirmed = inner.node.view(id, clock::now()).and_then(|view| view.confirmed);
+        drop(inner);
+        if let Some((state, _, basis)) = confirmed {
+            self.act.push((id, Change { state, previous: Some(state), basis, sequence: 0 }));
+        }
+    }
+
+    /// What the actions must know of a router.
+    fn place_of(&self, id: RouterId) -> Option<Place> {
+        let router = self.parts.shared.lock().routers.get(&id)?.router.clone();
+        let registered = self.registered.get(&id).map(|registration| Registered {
+            conntrackd: registration.conntrackd,
+            user: registration.user.clone(),
+            group: registration.group.clone(),
+        });
+        // A router of a plain keepalived is found too, and has a name in FIFO lines.
+        let found = self.discovered.get(&id).is_some_and(|found| found.fifo_instance.is_none());
+        let neutrons = found || registered.is_some();
+        let folder = neutrons.then(|| self.parts.ha_confs.join(id.to_string()));
+        Some(Place { router, folder, registered })
+    }
+}
