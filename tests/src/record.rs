@@ -42,6 +42,14 @@ impl Scenario {
         Ok(Self { name })
     }
 
+    /// Notes that a round is over.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn round(&self) -> Result<()> {
+        write(&json!({"record": "round", "scenario": self.name}))
+    }
+
     /// Notes a claim.
     ///
     /// # Errors

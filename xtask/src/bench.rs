@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// What is measured, as git names it.
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     let answer = Command::new("git").current_dir(root()).args(["describe", "--always", "--dirty"]).output();
     match answer {
         Ok(answer) if answer.status.success() => String::from_utf8_lossy(&answer.stdout).trim().to_owned(),

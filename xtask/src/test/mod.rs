@@ -1,11 +1,14 @@
 //! `cargo xtask test`: every check that CI runs, a table of them, and the count of tests.
 //!
-//! `steps` says what the checks are, `runner` runs one, `counts` reads what the test binaries say.
+//! `steps` says what the checks are, `runner` runs one, `counts` reads what the test binaries say, `verdicts`
+//! makes tables of what the end-to-end tests found.
 
 mod counts;
 mod runner;
 mod steps;
+mod verdicts;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,6 +41,12 @@ pub(crate) struct Arguments {
     /// Install nothing; what is missing then fails where it is used
     #[arg(long)]
     no_setup: bool,
+    /// Rounds of each scenario whose timing is left to chance
+    #[arg(long, default_value_t = verdicts::ROUNDS, value_parser = clap::value_parser!(u32).range(i64::from(verdicts::ROUNDS)..))]
+    rounds: u32,
+    /// Write the verdicts of the steps e2e and matrix into this Markdown file, between its two marks
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -75,15 +84,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         setup::ensure(&groups)?;
     }
 
-    let context = steps::Context { privilege, filter: arguments.filter.clone() };
+    if arguments.write.is_some() && [Step::E2e, Step::Matrix].iter().any(|step| !steps.contains(step)) {
+        bail!("--write needs the steps e2e and matrix");
+    }
+    let context = steps::Context { privilege, filter: arguments.filter.clone(), rounds: arguments.rounds };
     let mut counts = Counts::default();
     let mut rows = Vec::new();
+    let mut found = verdicts::Found::default();
     for step in steps {
-        let done = context.run(step)?;
+        let mut done = context.run(step)?;
+        if matches!(step, Step::E2e | Step::Matrix) && done.outcome != Outcome::Skipped {
+            found.read(&verdicts::records(step))?;
+        }
+        if step == Step::Matrix && done.outcome == Outcome::Passed && arguments.filter.is_none() {
+            say("");
+            say(&found.table());
+            for wrong in found.wrong(arguments.rounds) {
+                say(&format!("✘ {wrong}"));
+                done.outcome = Outcome::Failed;
+            }
+        }
         counts.add(step.needs_root(), &done);
         rows.push(Row { step, note: done.note(), outcome: done.outcome, took: done.took });
     }
 
+    if let Some(path) = &arguments.write {
+        found.write(path)?;
+    }
     say("");
     print_table(&rows);
     say("");

@@ -1,6 +1,6 @@
 //! The checks, in the order in which they are run: cheap ones first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use super::counts::Results;
 use super::runner::{Done, Log, Outcome};
+use super::verdicts;
 use crate::build_ebpf::fresh_object;
 use crate::privilege::Privilege;
 use crate::setup::{Group, cargo_bin};
@@ -39,6 +40,8 @@ pub(crate) enum Step {
     Privileged,
     /// End to end: real namespaces, a real keepalived, the real agent
     E2e,
+    /// Claims, true and false, in rounds, end to end: the confusion matrix
+    Matrix,
 }
 
 impl Step {
@@ -53,11 +56,12 @@ impl Step {
             Self::Unit => "unit",
             Self::Privileged => "privileged",
             Self::E2e => "e2e",
+            Self::Matrix => "matrix",
         }
     }
 
     pub(crate) fn needs_root(self) -> bool {
-        matches!(self, Self::Privileged | Self::E2e)
+        matches!(self, Self::Privileged | Self::E2e | Self::Matrix)
     }
 
     /// What has to be set up for it.
@@ -66,8 +70,8 @@ impl Step {
             Self::Fmt | Self::Clippy | Self::Deny => &[Group::Lints],
             Self::Doc | Self::Unit => &[],
             Self::ClippyEbpf | Self::Ebpf => &[Group::Ebpf],
-            Self::Privileged | Self::E2e if !privilege.is_root() => &[],
-            Self::Privileged | Self::E2e => &[Group::Tests],
+            Self::Privileged | Self::E2e | Self::Matrix if !privilege.is_root() => &[],
+            Self::Privileged | Self::E2e | Self::Matrix => &[Group::Tests],
         }
     }
 }
@@ -77,6 +81,8 @@ pub(crate) struct Context {
     pub(crate) privilege: Privilege,
     /// Only tests whose names contain it.
     pub(crate) filter: Option<String>,
+    /// Rounds of what depends on timing.
+    pub(crate) rounds: u32,
 }
 
 impl Context {
@@ -100,22 +106,26 @@ impl Context {
             ),
             Step::Deny => self.deny(log),
             Step::Unit => tests(log, &mut self.unit()),
-            Step::Privileged => self.with_root(log, &["-p", "ha-agent", "--lib"], PRIVILEGED_AT_ONCE),
-            Step::E2e => {
-                let mut log = log;
-                // The stand-in for Neutron's monitor in release: its size is what is measured.
-                let builds: [&[&str]; 2] = [
-                    &["build", "--locked", "-p", "ha-agent"],
-                    &["build", "--locked", "--release", "-p", "neutron-keepalived-state-change"],
-                ];
-                for build in builds.into_iter().filter(|_| self.privilege.is_root()) {
-                    if !log.run(&mut self.cargo(build))?.success() {
-                        return Ok(log.end(Outcome::Failed, None, None));
-                    }
-                }
-                self.with_root(log, &["-p", "ha-agent-tests", "--test", "scenarios"], SCENARIOS_AT_ONCE)
+            Step::Privileged => self.with_root(log, &["-p", "ha-agent", "--lib"], PRIVILEGED_AT_ONCE, None),
+            Step::E2e => self.end_to_end(log, "scenarios", &verdicts::records(Step::E2e)),
+            Step::Matrix => self.end_to_end(log, "matrix", &verdicts::records(Step::Matrix)),
+        }
+    }
+
+    /// Builds the agent and lets a test binary play with it; what it found is in `records`.
+    fn end_to_end(&self, mut log: Log, tests: &str, records: &Path) -> Result<Done> {
+        let _ = std::fs::remove_file(records);
+        // The stand-in for Neutron's monitor in release: its size is what is measured.
+        let builds: [&[&str]; 2] = [
+            &["build", "--locked", "-p", "ha-agent"],
+            &["build", "--locked", "--release", "-p", "neutron-keepalived-state-change"],
+        ];
+        for build in builds.into_iter().filter(|_| self.privilege.is_root()) {
+            if !log.run(&mut self.cargo(build))?.success() {
+                return Ok(log.end(Outcome::Failed, None, None));
             }
         }
+        self.with_root(log, &["-p", "ha-agent-tests", "--test", tests], SCENARIOS_AT_ONCE, Some(records))
     }
 
     fn cargo(&self, arguments: &[&str]) -> Command {
@@ -163,8 +173,10 @@ impl Context {
     }
 
     /// Tests marked `#[ignore = "needs root"]`; without root they are counted and skipped.
-    fn with_root(&self, mut log: Log, select: &[&str], at_once: &str) -> Result<Done> {
+    fn with_root(&self, mut log: Log, select: &[&str], at_once: &str, records: Option<&Path>) -> Result<Done> {
         let mut command = self.cargo(&["test", "--locked", "--no-fail-fast"]);
+        command.env("HA_AGENT_ROUNDS", self.rounds.to_string());
+        command.envs(records.map(|path| ("HA_AGENT_RECORDS", path)));
         if let Ok([_, ..]) = self.privilege.prefix("") {
             // The build stays ours; only the test binaries run as root.
             command.args(["--config", "target.'cfg(all())'.runner=['sudo','-n','-E']"]);

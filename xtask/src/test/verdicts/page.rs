@@ -1,0 +1,95 @@
+//! The tables in a Markdown file, between two marks; the rest of the file stays.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::{Case, Found};
+use crate::bench::commit;
+
+/// Columns of the matrix.
+pub(super) const HEADING: [&str; 8] = [
+    "scenario",
+    "rounds",
+    "true, confirmed",
+    "true, rejected",
+    "false, rejected",
+    "false, confirmed",
+    "true: ms, median / most",
+    "false: ms, median / most",
+];
+const BEGIN: &str = "<!-- measured: begin (cargo xtask test --write) -->";
+const END: &str = "<!-- measured: end -->";
+
+pub(super) fn write(path: &Path, found: &Found) -> Result<()> {
+    let before = std::fs::read_to_string(path).unwrap_or_default();
+    std::fs::write(path, merge(&before, &markdown(found))).with_context(|| format!("writing {}", path.display()))
+}
+
+fn markdown(found: &Found) -> String {
+    let mut text = format!("Measured on {}.\n\n### Claims\n\n", machine());
+    let mut rows = found.matrix().into_iter();
+    let mut line = |row: Vec<String>| {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    };
+    if let Some(heading) = rows.next() {
+        line(heading);
+    }
+    line(vec!["---".to_owned(); HEADING.len()]);
+    rows.for_each(&mut line);
+    text.push_str("\n### Catalogue\n\n| case | what | within ms | because | measured ms |\n|---|---|---|---|---|\n");
+    for case in &found.cases {
+        for (index, measured) in case.measured.iter().enumerate() {
+            let name = if index == 0 { case.case.as_str() } else { "" };
+            let (least, most, took) = (measured.least_ms, measured.most_ms, measured.took_ms);
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {least:.0} … {most:.0} | {} | {took:.0} |",
+                measured.what, measured.why
+            );
+        }
+    }
+    text.push_str("\n| case | what the L3 agents hear | over when |\n|---|---|---|\n");
+    for case in &found.cases {
+        let _ = writeln!(text, "| {} | {} | {} |", case.case, told(case), case.clears);
+    }
+    text.trim_end().to_owned()
+}
+
+fn told(case: &Case) -> String {
+    let nodes = case.told.iter().map(|(node, states)| format!("{node}: {}", states.join(" → ")));
+    nodes.collect::<Vec<_>>().join("; ")
+}
+
+fn machine() -> String {
+    let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = file("/proc/cpuinfo");
+    let model =
+        cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |(_, name)| name);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = file("/proc/sys/kernel/osrelease");
+    let load = file("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("?");
+    format!("{cores} × {model}, Linux {}, commit {}; load average afterwards {load}", kernel.trim(), commit())
+}
+
+fn merge(before: &str, measured: &str) -> String {
+    let block = format!("{BEGIN}\n{measured}\n{END}");
+    match before.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1))) {
+        Some((head, tail)) => format!("{head}{block}{tail}"),
+        None if before.is_empty() => format!("{block}\n"),
+        None => format!("{}\n\n{block}\n", before.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_between_the_marks_changes() {
+        let page = merge("# Verdicts\n", "one") + "\nwords\n";
+        assert_eq!(merge(&page, "two"), page.replace("one", "two"));
+    }
+}

@@ -1,0 +1,35 @@
+use super::*;
+
+const PLAYED: &str = r#"{"record":"scenario","scenario":"stopped","timed":true}
+{"record":"claim","scenario":"stopped","reporter":"fifo","claim":"primary","truth":true,"verdict":"confirmed","took_ms":251.5}
+{"record":"round","scenario":"stopped"}
+{"record":"claim","scenario":"stopped","reporter":"socket","claim":"primary","truth":false,"verdict":"rejected","took_ms":252.0}
+{"record":"round","scenario":"stopped"}
+"#;
+
+fn found(text: &str) -> Found {
+    let mut found = Found::default();
+    found.take(text).unwrap();
+    found
+}
+
+#[test]
+fn right_verdicts_in_enough_rounds_are_right() {
+    let found = found(PLAYED);
+    assert_eq!(found.wrong(2), Vec::<String>::new());
+    let row = &found.matrix()[1];
+    assert_eq!(row[..6], ["stopped", "2", "1", "0", "1", "0"]);
+    assert_eq!(row[6..], ["252 / 252", "252 / 252"]);
+}
+
+#[test]
+fn every_kind_of_wrong_is_told() {
+    assert_eq!(found("").wrong(2), ["no scenario was played in rounds"]);
+    assert_eq!(found(PLAYED).wrong(3), ["stopped: 2 rounds of 3"]);
+    let silent = r#"{"record":"scenario","scenario":"mute","timed":false}"#;
+    assert_eq!(found(&format!("{PLAYED}{silent}")).wrong(2), ["mute: nothing was claimed"]);
+    let confirmed = PLAYED.replace("rejected", "confirmed");
+    assert_eq!(found(&confirmed).wrong(2), ["stopped: primary was false and confirmed (socket)"]);
+    let rejected = PLAYED.replace("\"confirmed\"", "\"rejected\"");
+    assert_eq!(found(&rejected).wrong(2), ["stopped: primary was true and rejected (fifo)"]);
+}
