@@ -149,6 +149,7 @@ impl Agent {
     /// # Errors
     /// When it does not end.
     pub fn kill(&mut self) -> Result<()> {
+        self.remember();
         self.running()?.kill()?;
         self.process = None;
         Ok(())
@@ -159,6 +160,7 @@ impl Agent {
     /// # Errors
     /// When it does not end in time.
     pub fn stop(&mut self) -> Result<Option<i32>> {
+        self.remember();
         let process = self.running()?;
         process.signal(Signal::TERM)?;
         let status = process.wait(PATIENCE)?;
@@ -195,6 +197,13 @@ impl Agent {
     /// When it does not run.
     pub fn id(&mut self) -> Result<u32> {
         Ok(self.running()?.id())
+    }
+
+    /// What it holds in the kernel must be gone when the lab is.
+    fn remember(&self) {
+        if let Some(process) = &self.process {
+            self.lab.remember(process.id());
+        }
     }
 
     fn running(&mut self) -> Result<&mut Process> {
@@ -269,6 +278,12 @@ impl Agent {
     /// Its diagnostics so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("agent.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.remember();
     }
 }
 

@@ -3,15 +3,20 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use uuid::Uuid;
 
 use crate::command::{ip_in, run, run_in};
 use crate::guardian::{Guardian, Trace};
+use crate::holdings::Holdings;
+use crate::wait;
 
+/// The kernel gives programs, maps and links back some time after their owner's end.
+const RELEASE: Duration = Duration::from_secs(10);
 /// Counts the labs of this process.
 static LABS: AtomicU32 = AtomicU32::new(0);
 
@@ -27,6 +32,8 @@ struct Inner {
     folder: PathBuf,
     seats: AtomicU32,
     guardian: Arc<Guardian>,
+    /// What agents held in the kernel just before they ended.
+    holdings: Mutex<Holdings>,
 }
 
 /// A router as the nodes know it.
@@ -88,8 +95,8 @@ impl Lab {
             notes.note(Trace::Folder(text(&folder)?));
             Ok(folder)
         })?;
-        let lab =
-            Self { inner: Arc::new(Inner { prefix, folder, seats: AtomicU32::new(0), guardian: Arc::new(guardian) }) };
+        let (seats, guardian, holdings) = (AtomicU32::new(0), Arc::new(guardian), Mutex::default());
+        let lab = Self { inner: Arc::new(Inner { prefix, folder, seats, guardian, holdings }) };
         let fabric = lab.fabric();
         lab.add_netns(&fabric)?;
         let bridge = ["type", "bridge", "stp_state", "0", "mcast_snooping", "0", "forward_delay", "0"];
@@ -120,7 +127,12 @@ impl Lab {
 
     /// What must not be there any more once the lab is gone.
     pub fn traces(&self) -> Traces {
-        Traces { prefix: self.inner.prefix.clone(), folder: self.inner.folder.clone() }
+        self.inner.traces()
+    }
+
+    /// Remembers what an agent holds in the kernel, which must be gone in the end.
+    pub fn remember(&self, pid: u32) {
+        self.inner.holdings.lock().unwrap_or_else(PoisonError::into_inner).add(pid);
     }
 
     /// A router's place on `node`, in a namespace named after the lab, up and with its address.
@@ -308,9 +320,22 @@ impl Site {
     }
 }
 
+impl Inner {
+    fn traces(&self) -> Traces {
+        let holdings = self.holdings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Traces { prefix: self.prefix.clone(), folder: self.folder.clone(), holdings }
+    }
+}
+
 impl Drop for Inner {
+    /// Whatever is left fails the test, whatever else it was about.
     fn drop(&mut self) {
         self.guardian.clean_up();
+        let traces = self.traces();
+        let gone = wait::until(RELEASE, "nothing is left", || traces.leftovers().is_empty().then_some(()));
+        if gone.is_err() && !std::thread::panicking() {
+            panic!("{} leaves behind: {}", self.prefix, traces.leftovers().join(", "));
+        }
     }
 }
 
@@ -319,6 +344,7 @@ impl Drop for Inner {
 pub struct Traces {
     prefix: String,
     folder: PathBuf,
+    holdings: Holdings,
 }
 
 impl Traces {
@@ -340,6 +366,11 @@ impl Traces {
                 left.push(format!("process {pid}: {line}"));
             }
         }
+        let folder = self.folder.display().to_string();
+        let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+        let paths = sockets.lines().filter_map(|line| line.split_whitespace().nth(7));
+        left.extend(paths.filter(|path| path.starts_with(&folder)).map(|path| format!("socket {path}")));
+        left.extend(self.holdings.remaining());
         left
     }
 }

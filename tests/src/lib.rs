@@ -9,6 +9,7 @@ pub mod command;
 pub mod drop_in;
 pub mod forge;
 pub mod guardian;
+pub mod holdings;
 pub mod keepalived;
 pub mod l3_agent;
 pub mod lab;

@@ -45,10 +45,10 @@ pub struct Node {
     pub settings: keepalived::Settings,
     /// keepalived, once it is started.
     pub keepalived: Option<Keepalived>,
+    /// The L3 agent; it goes before the lab does, whose last owner this node may be.
+    pub l3: L3Agent,
     /// The agent.
     pub agent: Agent,
-    /// The L3 agent.
-    pub l3: L3Agent,
 }
 
 /// Two nodes.
@@ -130,7 +130,7 @@ impl Scene {
             Reporter::Nobody => {}
         }
         let l3 = L3Agent::start(&agent.l3_socket())?;
-        Ok(Node { site, settings, keepalived: None, agent, l3 })
+        Ok(Node { site, settings, keepalived: None, l3, agent })
     }
 }
 
@@ -176,6 +176,17 @@ impl Pair {
             }
         }
         Ok(())
+    }
+
+    /// Waits until nothing is held back: the last state that each L3 agent heard is `l3_agent_hold` ago.
+    ///
+    /// # Errors
+    /// When a state comes again and again.
+    pub fn rest(&self) -> Result<()> {
+        wait::until(HOLD + SLACK, "nothing is held back", || {
+            let heard = [&self.a, &self.b].map(|node| node.l3.heard());
+            heard.iter().flatten().all(|heard| heard.at.elapsed() > HOLD).then_some(())
+        })
     }
 
     /// From now on only later events count.

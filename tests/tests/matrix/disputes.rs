@@ -1,9 +1,8 @@
 //! keepalived itself is mistaken, because it does not hear, or is not heard.
 
 use anyhow::Result;
-use ha_agent_tests::pair::SLACK;
 
-use crate::play::{ADVERT, Channel, Play};
+use crate::play::{ADVERT, Channel, PATIENCE, Play};
 
 /// The backup's input is filtered: it becomes master beside a better one, and says so.
 pub(crate) fn deaf(play: &mut Play<'_>) -> Result<()> {
@@ -11,7 +10,7 @@ pub(crate) fn deaf(play: &mut Play<'_>) -> Result<()> {
     play.other().events.mark()?;
     play.other().site.drop_vrrp("input")?;
     let down = play.other().settings.master_down();
-    play.mistaken(other, "primary", down + SLACK)?;
+    play.mistaken(other, "primary", down + PATIENCE)?;
     play.other().site.pass_vrrp()?;
     play.gives_way(other)
 }
@@ -22,10 +21,10 @@ pub(crate) fn mute(play: &mut Play<'_>) -> Result<()> {
     let (lead, other) = (play.master, 1 - play.master);
     play.lead().site.drop_vrrp("output")?;
     let down = play.other().settings.master_down();
-    play.truly(other, "primary", down + SLACK)?;
-    play.unclaimed(lead, "backup", ADVERT * 3 + SLACK)?;
+    play.truly(other, "primary", down + PATIENCE)?;
+    play.unclaimed(lead, "backup", ADVERT * 3 + PATIENCE)?;
     play.falsely(lead, Channel::Socket, "primary")?;
     play.lead().site.pass_vrrp()?;
-    play.truly(other, "backup", ADVERT * 2 + SLACK)?;
-    play.unclaimed(lead, "primary", ADVERT * 2 + SLACK)
+    play.truly(other, "backup", ADVERT * 2 + PATIENCE)?;
+    play.unclaimed(lead, "primary", ADVERT * 2 + PATIENCE)
 }

@@ -7,14 +7,14 @@ use ha_agent_tests::agent::{Agent, Settings as AgentSettings};
 use ha_agent_tests::keepalived::{Keepalived, Settings, make_fifo};
 use ha_agent_tests::l3_agent::L3Agent;
 use ha_agent_tests::lab::{Lab, Router, Site};
-use ha_agent_tests::pair::{Reporter, SLACK};
+use ha_agent_tests::pair::Reporter;
 use ha_agent_tests::timeline::Timeline;
 use ha_agent_tests::wait;
 use ha_agent_tests::witness::Witness;
 use serde_json::json;
 
 use crate::Scenario;
-use crate::play::{Corner, Play};
+use crate::play::{ADVERT, Corner, PATIENCE, Play};
 
 /// The first router's VRID.
 const FIRST: u8 = 30;
@@ -71,10 +71,9 @@ impl Field {
             first.keepalived = Some(Keepalived::start(&first.site, &first.settings)?);
         }
         for (_, [first, second]) in &mut plays {
-            let master = first.settings.master_down() + SLACK;
-            witness.until(master, "the first node is master", |seen| {
-                seen.is_master(&first.site, super::play::ADVERT).then_some(())
-            })?;
+            let master = first.settings.master_down() + PATIENCE;
+            witness
+                .until(master, "the first node is master", |seen| seen.is_master(&first.site, ADVERT).then_some(()))?;
             if second.settings.nopreempt {
                 second.keepalived = Some(Keepalived::start(&second.site, &second.settings)?);
             }
@@ -92,7 +91,7 @@ impl Field {
                 let first = json!({
                     "event": "transition.confirmed", "router_id": router.id.to_string(), "state": state,
                 });
-                corner.events.expect(Duration::from_secs(5) + SLACK, &first)?;
+                corner.events.expect(Duration::from_secs(5) + PATIENCE, &first)?;
                 corner.audited = corner.events.all().len();
             }
         }
@@ -112,7 +111,7 @@ impl Field {
             ensure!(node.agent.runs(), "the agent ended:\n{}", node.agent.log());
             for (router, corners) in &mut self.plays {
                 let confirmed = confirmed(&mut corners[side].events, router)?;
-                wait::until(SLACK, "the last state is told", || {
+                wait::until(PATIENCE, "the last state is told", || {
                     (node.l3.states(router.id).last() == confirmed.last()).then_some(())
                 })?;
                 let heard = node.l3.states(router.id);

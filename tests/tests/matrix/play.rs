@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use ha_agent_tests::agent::{Agent, binary};
 use ha_agent_tests::keepalived::{Keepalived, Settings};
 use ha_agent_tests::lab::{Router, Site};
-use ha_agent_tests::pair::{Reporter, SLACK};
+use ha_agent_tests::pair::Reporter;
 use ha_agent_tests::record::{Claim, Scenario};
 use ha_agent_tests::timeline::{Timeline, fits};
 use ha_agent_tests::witness::{Seen, Witness};
@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 /// Between two adverts.
 pub(crate) const ADVERT: Duration = Duration::from_secs(1);
+/// What a busy machine may need to get to something that is due: what is late is not yet false.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(12);
 /// What netlink and the wire may invert by, and the witness be behind.
 const JOIN: Duration = Duration::from_millis(250);
 
@@ -85,7 +87,7 @@ impl Corner {
         self.events.mark()?;
         self.keepalived = Some(Keepalived::start(&self.site, &self.settings)?);
         let backup = json!({"event": "report.received", "router_id": self.id(), "state": "backup"});
-        self.events.expect(SLACK, &backup).map(drop)
+        self.events.expect(PATIENCE, &backup).map(drop)
     }
 
     fn id(&self) -> String {
@@ -183,7 +185,7 @@ impl<'a> Play<'a> {
         self.witnessed(&what, |seen, play| !play.is(seen, side, state))?;
         let began = SystemTime::now();
         self.claim(side, channel, state)?;
-        let (verdict, event) = self.verdict(side, state, ADVERT * 2 + SLACK)?;
+        let (verdict, event) = self.verdict(side, state, ADVERT * 2 + PATIENCE)?;
         self.witnessed(&what, |seen, play| !play.is(seen, side, state))?;
         let took = moment(&event)?.duration_since(began).unwrap_or_default();
         self.note(side, &Claim { reporter: channel.word(), state, truth: false, verdict, took })
@@ -193,7 +195,7 @@ impl<'a> Play<'a> {
     pub(crate) fn mistaken(&mut self, side: usize, state: &'static str, within: Duration) -> Result<()> {
         let received = json!({"event": "report.received", "router_id": self.router.id.to_string(), "state": state});
         let began = moment(&self.corners[side].events.expect(within, &received)?)?;
-        let (verdict, event) = self.verdict(side, state, ADVERT * 2 + SLACK)?;
+        let (verdict, event) = self.verdict(side, state, ADVERT * 2 + PATIENCE)?;
         let what = format!("{} is not {state}", self.corners[side].site.node);
         self.witnessed(&what, |seen, play| !play.is(seen, side, state))?;
         let took = moment(&event)?.duration_since(began).unwrap_or_default();
@@ -209,7 +211,7 @@ impl<'a> Play<'a> {
     /// Waits until a node that was master by mistake has given way.
     pub(crate) fn gives_way(&self, side: usize) -> Result<()> {
         let what = format!("{} gives way", self.corners[side].site.node);
-        self.witness.until(ADVERT * 2 + SLACK, &what, |seen| self.is(seen, side, "backup").then_some(()))
+        self.witness.until(ADVERT * 2 + PATIENCE, &what, |seen| self.is(seen, side, "backup").then_some(()))
     }
 
     /// Whether a node truly is in a state, by address table and wire. Of two masters only the better

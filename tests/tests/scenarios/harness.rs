@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ha_agent_tests::keepalived::{Keepalived, Settings, make_fifo};
 use ha_agent_tests::lab::{Lab, Router};
+use ha_agent_tests::pair::Scene;
 use ha_agent_tests::wait;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -67,6 +68,21 @@ fn a_graceful_stop_is_quick_and_the_fifo_tells() -> Result<()> {
     let states: Vec<&str> =
         lines.lines().filter_map(|line| line.strip_prefix("INSTANCE \"VR_22\" ")?.split(' ').next()).collect();
     assert_eq!(states, ["BACKUP", "MASTER", "STOP"]);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_an_agent_holds_is_seen_and_is_gone_with_it() -> Result<()> {
+    let mut pair = Scene::default().start("holds")?;
+    pair.lab.remember(pair.a.agent.id()?);
+    let traces = pair.lab.traces();
+    let held = traces.leftovers();
+    for kind in ["namespace ", "process ", "socket ", "BPF program ", "BPF map ", "BPF link ", "folder "] {
+        assert!(held.iter().any(|what| what.starts_with(kind)), "{kind}is seen: {held:?}");
+    }
+    drop(pair);
+    assert_eq!(traces.leftovers(), Vec::<String>::new());
     Ok(())
 }
 

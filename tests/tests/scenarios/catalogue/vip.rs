@@ -26,6 +26,8 @@ fn deleted_on_the_master() -> Result<()> {
     pair.a.settings.priority = 60;
     pair.elect()?;
     pair.watch()?;
+    // Else both changes could fall into the time in which the L3 agent is told nothing.
+    pair.rest()?;
     let mut case = Case::now("VIP deleted by hand on the master", BOUNDS);
     pair.a.site.delete_vip()?;
     let backup = pair.a.confirmed(SLACK, "backup")?;
