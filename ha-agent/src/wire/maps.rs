@@ -200,7 +200,8 @@ fn steady(read: impl Fn() -> Result<Speaker, MapError>) -> Result<Option<Speaker
     Ok(before)
 }
 
-fn taken<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, WireError>
+/// A map of the loaded object, as the type that it should have.
+pub(super) fn taken<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, WireError>
 where
     T: TryFrom<Map, Error = MapError>,
 {
@@ -208,7 +209,8 @@ where
     T::try_from(map).map_err(|_| WireError::LayoutMismatch)
 }
 
-fn failed(map: &'static str, error: &MapError) -> WireError {
+/// A failed operation on a map.
+pub(super) fn failed(map: &'static str, error: &MapError) -> WireError {
     WireError::Map { map, reason: error.to_string() }
 }
 

@@ -11,7 +11,7 @@
 //! - `maps`: reading and writing the kernel's maps.
 //! - `drain`: ring buffers to events; `translate`: records to the core's terms.
 //! - `metrics`: the kernel side's counters, read at scrape.
-//! - `bench`: what a frame costs.
+//! - `trial`: the program run on frames that are handed to it; `bench`: what a frame costs.
 
 mod attach;
 mod attachments;
@@ -28,6 +28,8 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod translate;
+#[doc(hidden)]
+pub mod trial;
 
 use std::sync::Arc;
 

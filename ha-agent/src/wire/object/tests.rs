@@ -1,86 +1,40 @@
 //! The real program, run by the kernel on built frames (`BPF_PROG_TEST_RUN`).
 
-use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, RingBuf};
-use aya::programs::{TestRun as _, TestRunOptions};
 use ha_agent_common::build::{Advert, Auth};
 use ha_agent_common::{
     BUDGET_BURST, EGRESS, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, INVALID_CHECKSUM, INVALID_LENGTH, INVALID_TTL,
     INVALID_TYPE, INVALID_VERSION, RECORD_CHANGED, RECORD_FIRST, RECORD_INVALID, Record, SPEAKER_AH,
-    SPEAKER_CHECKSUM_PLAIN, SPEAKER_UNICAST, SPEAKER_VMAC, Speaker, Watch, WatchKey, counter,
+    SPEAKER_CHECKSUM_PLAIN, SPEAKER_UNICAST, SPEAKER_VMAC, Watch, WatchKey, counter,
 };
 
 use super::*;
 use crate::clock;
-
-/// What every classifier returns: go on.
-const GO_ON: u32 = u32::MAX;
+use crate::wire::trial::{GO_ON, Trial};
 
 struct Bench {
-    ebpf: Ebpf,
-    local: Array<MapData, Speaker>,
-    foreign: BpfHashMap<MapData, ForeignKey, Speaker>,
-    watches: BpfHashMap<MapData, WatchKey, Watch>,
-    local_events: RingBuf<MapData>,
-    foreign_events: RingBuf<MapData>,
-    counters: aya::maps::PerCpuArray<MapData, u64>,
+    trial: Trial,
     keys: [WatchKey; 2],
-}
-
-fn taken<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> T {
-    T::try_from(ebpf.take_map(name).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 impl Bench {
     /// Watches VRID 1 of both families as numbers 5 and 6.
     fn new() -> Self {
-        let Loaded { mut ebpf, identity } = load(None, false).unwrap();
-        let realm = match identity {
-            Identity::Cookie => crate::wire::attach::cookie().unwrap(),
-            Identity::ClassId => 0,
-        };
-        let key = |family| WatchKey { realm, ifindex: 1, vrid: 1, family, pad: [0; 2] };
-        let keys = [key(FAMILY_V4), key(FAMILY_V6)];
-        let mut watches: BpfHashMap<_, WatchKey, Watch> = taken(&mut ebpf, "WATCHES");
+        let mut trial = Trial::load(None).unwrap();
+        let keys = [trial.key(1, FAMILY_V4), trial.key(1, FAMILY_V6)];
         for (key, id) in keys.iter().zip([5, 6]) {
-            watches.insert(key, Watch::new(id, clock::now().0), 0).unwrap();
+            trial.set_watch(*key, Watch::new(id, clock::now().0)).unwrap();
         }
-        Self {
-            local: taken(&mut ebpf, "LOCAL"),
-            foreign: taken(&mut ebpf, "FOREIGN"),
-            local_events: taken(&mut ebpf, "LOCAL_EVENTS"),
-            foreign_events: taken(&mut ebpf, "FOREIGN_EVENTS"),
-            counters: taken(&mut ebpf, "COUNTERS"),
-            watches,
-            ebpf,
-            keys,
-        }
+        Self { trial, keys }
     }
 
     fn run(&self, direction: u8, frame: &[u8], repeat: u32) {
-        let name = if direction == INGRESS { INGRESS_PROGRAM } else { EGRESS_PROGRAM };
-        let program: &SchedClassifier = self.ebpf.program(name).unwrap().try_into().unwrap();
-        let mut out = vec![0; frame.len() + 64];
-        let result = program
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                data_out: Some(&mut out),
-                repeat,
-                ..TestRunOptions::default()
-            })
-            .unwrap();
-        assert_eq!(result.return_value, GO_ON);
-        assert_eq!(&out[..frame.len()], frame, "the frame was changed");
+        let ran = self.trial.run(direction, frame, repeat).unwrap();
+        assert_eq!(ran.verdict, GO_ON);
+        assert_eq!(ran.frame, frame, "the frame was changed");
     }
 
     fn records(&mut self, direction: u8) -> Vec<Record> {
-        let ring = if direction == INGRESS { &mut self.foreign_events } else { &mut self.local_events };
-        let mut records = Vec::new();
-        while let Some(item) = ring.next() {
-            assert_eq!(item.len(), size_of::<Record>());
-            // SAFETY: plain old data of this size, read without asking for alignment.
-            records.push(unsafe { item.as_ptr().cast::<Record>().read_unaligned() });
-        }
-        records
+        self.trial.records(direction)
     }
 
     /// The one record that a frame makes.
@@ -92,11 +46,11 @@ impl Bench {
     }
 
     fn count(&self, index: u32) -> u64 {
-        self.counters.get(&index, 0).unwrap().iter().sum()
+        self.trial.counters().unwrap()[index as usize]
     }
 
     fn watch(&self, index: usize) -> Watch {
-        self.watches.get(&self.keys[index], 0).unwrap()
+        self.trial.watch(self.keys[index]).unwrap()
     }
 }
 
@@ -167,7 +121,7 @@ fn privileged_a_repeated_advert_makes_one_record() {
     bench.run(EGRESS, &Advert::v2().frame(), 100);
     let records = bench.records(EGRESS);
     assert_eq!(records.len(), 1);
-    let known = bench.local.get(&5, 0).unwrap();
+    let known = bench.trial.local(5).unwrap();
     assert_eq!((known.adverts, known.run_adverts), (100, 100));
     assert_eq!(known.run_since_ns, records[0].speaker.last_seen_ns);
     assert!(known.last_seen_ns > known.run_since_ns);
@@ -184,9 +138,8 @@ fn privileged_a_repeated_advert_makes_one_record() {
 fn privileged_an_invalid_frame_touches_no_speaker() {
     let mut bench = Bench::new();
     bench.one(INGRESS, &Advert::v2());
-    let key =
-        ForeignKey { watch: 5, family: u32::from(FAMILY_V4), src: bench.foreign.keys().next().unwrap().unwrap().src };
-    let before = bench.foreign.get(&key, 0).unwrap();
+    let key = ForeignKey { watch: 5, family: u32::from(FAMILY_V4), src: bench.trial.foreign_keys().unwrap()[0].src };
+    let before = bench.trial.foreign(key).unwrap();
     let better = Advert { priority: 255, ..Advert::v2() };
     let mut checksum = better.frame();
     checksum[41] ^= 1;
@@ -206,7 +159,7 @@ fn privileged_an_invalid_frame_touches_no_speaker() {
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].kind, records[0].invalid), (RECORD_INVALID, code));
         assert_eq!(records[0].speaker.priority, 255);
-        assert_eq!(bench.foreign.get(&key, 0).unwrap(), before);
+        assert_eq!(bench.trial.foreign(key).unwrap(), before);
     }
     assert_eq!(bench.count(counter::INVALID), count);
     assert_eq!(bench.watch(0).invalid_frames, count);
@@ -225,7 +178,7 @@ fn privileged_an_invalid_frame_touches_no_speaker() {
 fn privileged_a_foreign_flood_reaches_neither_the_local_speaker_nor_the_map() {
     let mut bench = Bench::new();
     bench.one(EGRESS, &Advert::v2());
-    let before = bench.local.get(&5, 0).unwrap();
+    let before = bench.trial.local(5).unwrap();
     let began = clock::now();
     let mut sent = 0;
     for index in 0..20_000_u32 {
@@ -243,10 +196,10 @@ fn privileged_a_foreign_flood_reaches_neither_the_local_speaker_nor_the_map() {
     let records = bench.records(INGRESS).len();
     assert!(records >= BUDGET_BURST as usize);
     assert!(f64::from(u32::try_from(records).unwrap()) <= allowed, "{records} over {seconds} s");
-    assert_eq!(bench.foreign.keys().count(), records, "no speaker without a record");
+    assert_eq!(bench.trial.foreign_keys().unwrap().len(), records, "no speaker without a record");
     assert_eq!(bench.watch(0).foreign_adverts, sent);
     assert_eq!(bench.count(counter::UNKNOWN_VRID), 20_000 - sent);
-    assert_eq!(bench.local.get(&5, 0).unwrap(), before);
+    assert_eq!(bench.trial.local(5).unwrap(), before);
     assert!(bench.records(EGRESS).is_empty());
     let gone = Advert { priority: 0, ..Advert::v2() };
     assert_ne!(bench.one(EGRESS, &gone).kind, RECORD_FIRST);
@@ -271,7 +224,7 @@ fn privileged_other_frames_are_passed_over_and_counted() {
     bench.run(INGRESS, &stranger.frame(), 1);
     assert_eq!(bench.count(counter::UNKNOWN_VRID), 1);
     assert!(bench.records(INGRESS).is_empty());
-    assert_eq!(bench.foreign.keys().count(), 0);
+    assert_eq!(bench.trial.foreign_keys().unwrap().len(), 0);
 }
 
 #[test]
