@@ -190,7 +190,7 @@ pub fn open_v6<P: Packet>(packet: &P, envelope: &mut Envelope) -> Seen {
     Seen::Vrrp
 }
 
-/// Reads the VRRP header, as far as the frame has one; what is missing stays zero.
+/// Reads the VRRP header; of one that is cut off the first four bytes, and zeros.
 ///
 /// None when not even the VRID is there.
 #[inline(always)]
@@ -259,6 +259,11 @@ pub fn judge<P: Packet>(packet: &P, envelope: &Envelope, header: &[u8; 8], speak
     let body = HEADER_LEN + listed + if authenticated { AUTH_LEN } else { 0 };
     let trailer = version == 3 && envelope.len == body + HMAC_LEN;
     if envelope.len != body && !trailer {
+        return INVALID_LENGTH;
+    }
+    // The header may be read as zeros and the trailer not at all: the frame has to reach so far.
+    let mut last = Bytes::<1>::zero();
+    if !packet.load(envelope.at + envelope.len - 1, &mut last) {
         return INVALID_LENGTH;
     }
 

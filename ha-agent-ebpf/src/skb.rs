@@ -64,14 +64,13 @@ impl Frame {
     #[inline(always)]
     fn inner_look(&self) -> First {
         let protocol = u16::from_be_bytes([self.byte(ETH_LEN + 2), self.byte(ETH_LEN + 3)]);
-        let next = if protocol == ETH_P_IP {
-            self.byte(ETH_LEN + 4 + 9)
-        } else if protocol == ETH_P_IPV6 {
-            self.byte(ETH_LEN + 4 + 6)
+        let found = if protocol == ETH_P_IP {
+            let next = self.byte(ETH_LEN + 4 + 9);
+            next == IPPROTO_VRRP || next == IPPROTO_AH
         } else {
-            0
+            protocol == ETH_P_IPV6 && self.byte(ETH_LEN + 4 + 6) == IPPROTO_VRRP
         };
-        if next == IPPROTO_VRRP { First::Tagged } else { First::Other }
+        if found { First::Tagged } else { First::Other }
     }
 
     /// A byte of the frame; 0 beyond its end.

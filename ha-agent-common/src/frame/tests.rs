@@ -159,6 +159,27 @@ fn ethernet_padding_is_not_the_adverts() {
 }
 
 #[test]
+fn a_trailer_that_is_cut_off_is_not_taken_for_granted() {
+    // The checksum may leave the trailer out; it has to be there all the same.
+    let mut frame = Advert { trailer: true, ..Advert::v3() }.frame();
+    assert_eq!(invalid(frame.clone()), 0);
+    frame.pop();
+    assert_eq!(invalid(frame), INVALID_LENGTH);
+}
+
+#[test]
+fn a_header_that_is_cut_off_is_not_taken_for_zeros() {
+    // Four bytes of an advert without addresses, from a source that makes them sum up.
+    let mut frame = Advert { addresses: vec![], ..Advert::v6() }.frame();
+    frame.truncate(ETH_LEN as usize + 40 + 4);
+    frame[36..38].fill(0);
+    let mut summed = frame[22..].to_vec();
+    summed.extend([0, 8, 0, IPPROTO_VRRP]);
+    frame[36..38].copy_from_slice(&checksum(&summed).to_be_bytes());
+    assert_eq!(invalid(frame), INVALID_LENGTH);
+}
+
+#[test]
 fn invalid_frames_are_named() {
     let v2 = Advert::v2();
     let ttl = Advert { ttl: 254, ..v2.clone() };

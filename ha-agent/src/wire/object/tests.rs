@@ -220,11 +220,27 @@ fn privileged_other_frames_are_passed_over_and_counted() {
     tagged.splice(12..12, [0x81, 0x00, 0x00, 0x05]);
     bench.run(INGRESS, &tagged, 1);
     assert_eq!(bench.count(counter::TAGGED), 1);
+    let mut tagged = Advert { auth: Auth::Ah, ..Advert::v2() }.frame();
+    tagged.splice(12..12, [0x88, 0xa8, 0x00, 0x05]);
+    bench.run(INGRESS, &tagged, 1);
+    assert_eq!(bench.count(counter::TAGGED), 2);
     let stranger = Advert { vrid: 77, ..Advert::v2() };
     bench.run(INGRESS, &stranger.frame(), 1);
     assert_eq!(bench.count(counter::UNKNOWN_VRID), 1);
     assert!(bench.records(INGRESS).is_empty());
     assert_eq!(bench.trial.foreign_keys().unwrap().len(), 0);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn privileged_a_frame_cut_off_in_the_trailer_is_invalid() {
+    let mut bench = Bench::new();
+    let mut frame = Advert { trailer: true, ..Advert::v3() }.frame();
+    frame.pop();
+    bench.run(INGRESS, &frame, 1);
+    let records = bench.records(INGRESS);
+    assert_eq!(records.len(), 1);
+    assert_eq!((records[0].kind, records[0].invalid), (RECORD_INVALID, INVALID_LENGTH));
 }
 
 #[test]
