@@ -2,10 +2,12 @@
 //! real keepalived, the real agent, and a receiver that speaks like Neutron's L3 agent.
 //!
 //! Nothing of the agent's own code is used here (`ha-agent-bench` uses two of its measuring
-//! functions): what it promises to the outside is looked at from the outside. Whatever a [`lab::Lab`] made is gone when it ends, however it ends.
+//! functions, [`differential`] its test runs of the classifier): what it promises to the outside is
+//! looked at from the outside. Whatever a [`lab::Lab`] made is gone when it ends, however it ends.
 
 pub mod agent;
 pub mod command;
+pub mod differential;
 pub mod drop_in;
 pub mod forge;
 pub mod guardian;
