@@ -22,11 +22,15 @@ pub mod seen;
 pub mod speakers;
 pub mod time;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "`crate::fuzzing` shows it"))]
+pub(crate) mod invariants;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod scenario_tests;
 #[cfg(test)]
 mod seen_tests;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the scenarios of the tests use more of it than the invariants"))]
 mod simulation;

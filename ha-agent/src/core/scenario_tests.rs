@@ -710,3 +710,16 @@ fn a_flood_of_sources_does_not_make_the_master_forgotten() {
     let view = bench.machine.view(bench.now);
     assert_eq!(view.evidence.foreign.map(|foreign| foreign.address), Some(THEM));
 }
+
+#[test]
+fn a_claim_of_what_is_confirmed_is_not_confirmed_again_when_both_channels_go() {
+    let mut bench = Bench::settled_backup(ADV * 5);
+    bench.out.clear();
+    bench.advert(Side::Local, 50);
+    bench.input(Input::Vip(Vip::Present));
+    bench.report(State::Backup);
+    bench.input(Input::Channel { channel: Channel::Vip, up: false });
+    bench.input(Input::Channel { channel: Channel::Wire, up: false });
+    bench.until(bench.elapsed() + ADV);
+    assert_eq!(bench.delivered(), []);
+}

@@ -1,5 +1,6 @@
 //! A router on virtual time: a machine, the kernel side's memory of speakers, and what came out.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -60,12 +61,15 @@ impl Bench {
         self.take(out);
     }
 
-    /// Answers readings at once, as the driver does.
+    /// Answers readings at once and takes what follows after what came before, as the driver does.
     pub(super) fn take(&mut self, out: Vec<O>) {
-        for output in out {
+        let mut outputs = VecDeque::from(out);
+        while let Some(output) = outputs.pop_front() {
             if output == O::ReadWire {
+                let mut more = Vec::new();
                 let input = Input::WireRead { speakers: self.speakers.clone(), as_of: self.now };
-                self.input(input);
+                self.machine.input(input, self.now, &mut more);
+                outputs.extend(more);
             } else {
                 self.out.push((self.now.since(START), output));
             }

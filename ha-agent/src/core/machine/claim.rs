@@ -65,6 +65,10 @@ impl Machine {
         let Some(claim) = self.claim else { return };
         self.sign.get_or_insert(claim.at);
         if !self.votes.vip && !self.votes.wire {
+            if self.settled_once && self.confirmed.is_some_and(|(state, ..)| state == claim.state) {
+                self.claim = None;
+                return;
+            }
             // Only the report is left: held back for the settle time, and marked as such.
             let due = claim.at + self.policy.settle;
             return if now >= due { self.confirm(claim.state, true, now, out) } else { next.at_least(due, now) };
