@@ -21,6 +21,8 @@ pub mod config;
 pub mod core;
 pub mod delivery;
 pub mod doctor;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod intake;
 pub mod inventory;
 pub mod netlink;

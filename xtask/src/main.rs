@@ -4,6 +4,7 @@ mod bench;
 mod build_ebpf;
 mod demo;
 mod digest;
+mod fuzz;
 mod privilege;
 mod setup;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     Test(test::Arguments),
     /// Measure the performance figures and set them beside their goals (as root)
     Bench(bench::Arguments),
+    /// Look for inputs that break a reader or an invariant, and for frames that are judged wrongly
+    Fuzz(fuzz::Arguments),
     /// Rebuild the kernel side's object from source, reproducibly, and keep it in the tree
     BuildEbpf(build_ebpf::Arguments),
     /// Install what is missing, say what, and do nothing else
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::BuildEbpf(arguments) => build_ebpf::main(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };

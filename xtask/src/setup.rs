@@ -30,6 +30,8 @@ pub(crate) enum Group {
     Tests,
     /// rustfmt, clippy, cargo-deny
     Lints,
+    /// What builds the fuzz targets: cargo-fuzz, a C++ compiler for libFuzzer
+    Fuzz,
     /// What rebuilds the eBPF object: Debian's Rust with its BPF target, LLVM 22, bpf-linker
     Ebpf,
 }
@@ -68,6 +70,7 @@ const TESTS: &[Package] = &[
     package("util-linux", "setpriv"),
     package("prometheus", "promtool"),
 ];
+const FUZZ: &[Package] = &[package("g++", "g++")];
 const EBPF: &[Package] = &[
     package("rustc-web", "/usr/bin/rustc"),
     package("cargo-web", "/usr/bin/cargo"),
@@ -85,6 +88,15 @@ const CARGO_DENY: Tool = Tool {
     programs: None,
     takes: "a few minutes",
 };
+const CARGO_FUZZ: Tool = Tool {
+    name: "cargo-fuzz",
+    version: "0.13.2",
+    ask: &["cargo-fuzz", "--version"],
+    install: &["--locked"],
+    environment: &[],
+    programs: None,
+    takes: "about a minute",
+};
 const BPF_LINKER: Tool = Tool {
     name: "bpf-linker",
     version: "0.13.0",
@@ -96,13 +108,14 @@ const BPF_LINKER: Tool = Tool {
 };
 
 impl Group {
-    const ALL: [Self; 4] = [Self::AgentDemo, Self::Tests, Self::Lints, Self::Ebpf];
+    const ALL: [Self; 5] = [Self::AgentDemo, Self::Tests, Self::Lints, Self::Fuzz, Self::Ebpf];
 
     fn packages(self) -> &'static [Package] {
         match self {
             Self::AgentDemo => AGENT_DEMO,
             Self::Tests => TESTS,
             Self::Lints => &[],
+            Self::Fuzz => FUZZ,
             Self::Ebpf => EBPF,
         }
     }
@@ -111,6 +124,7 @@ impl Group {
         match self {
             Self::AgentDemo | Self::Tests => &[],
             Self::Lints => &[CARGO_DENY],
+            Self::Fuzz => &[CARGO_FUZZ],
             Self::Ebpf => &[BPF_LINKER],
         }
     }
@@ -120,6 +134,7 @@ impl Group {
             Self::AgentDemo => "demonstration",
             Self::Tests => "end-to-end tests",
             Self::Lints => "lints",
+            Self::Fuzz => "fuzzing",
             Self::Ebpf => "eBPF rebuild",
         }
     }

@@ -8,6 +8,8 @@
 #[doc(hidden)]
 pub mod bench;
 pub mod fifo;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fixture;
 mod gate;
 mod limits;
 mod listener;
@@ -20,6 +22,8 @@ mod server;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,6 +16,8 @@ use crate::workspace::{cargo, root};
 
 /// Tests at once where each has its own namespaces and mostly waits.
 const SCENARIOS_AT_ONCE: &str = "4";
+/// How long each fuzz target runs beyond its kept corpus.
+const FUZZ_SECONDS: &str = "5";
 /// Tests at once in the privileged unit tests.
 const PRIVILEGED_AT_ONCE: &str = "2";
 
@@ -36,8 +38,12 @@ pub(crate) enum Step {
     Deny,
     /// Unit, property and documentation tests
     Unit,
+    /// Every fuzz target for a few seconds, the kept corpus first
+    Fuzz,
     /// Unit tests that need root
     Privileged,
+    /// The classifier in the kernel against the plain reference
+    Differential,
     /// End to end: real namespaces, a real keepalived, the real agent
     E2e,
     /// Claims, true and false, in rounds, end to end: the confusion matrix
@@ -54,21 +60,24 @@ impl Step {
             Self::Doc => "doc",
             Self::Deny => "deny",
             Self::Unit => "unit",
+            Self::Fuzz => "fuzz",
             Self::Privileged => "privileged",
+            Self::Differential => "differential",
             Self::E2e => "e2e",
             Self::Matrix => "matrix",
         }
     }
 
     pub(crate) fn needs_root(self) -> bool {
-        matches!(self, Self::Privileged | Self::E2e | Self::Matrix)
+        matches!(self, Self::Privileged | Self::Differential | Self::E2e | Self::Matrix)
     }
 
     /// What has to be set up for it.
     pub(crate) fn groups(self, privilege: Privilege) -> &'static [Group] {
         match self {
             Self::Fmt | Self::Clippy | Self::Deny => &[Group::Lints],
-            Self::Doc | Self::Unit => &[],
+            Self::Doc | Self::Unit | Self::Differential => &[],
+            Self::Fuzz => &[Group::Fuzz],
             Self::ClippyEbpf | Self::Ebpf => &[Group::Ebpf],
             Self::Privileged | Self::E2e | Self::Matrix if !privilege.is_root() => &[],
             Self::Privileged | Self::E2e | Self::Matrix => &[Group::Tests],
@@ -106,6 +115,10 @@ impl Context {
             ),
             Step::Deny => self.deny(log),
             Step::Unit => tests(log, &mut self.unit()),
+            Step::Fuzz => self.fuzz(log),
+            Step::Differential => {
+                self.with_root(log, &["-p", "ha-agent-tests", "--test", "differential"], PRIVILEGED_AT_ONCE, None)
+            }
             Step::Privileged => self.with_root(log, &["-p", "ha-agent", "--lib"], PRIVILEGED_AT_ONCE, None),
             Step::E2e => self.end_to_end(log, "scenarios", &verdicts::records(Step::E2e)),
             Step::Matrix => self.end_to_end(log, "matrix", &verdicts::records(Step::Matrix)),
@@ -149,6 +162,15 @@ impl Context {
         let status = log.run(Command::new(program).current_dir(root()).args(["build-ebpf", flag]))?;
         let remark = log.text().lines().last().filter(|_| flag == "--check").map(str::to_owned);
         Ok(log.end(outcome(status.success()), None, remark.filter(|_| status.success())))
+    }
+
+    /// `cargo xtask fuzz`: a target counts as a test.
+    fn fuzz(&self, log: Log) -> Result<Done> {
+        let program = std::env::current_exe().context("where xtask stands")?;
+        tests(
+            log,
+            Command::new(program).current_dir(root()).args(["fuzz", "all", "--fresh", "--seconds", FUZZ_SECONDS]),
+        )
     }
 
     fn unit(&self) -> Command {

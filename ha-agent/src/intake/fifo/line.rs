@@ -97,14 +97,14 @@ fn split<'a>(bytes: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> 
 
 /// Cuts a stream of bytes into lines of bounded length.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     begun: Vec<u8>,
     skipping: bool,
 }
 
 /// What a newline ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(crate) enum Cut {
     /// A line, without its newline.
     Line(Vec<u8>),
     /// One beyond [`MAX_LINE`], thrown away.
@@ -113,7 +113,7 @@ pub(super) enum Cut {
 
 impl Lines {
     /// Takes the next bytes and gives every line that they end.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Vec<Cut> {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Vec<Cut> {
         let mut cuts = Vec::new();
         while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
             self.append(&bytes[..end]);
@@ -126,7 +126,7 @@ impl Lines {
     }
 
     /// Forgets a line that was begun; whether there was one.
-    pub(super) fn abandon(&mut self) -> bool {
+    pub(crate) fn abandon(&mut self) -> bool {
         let begun = !self.begun.is_empty() || self.skipping;
         *self = Self::default();
         begun

@@ -24,6 +24,8 @@ use crate::inventory::Directory;
 use crate::paths::PathsError;
 use crate::telemetry::Events;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use line::{Cut, Lines};
 pub use line::{Kind, Line, LineError, MAX_LINE, claim, parse_line};
 
 use reader::Reader;

@@ -1,0 +1,30 @@
+//! keepalived.conf. Whatever the text: instances within their ranges, or an error that names a line
+//! of it and can be shown to a person.
+#![no_main]
+
+use ha_agent::inventory::keepalived_conf::parse;
+use ha_agent_fuzz::is_plain;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let lines = text.split('\n').count().max(1);
+    match parse(text, "keepalived.conf") {
+        Ok(instances) => {
+            for instance in instances {
+                assert!((1..=lines).contains(&instance.line));
+                assert!(instance.vrid > 0 && instance.priority > 0);
+                assert!(matches!(instance.version, 2 | 3));
+                assert!(instance.version == 3 || instance.vip.is_ipv4());
+                assert!(instance.prefix <= if instance.vip.is_ipv4() { 32 } else { 128 });
+                assert!((10..=255_000).contains(&instance.advert_interval.as_millis()));
+                assert!(!instance.interface.is_empty() && instance.interface.len() <= 15);
+                assert!(!instance.vip_interface().is_empty());
+            }
+        }
+        Err(error) => {
+            assert!((1..=lines).contains(&error.line), "line {} of {lines}", error.line);
+            assert!(is_plain(&error.what) && !error.what.contains('\n'), "{:?}", error.what);
+            assert!(error.what.len() < 1024, "{} bytes", error.what.len());
+        }
+    }
+});
