@@ -30,7 +30,7 @@ pub(crate) enum Group {
     Tests,
     /// rustfmt, clippy, cargo-deny
     Lints,
-    /// What builds the fuzz targets: cargo-fuzz, a C++ compiler for libFuzzer
+    /// What builds the fuzz targets: a C++ compiler, for libFuzzer
     Fuzz,
     /// What rebuilds the eBPF object: Debian's Rust with its BPF target, LLVM 22, bpf-linker
     Ebpf,
@@ -88,15 +88,6 @@ const CARGO_DENY: Tool = Tool {
     programs: None,
     takes: "a few minutes",
 };
-const CARGO_FUZZ: Tool = Tool {
-    name: "cargo-fuzz",
-    version: "0.13.2",
-    ask: &["cargo-fuzz", "--version"],
-    install: &["--locked"],
-    environment: &[],
-    programs: None,
-    takes: "about a minute",
-};
 const BPF_LINKER: Tool = Tool {
     name: "bpf-linker",
     version: "0.13.0",
@@ -122,9 +113,8 @@ impl Group {
 
     fn tools(self) -> &'static [Tool] {
         match self {
-            Self::AgentDemo | Self::Tests => &[],
+            Self::AgentDemo | Self::Tests | Self::Fuzz => &[],
             Self::Lints => &[CARGO_DENY],
-            Self::Fuzz => &[CARGO_FUZZ],
             Self::Ebpf => &[BPF_LINKER],
         }
     }
