@@ -13,6 +13,10 @@ use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use rustix::fs::{Access, access, statfs};
 use rustix::process::{Resource, getrlimit};
 
+use crate::config::Keepalived;
+use crate::inventory::keepalived_conf;
+use crate::inventory::plain::Disk;
+
 /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of `linux/magic.h`.
 const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
 
@@ -126,6 +130,26 @@ pub(super) fn count(path: &Path) -> Option<usize> {
     fs::read_dir(path)
         .ok()
         .map(|entries| entries.flatten().filter(|entry| entry.path().join("keepalived.conf").exists()).count())
+}
+
+/// What a plain keepalived's files say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plain {
+    /// Instances that are understood.
+    pub(super) instances: usize,
+    /// What is not, with file and line.
+    pub(super) troubles: Vec<String>,
+}
+
+/// Reads a plain keepalived's files; one that is not there says nothing.
+pub(super) fn plain(settings: &Keepalived) -> Plain {
+    let mut plain = Plain::default();
+    for path in settings.configs.iter().filter(|path| path.exists()) {
+        let reading = keepalived_conf::read(path, &settings.config_id, &mut Disk::default());
+        plain.instances += reading.instances.len();
+        plain.troubles.extend(reading.troubles.iter().map(|trouble| trouble.error.to_string()));
+    }
+    plain
 }
 
 /// Where keepalived is, and what it says of its version.

@@ -203,19 +203,33 @@ pub(super) fn l3_agent(path: &Path, fact: SocketFact) -> Finding {
     }
 }
 
-pub(super) fn routers(given: usize, path: &Path, found: Option<usize>) -> Finding {
+/// Routers given by hand, in a plain keepalived's files, and in `ha_confs` where that is there.
+pub(super) fn routers(given: usize, plain: usize, path: &Path, found: Option<usize>) -> Finding {
     let name = "routers";
     let shown = path.display();
-    match (given, found) {
+    let given_and_plain = format!("{given} configured, {plain} in keepalived's configuration");
+    match (given + plain, found) {
         (0, None) => Finding::warn(
             name,
-            format!("none configured, and {shown} is not there"),
+            format!("none configured, none in keepalived's configuration, and {shown} is not there"),
             "no router is watched until it appears",
-            "set neutron.state_path to Neutron's, or write [[router]] sections",
+            "set neutron.state_path to Neutron's, keepalived.configs to keepalived's files, or write [[router]] sections",
         ),
-        (given, None) => Finding::ok(name, format!("{given} configured; {shown} is not there")),
-        (given, Some(found)) => Finding::ok(name, format!("{given} configured, {found} in {shown}")),
+        (_, None) => Finding::ok(name, format!("{given_and_plain}; {shown} is not there")),
+        (_, Some(found)) => Finding::ok(name, format!("{given_and_plain}, {found} in {shown}")),
     }
+}
+
+/// What is not understood in a plain keepalived's files, if anything.
+pub(super) fn plain_configuration(troubles: &[String]) -> Option<Finding> {
+    (!troubles.is_empty()).then(|| {
+        Finding::warn(
+            "configuration of keepalived",
+            troubles.join("; "),
+            "what stands there is not watched",
+            "mend it, or give that router by hand: [[router]]",
+        )
+    })
 }
 
 pub(super) fn keepalived(found: Option<(PathBuf, String)>) -> Finding {

@@ -93,11 +93,14 @@ pub fn examine(config: Option<&Path>, routers: u64, wire_probe: Option<WireProbe
         "confirmed states are kept in memory only and do not outlive the agent",
     ));
     findings.push(judge::l3_agent(&config.delivery.socket, facts::socket(&config.delivery.socket)));
+    let plain = facts::plain(&config.keepalived);
     findings.push(judge::routers(
         config.routers.len(),
+        plain.instances,
         &config.neutron.ha_confs_path,
         facts::count(&config.neutron.ha_confs_path),
     ));
+    findings.extend(judge::plain_configuration(&plain.troubles));
     findings.push(judge::keepalived(facts::keepalived()));
     findings.push(judge::reporters(&config.intake.allow_uids));
     findings.push(judge::running(&config.admin.socket, facts::answers(&config.admin.socket)));

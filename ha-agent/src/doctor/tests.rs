@@ -89,7 +89,8 @@ fn what_is_not_well_always_says_what_it_means_and_what_to_do() {
         judge::descriptors(Some(1), Some(1), 1),
         judge::l3_agent(&path, SocketFact::Absent),
         judge::l3_agent(&path, SocketFact::Hidden("refused".to_owned())),
-        judge::routers(0, &path, None),
+        judge::routers(0, 0, &path, None),
+        judge::plain_configuration(&["k.conf:3: wrong".to_owned()]).expect("something is wrong"),
         judge::keepalived(None),
         judge::reporters(&[]),
     ];
@@ -99,6 +100,27 @@ fn what_is_not_well_always_says_what_it_means_and_what_to_do() {
             assert!(text.as_ref().is_some_and(|text| !text.is_empty()), "{finding:?}");
         }
     }
+}
+
+#[test]
+fn instances_of_a_plain_keepalived_count_and_what_is_broken_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keepalived.conf");
+    let instance = |name: &str, vrid: &str| {
+        format!(
+            "vrrp_instance {name} {{\n interface eth0\n virtual_router_id {vrid}\n virtual_ipaddress {{\n \
+             192.0.2.1\n }}\n}}\n"
+        )
+    };
+    std::fs::write(&path, instance("A", "1") + &instance("B", "none")).unwrap();
+    let mut settings = Config::default().keepalived;
+    settings.configs = vec![path.clone(), dir.path().join("absent.conf")];
+    let plain = facts::plain(&settings);
+    assert_eq!(plain.instances, 1);
+    let finding = judge::plain_configuration(&plain.troubles).expect("one is broken");
+    assert!(finding.found.contains(&format!("{}:10: expected a number", path.display())), "{finding:?}");
+    let routers = judge::routers(0, plain.instances, &path, None);
+    assert_eq!(routers.result, Outcome::Ok, "{routers:?}");
 }
 
 #[test]

@@ -104,20 +104,31 @@ fn instance(name: &str, vrid: u8, interface: &str, lines: &str) -> String {
     format!("vrrp_instance {name} {{\n  interface {interface}\n  virtual_router_id {vrid}\n{lines}\n}}\n")
 }
 
+fn unicast(own: &Site, other: &Site, lines: &str) -> String {
+    let lines = format!(
+        "{lines}\n  unicast_src_ip {}\n  unicast_peer {{\n    {}\n  }}\n  virtual_ipaddress {{\n    192.0.2.61/24 label \
+         vip\n  }}",
+        address(own),
+        address(other)
+    );
+    instance("VI_1", 61, &own.interface, &lines)
+}
+
 #[test]
 #[ignore = "needs root"]
 fn unicast_peers_fail_over() -> Result<()> {
-    fails_over("unicast", 61, |own, other, priority| {
-        let lines = format!(
-            "  priority {priority}\n  unicast_src_ip {}\n  unicast_peer {{\n    {}\n  }}\n  virtual_ipaddress {{\n    \
-             192.0.2.61/24 label {}:1\n  }}",
-            address(own),
-            address(other),
-            &own.interface[..10]
-        );
-        instance("VI_1", 61, &own.interface, &lines)
-    })
-    .map(drop)
+    let conf = |own: &Site, other: &Site, priority| unicast(own, other, &format!("  priority {priority}"));
+    fails_over("unicast", 61, conf).map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn unicast_peers_of_version_3_fail_over() -> Result<()> {
+    // Its checksum covers the peer's address; a TTL that was lowered is no offence.
+    let conf = |own: &Site, other: &Site, priority| {
+        unicast(own, other, &format!("  version 3\n  unicast_ttl 64\n  priority {priority}"))
+    };
+    fails_over("unicast3", 61, conf).map(drop)
 }
 
 #[test]
@@ -157,6 +168,16 @@ fn version_3_over_ipv6_fails_over() -> Result<()> {
              2001:db8:64::1/64\n  }}"
         );
         format!("global_defs {{\n  vrrp_version 3\n}}\n{}", instance("VI_1", 64, &own.interface, &lines))
+    })
+    .map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_ipv6_address_on_a_vmac_fails_over() -> Result<()> {
+    fails_over("vmac6", 70, |own, _, priority| {
+        let lines = format!("  priority {priority}\n  use_vmac\n  virtual_ipaddress {{\n    fe80::70/64\n  }}");
+        instance("VI_1", 70, &own.interface, &lines)
     })
     .map(drop)
 }
