@@ -29,7 +29,7 @@ use crate::config::{self, Config};
 use crate::delivery::Delivery;
 use crate::intake::fifo::{Fifo, FifoError};
 use crate::intake::{Intake, IntakeError};
-use crate::inventory::{Directory, Discovery, HaConfs, Plain, Registrations};
+use crate::inventory::{Directory, HaConfs, Plain, Registrations};
 use crate::netlink::{Netlink, NetlinkError};
 use crate::netns::{NetnsError, NetnsThread};
 use crate::outbox::Outbox;
@@ -260,7 +260,7 @@ impl Agent {
                     warn!("{reason}");
                     shared.lock().degraded.push(Degraded { channel: "inventory".to_owned(), reason: reason.clone() });
                     events.emit(Event::ChannelDegraded { channel: "inventory".to_owned(), reason, router_id: None });
-                    let _ = discovery_sender.try_send(Discovery::Complete);
+                    // Never complete: what was watched before the restart may well be there.
                 }
             }
         }

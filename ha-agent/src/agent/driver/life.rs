@@ -36,6 +36,9 @@ impl Driver {
                 Some(Discovery::Gone(id)) => {
                     touched.insert(id);
                     self.gone(id);
+                    if self.wanted(id).is_none() {
+                        self.forget_leftover(id);
+                    }
                 }
                 Some(Discovery::Trouble { router, file, reason }) => self.trouble((router, file), reason),
                 Some(Discovery::Complete) => {
@@ -47,10 +50,27 @@ impl Driver {
         }
         self.reconcile(&touched);
         if complete {
-            // Watched before the restart, and neither configured nor there any more.
-            for id in std::mem::take(&mut self.parts.restored).into_keys() {
-                self.parts.outbox.forget(id);
-            }
+            self.forget_leftovers();
+        }
+    }
+
+    /// Lets go what was watched before the restart, and is neither configured nor there any more. A
+    /// router whose file is only broken is kept: it is known again once that is mended, or gone for good. Of
+    /// a broken file with several routers nobody can tell which.
+    fn forget_leftovers(&mut self) {
+        let concerns = |(router, file): &(Option<RouterId>, Option<PathBuf>), id: &RouterId| {
+            router.map_or(file.is_some(), |router| router == *id)
+        };
+        let broken = |id: &RouterId| self.troubles.keys().any(|about| concerns(about, id));
+        let left: Vec<RouterId> = self.parts.restored.keys().filter(|id| !broken(id)).copied().collect();
+        for id in left {
+            self.forget_leftover(id);
+        }
+    }
+
+    fn forget_leftover(&mut self, id: RouterId) {
+        if self.parts.restored.remove(&id).is_some() {
+            self.parts.outbox.forget(id);
         }
     }
 

@@ -43,6 +43,11 @@ impl Folders {
         self.root.join(router.to_string())
     }
 
+    /// Whether `ha_confs` is there, and its folders are watched.
+    pub(super) fn are_watched(&self) -> bool {
+        self.root_watch.is_some() && self.trouble.is_none()
+    }
+
     /// What keeps changes from being seen, in words.
     pub(super) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()

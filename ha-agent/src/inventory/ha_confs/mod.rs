@@ -44,6 +44,8 @@ use folders::Folders;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Pause before inotify is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
+/// How long a `ha_confs` that is not there may still be mounted. Then this node has none.
+const GRACE: Duration = Duration::from_secs(300);
 /// Files read in one go off the runtime's threads.
 const CHUNK: usize = 64;
 /// Where namespaces have their names.
@@ -56,7 +58,7 @@ const ROOT: u64 = 0;
 pub enum Discovery {
     /// A router is there, or is another than was told before.
     Found(Router),
-    /// Its file is gone.
+    /// Its file is gone, whether or not it could be read.
     Gone(RouterId),
     /// What keeps routers from being found, as in `channel.degraded`; told for `status`.
     Trouble {
@@ -67,7 +69,9 @@ pub enum Discovery {
         /// In words; none: it is over.
         reason: Option<String>,
     },
-    /// All that was there at the start has been told. Once by each source, also where there was nothing.
+    /// All that there is has been told: what was known before a restart and was not told is gone, or its
+    /// file is broken (`Trouble`). Once by each source: `ha_confs` when it could be read, or was not
+    /// there for [`GRACE`].
     Complete,
 }
 
@@ -110,13 +114,13 @@ impl HaConfs {
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<JoinHandle<()>, InventoryError> {
-        Self::start_at(path, Path::new(NETNS), found, events, registry, stop)
+        Self::start_at(path, (Path::new(NETNS), GRACE), found, events, registry, stop)
     }
 
-    /// As [`HaConfs::start`], with namespaces' names elsewhere.
+    /// As [`HaConfs::start`], with namespaces' names elsewhere, and another grace.
     fn start_at(
         path: &Path,
-        netns: &Path,
+        (netns, grace): (&Path, Duration),
         found: mpsc::Sender<Discovery>,
         events: Events,
         registry: &mut Registry,
@@ -133,6 +137,7 @@ impl HaConfs {
             tokens: HashMap::new(),
             last_token: ROOT,
             trouble: None,
+            complete_by: Some(Instant::now() + grace),
             found,
             events,
             metrics: Metrics::register(registry),
@@ -176,6 +181,8 @@ struct Task {
     last_token: u64,
     /// What keeps changes from being seen, as told.
     trouble: Option<String>,
+    /// Until then `ha_confs` is waited for; none: it has been told that all is told.
+    complete_by: Option<Instant>,
     found: mpsc::Sender<Discovery>,
     events: Events,
     metrics: Metrics,
@@ -186,9 +193,10 @@ impl Task {
         self.look_everywhere(Duration::ZERO);
         self.note_trouble().await?;
         self.read_due().await?;
-        self.tell(Discovery::Complete).await?;
         loop {
-            let next = self.due.next();
+            self.complete().await?;
+            let grace = self.complete_by.filter(|until| *until > Instant::now());
+            let next = self.due.next().into_iter().chain(grace).min();
             let wait = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -214,6 +222,18 @@ impl Task {
             self.note_trouble().await?;
             self.read_due().await?;
         }
+    }
+
+    /// Says that all is told, once, when it is. A folder that is there and cannot be read is waited for
+    /// without end.
+    async fn complete(&mut self) -> Result<(), Deaf> {
+        let Some(until) = self.complete_by else { return Ok(()) };
+        let looked = self.folders.are_watched() || Instant::now() >= until;
+        if !looked || self.folders.trouble().is_some() || self.due.next().is_some() {
+            return Ok(());
+        }
+        self.complete_by = None;
+        self.tell(Discovery::Complete).await
     }
 
     fn changed(&mut self, routers: &BTreeSet<RouterId>, pause: Duration) {
@@ -272,11 +292,14 @@ impl Task {
                 self.tell_found(conf_file::router(id, &instance, netns)).await
             }
             Ok(None) => {
+                let broken = self.known.get(&id).is_some_and(|known| known.trouble.is_some());
                 self.file_trouble(id, None).await?;
                 self.unwatch_names(id);
                 let told = self.known.get_mut(&id).and_then(|known| known.told.take());
                 if told.is_some() {
                     self.metrics.routers.dec();
+                }
+                if told.is_some() || broken {
                     self.tell(Discovery::Gone(id)).await?;
                 }
                 self.known.remove(&id);

@@ -19,6 +19,11 @@ struct Site {
 impl Site {
     /// Over `<base>/neutron/ha_confs`; `prepare` gets its path first.
     fn start(prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_with(LONG, prepare)
+    }
+
+    /// As [`Site::start`], with another grace.
+    fn start_with(grace: Duration, prepare: impl FnOnce(&Path)) -> Self {
         let base = tempfile::tempdir().expect("a folder");
         let root = base.path().join("neutron/ha_confs");
         fs::create_dir(base.path().join("netns")).expect("made");
@@ -27,7 +32,7 @@ impl Site {
         let (events, event_inbox, _) = Events::channel(64);
         let stop = CancellationToken::new();
         let netns = base.path().join("netns");
-        let task = HaConfs::start_at(&root, &netns, sender, events, &mut Registry::default(), stop.clone());
+        let task = HaConfs::start_at(&root, (&netns, grace), sender, events, &mut Registry::default(), stop.clone());
         Self { base, found, troubles: Vec::new(), events: event_inbox, task: task.expect("it starts"), stop }
     }
 
@@ -189,7 +194,7 @@ async fn folders_are_moved_in_and_out() {
 
 #[tokio::test]
 async fn a_missing_ha_confs_is_waited_for_and_may_go() {
-    let mut site = Site::start(|_| {});
+    let mut site = Site::start_with(Duration::ZERO, |_| {});
     assert_eq!(site.next().await, Discovery::Complete);
     let root = site.root();
     write(&root, 1, &conf(1));
@@ -204,6 +209,29 @@ async fn a_missing_ha_confs_is_waited_for_and_may_go() {
     write(&root, 2, &conf(2));
     assert_eq!(site.router().await.id, id(2));
     assert!(site.events.try_recv().is_err(), "nothing of that is a trouble");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn one_that_is_mounted_late_is_complete_once_it_has_been_read() {
+    let mut site = Site::start(|_| {});
+    let staged = site.base.path().join("staged");
+    write(&staged, 1, &conf(1));
+    write(&staged, 2, "broken {");
+    fs::create_dir(site.base.path().join("neutron")).expect("made");
+    fs::rename(&staged, site.root()).expect("mounted");
+    assert_eq!(site.router().await.id, id(1));
+    assert_eq!(site.next().await, Discovery::Complete);
+    assert!(matches!(&site.troubles[..], [(Some(router), Some(_))] if *router == id(2)), "{:?}", site.troubles);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_file_that_could_never_be_read_is_gone_all_the_same() {
+    let mut site = Site::start(|root| write(root, 1, "broken {"));
+    assert_eq!(site.next().await, Discovery::Complete);
+    fs::remove_file(file(&site.root(), 1)).expect("removed");
+    assert_eq!(site.next().await, Discovery::Gone(id(1)));
     site.end().await;
 }
 
