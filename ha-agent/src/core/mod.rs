@@ -26,6 +26,8 @@ pub mod time;
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "`crate::fuzzing` shows it"))]
 pub(crate) mod invariants;
 #[cfg(test)]
+mod catalogue_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod scenario_tests;

@@ -289,7 +289,10 @@ fn another_router_on_the_same_vrid() -> Result<()> {
     for (node, what) in [(&mut pair.a, "a: cleared"), (&mut pair.b, "b: cleared")] {
         let cleared = node.cleared(SLACK, "foreign_master")?;
         case.came(what, &cleared)?;
-        assert_eq!(node.anomalies()?, ["foreign_master"]);
+        // Its advert puts the master's next one off to at most 2 adv after the last: that may be named.
+        let mut anomalies = node.anomalies()?;
+        anomalies.retain(|kind| kind != "silent_primary" && kind != "no_primary");
+        assert_eq!(anomalies, ["foreign_master"]);
         node.never("transition.confirmed", json!({}))?;
     }
     case.told(&mut pair, &["primary"], &["backup"], "the stranger is stopped")

@@ -1,6 +1,7 @@
 //! Adverts that no keepalived sent.
 
 use std::net::Ipv4Addr;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,7 +10,7 @@ use ha_agent_tests::pair::{SLACK, Scene};
 use ha_agent_tests::witness::Witness;
 use serde_json::json;
 
-use super::{Bound, Case, SETTLE, SILENCE, TURN};
+use super::{ADV, Bound, Case, SETTLE, SILENCE, TURN};
 use crate::ADVERT;
 
 /// On the HA network, and nobody's.
@@ -117,4 +118,67 @@ fn a_valid_better_one() -> Result<()> {
     }
     pair.b.never("transition.confirmed", json!({}))?;
     case.told(&mut pair, &["primary", "backup", "primary"], &["backup"], "D is over: the master takes over again")
+}
+
+/// keepalived puts its own next advert off with each one that it rejects: who sends them often enough
+/// makes a master fall silent, whatever their priority.
+#[test]
+#[ignore = "needs root"]
+fn rejected_ones_in_a_row_silence_a_master() -> Result<()> {
+    /// Between two of them.
+    const EVERY: u64 = 400;
+    const BOUNDS: &[Bound] = &[
+        Bound { what: "a: foreign_master", least: SETTLE, most: SETTLE + TURN, why: "other addresses: settle" },
+        Bound { what: "b: foreign_master", least: SETTLE, most: SETTLE + TURN, why: "other addresses: settle" },
+        Bound {
+            what: "a: silent_primary",
+            least: SILENCE - ADV + SETTLE,
+            most: SILENCE + SETTLE,
+            why: "1.5 adv after its last advert + settle",
+        },
+        Bound {
+            what: "a: cleared",
+            least: 0,
+            most: ADV + TURN,
+            why: "the last of them put the next advert off by 1 adv",
+        },
+    ];
+    let mut pair = Scene::default().build("starved")?;
+    // So that it waits longest: the first node is given time to speak again.
+    pair.b.settings.priority = 1;
+    pair.elect()?;
+    pair.watch()?;
+    let frame = Advert { vip: Ipv4Addr::new(169, 254, 0, 99), ..Advert::of(&pair.router, STRANGER, 10) };
+    let (enough, is_enough) = std::sync::mpsc::channel::<()>();
+    let mut case = Case::now("rejected adverts in a row", BOUNDS);
+    let sender = std::thread::spawn({
+        let lab = pair.lab.clone();
+        move || -> Result<()> {
+            loop {
+                frame.send(&lab)?;
+                if is_enough.recv_timeout(Duration::from_millis(EVERY)) != Err(RecvTimeoutError::Timeout) {
+                    return Ok(());
+                }
+            }
+        }
+    });
+    let silent = pair.a.raised(ADVERT * 2 + SLACK, "silent_primary");
+    drop(enough);
+    sender.join().expect("the sender does not panic")?;
+    let silent = silent?;
+    for (node, what) in [(&mut pair.a, "a: foreign_master"), (&mut pair.b, "b: foreign_master")] {
+        let foreign = node.raised(SLACK, "foreign_master")?;
+        case.came(what, &foreign)?;
+    }
+    case.came("a: silent_primary", &silent)?;
+    case.again();
+    let cleared = pair.a.cleared(ADVERT * 2 + SLACK, "silent_primary")?;
+    case.came("a: cleared", &cleared)?;
+    pair.a.explains(&["foreign_master: ", &STRANGER.to_string(), "silent_primary over after"])?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.cleared(ADVERT * 2 + SLACK, "foreign_master")?;
+        node.never("transition.confirmed", json!({}))?;
+    }
+    assert_eq!(pair.a.anomalies()?, ["foreign_master", "silent_primary"]);
+    case.told(&mut pair, &["primary"], &["backup"], "no more of them come")
 }
