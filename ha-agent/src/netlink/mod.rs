@@ -7,6 +7,7 @@
 //!
 //! - `decode`: bytes → facts; pure.
 //! - `namespace`: facts and dumps → changes; pure.
+//! - `carrier`: the one thread with privileges.
 //! - `socket`, `requests`, `resolve`: the two sockets, and how a file becomes an nsid.
 //! - `watcher`: the task that joins them.
 //!
@@ -19,6 +20,7 @@
 //! handled like every overrun: [`NetlinkEvent::Degraded`], a fresh dump of every namespace, only
 //! what differs is told, [`NetlinkEvent::Restored`].
 
+mod carrier;
 pub mod decode;
 mod metrics;
 mod namespace;
@@ -210,7 +212,8 @@ impl Netlink {
         let ended = orders.ended.clone().drop_guard();
         let task = tokio::spawn(async move {
             let _ended = ended;
-            watcher.run(stop).await;
+            let thread = watcher.run(stop).await;
+            let _ = thread.await;
         });
         Ok((Self { orders }, task))
     }

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -14,8 +15,10 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
 
+use super::carrier::Carrier;
 use super::decode::{self, Address, IfName};
 use super::namespace::{Dump, LinkState, Want};
+use super::resolve::ResolveError;
 
 /// The kernel answers in microseconds; this is for an answer that got lost.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,17 +42,21 @@ pub(super) enum RequestError {
 #[derive(Clone)]
 pub(super) struct Requests {
     handle: Handle,
+    carrier: Carrier,
 }
 
 impl Requests {
     /// Opens the request socket. It is in the agent's own namespace and pins no other.
-    pub(super) fn start() -> io::Result<(Self, JoinHandle<()>)> {
-        // Without the strict check the kernel ignores the target of an address dump and dumps the
-        // agent's own namespace instead.
-        let (mut connection, handle, _unsolicited) = rtnetlink::new_connection_with_strict_check()?;
+    pub(super) fn start(carrier: &Carrier) -> io::Result<(Self, JoinHandle<()>)> {
+        let (mut connection, handle, _unsolicited) = rtnetlink::from_socket(carrier.carry()?);
         // The end of a dump says whether it was interrupted.
         connection.set_forward_done(true);
-        Ok((Self { handle }, tokio::spawn(connection)))
+        Ok((Self { handle, carrier: carrier.clone() }, tokio::spawn(connection)))
+    }
+
+    /// A namespace's file and its inode.
+    pub(super) async fn open(&self, path: &Path) -> Result<(OwnedFd, u64), ResolveError> {
+        self.carrier.open(path).await
     }
 
     /// The id by which the agent's namespace knows the namespace `netns` (an open nsfs file); it is

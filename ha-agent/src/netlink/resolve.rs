@@ -37,12 +37,12 @@ pub(super) enum ResolveError {
 }
 
 pub(super) async fn resolve(requests: &Requests, netns: &Netns) -> Result<Bound, ResolveError> {
-    let (own, own_inode) = open(Path::new(OWN))?;
+    let (own, own_inode) = requests.open(Path::new(OWN)).await?;
     drop(own);
     let Netns::Path(path) = netns else {
         return Ok(Bound { nsid: None, inode: own_inode });
     };
-    let (file, inode) = open(path)?;
+    let (file, inode) = requests.open(path).await?;
     if inode == own_inode {
         return Ok(Bound { nsid: None, inode });
     }
@@ -59,11 +59,12 @@ pub(super) async fn resolve(requests: &Requests, netns: &Netns) -> Result<Bound,
 /// The id that the agent's own namespace was given in itself, if anyone gave it one: then its
 /// notifications carry it.
 pub(super) async fn own_nsid(requests: &Requests) -> Result<Option<i32>, ResolveError> {
-    let (own, _) = open(Path::new(OWN))?;
+    let (own, _) = requests.open(Path::new(OWN)).await?;
     Ok(requests.known_nsid(own.as_fd()).await?)
 }
 
-fn open(path: &Path) -> Result<(OwnedFd, u64), ResolveError> {
+/// Opens a namespace's file: on the thread that may.
+pub(super) fn open(path: &Path) -> Result<(OwnedFd, u64), ResolveError> {
     // NONBLOCK: whatever else may be found there must not hold the caller.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {

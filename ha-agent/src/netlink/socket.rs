@@ -40,18 +40,8 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Opens and subscribes. Needs `CAP_NET_BROADCAST` to hear other namespaces.
-    pub(super) fn open(receive_buffer: usize) -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.set_non_blocking(true)?;
-        size_buffer(&socket, receive_buffer)?;
-        // Before the groups: otherwise the first notifications of other namespaces are not meant
-        // for this socket.
-        socket.set_listen_all_namespaces(true)?;
-        let groups =
-            [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr, MulticastGroup::Nsid];
-        let mask = groups.into_iter().fold(0, |mask, group| mask | 1 << (group as u32 - 1));
-        socket.bind(&SocketAddr::new(0, mask))?;
+    /// Reads from a socket that [`open`] made.
+    pub(super) fn new(socket: Socket) -> io::Result<Self> {
         // SAFETY: the socket owns its descriptor, keeps it open until it is dropped, never swaps it.
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
         Ok(Self { fd: registered?, buffer: vec![0; DATAGRAM].into_boxed_slice() })
@@ -80,6 +70,20 @@ impl Listener {
     pub(super) fn bytes(&self, length: usize) -> &[u8] {
         self.buffer.get(..length).unwrap_or(&[])
     }
+}
+
+/// Opens and subscribes. Needs `CAP_NET_BROADCAST` to hear other namespaces.
+pub(super) fn open(receive_buffer: usize) -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.set_non_blocking(true)?;
+    size_buffer(&socket, receive_buffer)?;
+    // Before the groups: otherwise the first notifications of other namespaces are not meant
+    // for this socket.
+    socket.set_listen_all_namespaces(true)?;
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr, MulticastGroup::Nsid];
+    let mask = groups.into_iter().fold(0, |mask, group| mask | 1 << (group as u32 - 1));
+    socket.bind(&SocketAddr::new(0, mask))?;
+    Ok(socket)
 }
 
 /// Beyond `net.core.rmem_max` with `CAP_NET_ADMIN`, up to it without.

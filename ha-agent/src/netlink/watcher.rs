@@ -20,6 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::carrier::Carrier;
 use super::namespace::Change;
 use super::requests::Requests;
 use super::resolve;
@@ -42,6 +43,8 @@ pub(super) struct Watcher {
     metrics: Metrics,
     orders: Arc<Orders>,
     tuning: Tuning,
+    carrier: Carrier,
+    thread: JoinHandle<()>,
     listener: Listener,
     requests: Requests,
     connection: JoinHandle<()>,
@@ -73,14 +76,17 @@ impl Watcher {
         tuning: Tuning,
     ) -> Result<Self, NetlinkError> {
         let open = |what| move |source| NetlinkError::Open { what, source };
-        let listener = Listener::open(tuning.receive_buffer).map_err(open("netlink socket"))?;
+        let (carrier, thread) = Carrier::start().map_err(open("netlink thread"))?;
+        let listener = carrier.listen(tuning.receive_buffer).and_then(Listener::new).map_err(open("netlink socket"))?;
         let names = Names::new().map_err(open("inotify instance"))?;
-        let (requests, connection) = Requests::start().map_err(open("netlink request socket"))?;
+        let (requests, connection) = Requests::start(&carrier).map_err(open("netlink request socket"))?;
         Ok(Self {
             events,
             metrics,
             orders,
             tuning,
+            carrier,
+            thread,
             listener,
             requests,
             connection,
@@ -102,7 +108,8 @@ impl Watcher {
         })
     }
 
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    /// Runs until `stop`; gives the carrier's thread, which then ends by itself.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> JoinHandle<()> {
         let orders = Arc::clone(&self.orders);
         loop {
             self.start_jobs();
@@ -141,6 +148,7 @@ impl Watcher {
         }
         self.connection.abort();
         self.jobs.shutdown().await;
+        self.thread
     }
 
     /// Hands out what there is to tell. False when nobody wants it any more.

@@ -1,8 +1,10 @@
 use super::*;
+use crate::netlink::carrier::Carrier;
 
 #[tokio::test]
 async fn what_a_path_may_be() {
-    let (requests, connection) = Requests::start().expect("netlink sockets are for everybody");
+    let (carrier, _thread) = Carrier::start().expect("a thread");
+    let (requests, connection) = Requests::start(&carrier).expect("netlink sockets are for everybody");
     let folder = tempfile::tempdir().expect("a folder");
     let look = async |path: std::path::PathBuf| resolve(&requests, &Netns::Path(path)).await;
 

@@ -94,7 +94,11 @@ impl Watcher {
     }
 
     fn reopen(&mut self) -> bool {
-        let opened = Listener::open(self.tuning.receive_buffer).and_then(|listener| Ok((listener, Requests::start()?)));
+        let opened = self
+            .carrier
+            .listen(self.tuning.receive_buffer)
+            .and_then(Listener::new)
+            .and_then(|listener| Ok((listener, Requests::start(&self.carrier)?)));
         match opened {
             Ok((listener, (requests, connection))) => {
                 self.connection.abort();
