@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
+use super::door::Door;
 use super::metrics::Metrics;
 use super::receiver::{Sight, Watch};
 use super::schedule::{Output, Rules, Schedule, Send};
@@ -42,6 +43,7 @@ pub(super) struct Driver {
     emit: Emit,
     metrics: Metrics,
     schedule: Schedule,
+    door: Door,
     watch: Watch,
     looked: Mono,
     published: Mono,
@@ -68,6 +70,7 @@ impl Driver {
             emit,
             metrics,
             schedule,
+            door: Door::open(),
             watch: Watch::default(),
             looked: Mono(0),
             published: Mono(0),
@@ -84,7 +87,7 @@ impl Driver {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         self.take_changes();
         loop {
-            self.look();
+            self.look().await;
             self.send();
             self.tell();
             self.publish();
@@ -147,13 +150,13 @@ impl Driver {
         }
     }
 
-    fn look(&mut self) {
+    async fn look(&mut self) {
         let now = clock::now();
         if now.since(self.looked) < LOOK {
             return;
         }
         self.looked = now;
-        match self.watch.look(&self.config.socket) {
+        match self.watch.look(self.door.look(&self.config.socket).await) {
             Sight::Nothing | Sight::Same => {}
             Sight::First => self.schedule.receiver_appeared(now),
             Sight::Other => self.schedule.receiver_changed(now),
@@ -162,14 +165,14 @@ impl Driver {
 
     fn send(&mut self) {
         while let Some(send) = self.schedule.poll(clock::now()) {
-            let socket = self.config.socket.clone();
+            let (door, socket) = (self.door.clone(), self.config.socket.clone());
             match self.config.protocol {
                 Protocol::Neutron => {
                     let release = self.release;
                     self.requests.spawn(async move {
                         let mut answers = Vec::with_capacity(send.items.len());
                         for entry in &send.items {
-                            let answer = neutron::send(&socket, entry, release, REQUEST_LIMIT);
+                            let answer = neutron::send((&door, &socket), entry, release, REQUEST_LIMIT);
                             answers.push(answer.await);
                         }
                         (send, answers)
@@ -179,7 +182,7 @@ impl Driver {
                     let host = Arc::clone(&self.host);
                     self.requests.spawn(async move {
                         let limit = REQUEST_LIMIT;
-                        let answers = json::send(&socket, &host, send.batch, &send.items, limit).await;
+                        let answers = json::send((&door, &socket), &host, send.batch, &send.items, limit).await;
                         (send, answers)
                     });
                 }

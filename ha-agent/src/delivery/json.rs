@@ -10,9 +10,9 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixStream;
 
 use super::answer::{Answer, Failure, FailureKind};
+use super::door::Door;
 use crate::core::model::{Basis, RouterId, State};
 use crate::outbox::Entry;
 
@@ -84,9 +84,15 @@ pub fn refused(body: &[u8]) -> HashMap<RouterId, String> {
 }
 
 /// Sends a batch and waits for the answer, at most `limit` in all; one answer per entry.
-pub(super) async fn send(socket: &Path, host: &str, batch: u64, entries: &[Entry], limit: Duration) -> Vec<Answer> {
+pub(super) async fn send(
+    to: (&Door, &Path),
+    host: &str,
+    batch: u64,
+    entries: &[Entry],
+    limit: Duration,
+) -> Vec<Answer> {
     let mut written = false;
-    let exchange = exchange(socket, body(host, batch, entries), &mut written);
+    let exchange = exchange(to, body(host, batch, entries), &mut written);
     let failed = match tokio::time::timeout(limit, exchange).await {
         Ok(Ok((status @ 200..=299, body))) => {
             let _ = status;
@@ -106,8 +112,8 @@ pub(super) async fn send(socket: &Path, host: &str, batch: u64, entries: &[Entry
     vec![failed; entries.len()]
 }
 
-async fn exchange(socket: &Path, body: Vec<u8>, written: &mut bool) -> Result<(u16, Bytes), Failure> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| Failure::from_io(&error, "connect", false))?;
+async fn exchange((door, socket): (&Door, &Path), body: Vec<u8>, written: &mut bool) -> Result<(u16, Bytes), Failure> {
+    let stream = door.connect(socket).await.map_err(|error| Failure::from_io(&error, "connect", false))?;
     *written = true;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| from_hyper(&error))?;

@@ -12,6 +12,7 @@
 
 pub mod answer;
 mod backoff;
+mod door;
 mod driver;
 pub mod json;
 pub mod metrics;

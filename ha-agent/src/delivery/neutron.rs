@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 
 use super::answer::{Answer, Failure, FailureKind};
+use super::door::Door;
 use crate::core::model::State;
 use crate::outbox::Entry;
 
@@ -66,10 +66,10 @@ pub fn status(reply: &[u8]) -> Option<u16> {
 }
 
 /// Sends one state and waits for the answer, at most `limit` in all.
-pub(super) async fn send(socket: &Path, entry: &Entry, release: u32, limit: Duration) -> Answer {
+pub(super) async fn send(to: (&Door, &Path), entry: &Entry, release: u32, limit: Duration) -> Answer {
     let mut reply = Vec::new();
     let mut written = false;
-    let exchange = exchange(socket, entry, release, &mut reply, &mut written);
+    let exchange = exchange(to, entry, release, &mut reply, &mut written);
     let ended = tokio::time::timeout(limit, exchange).await;
     // The status line is the answer, also when the stream does not end or ends badly.
     if let Some(status) = status(&reply) {
@@ -88,13 +88,13 @@ pub(super) async fn send(socket: &Path, entry: &Entry, release: u32, limit: Dura
 }
 
 async fn exchange(
-    socket: &Path,
+    (door, socket): (&Door, &Path),
     entry: &Entry,
     release: u32,
     reply: &mut Vec<u8>,
     written: &mut bool,
 ) -> Result<(), Failure> {
-    let mut stream = UnixStream::connect(socket).await.map_err(|error| Failure::from_io(&error, "connect", false))?;
+    let mut stream = door.connect(socket).await.map_err(|error| Failure::from_io(&error, "connect", false))?;
     *written = true;
     stream.write_all(&request(entry, release)).await.map_err(|error| Failure::from_io(&error, "write", true))?;
     let mut limited = stream.take(REPLY_MAX as u64);

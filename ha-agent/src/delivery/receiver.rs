@@ -25,8 +25,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn look(&mut self, socket: &Path) -> Sight {
-        match (identity(socket), &mut self.known) {
+    pub(super) fn look(&mut self, seen: Option<Identity>) -> Sight {
+        match (seen, &mut self.known) {
             (None, _) => Sight::Nothing,
             (Some(now), Some(known)) if *known == now => Sight::Same,
             (Some(now), Some(known)) => {

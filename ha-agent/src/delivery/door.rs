@@ -1,0 +1,76 @@
+//! The thread that reaches the L3 agent's socket, which belongs to another user: it looks at it and
+//! connects, and never reads a byte. It ends with the last handle.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+use super::receiver::{Identity, identity};
+use crate::privilege::{self, Role};
+
+/// Errands that wait at once; a caller beyond that waits for room.
+const QUEUE: usize = 64;
+
+/// A handle to the thread; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    errands: mpsc::Sender<Errand>,
+}
+
+#[derive(Debug)]
+enum Errand {
+    Look(PathBuf, oneshot::Sender<Option<Identity>>),
+    Connect(PathBuf, oneshot::Sender<io::Result<StdStream>>),
+}
+
+impl Door {
+    /// Starts the thread. Without it nothing can be delivered: every connection then fails, and is
+    /// tried again like any other.
+    pub(super) fn open() -> Self {
+        let (errands, queue) = mpsc::channel(QUEUE);
+        let thread = thread::Builder::new().name(Role::Delivery.thread_name().to_owned());
+        if let Err(error) = thread.spawn(move || run(queue)) {
+            tracing::error!(%error, "the delivery thread cannot be started");
+        }
+        Self { errands }
+    }
+
+    /// Which receiver answers at this path; none: there is nothing, or it cannot be looked at.
+    pub(super) async fn look(&self, socket: &Path) -> Option<Identity> {
+        let (answer, answered) = oneshot::channel();
+        self.errands.send(Errand::Look(socket.to_owned(), answer)).await.ok()?;
+        answered.await.ok()?
+    }
+
+    /// A connection to the socket at this path.
+    pub(super) async fn connect(&self, socket: &Path) -> io::Result<UnixStream> {
+        let (answer, answered) = oneshot::channel();
+        let ended = || io::Error::other("the delivery thread has ended");
+        self.errands.send(Errand::Connect(socket.to_owned(), answer)).await.map_err(|_| ended())?;
+        UnixStream::from_std(answered.await.map_err(|_| ended())??)
+    }
+}
+
+fn run(mut queue: mpsc::Receiver<Errand>) {
+    privilege::enter(Role::Delivery);
+    while let Some(errand) = queue.blocking_recv() {
+        // Who asked may have gone.
+        match errand {
+            Errand::Look(path, answer) => drop(answer.send(identity(&path))),
+            Errand::Connect(path, answer) => drop(answer.send(connected(&path))),
+        }
+    }
+}
+
+/// A unix socket connects at once, or not at all: a full backlog is `EAGAIN`.
+fn connected(path: &Path) -> io::Result<StdStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
+}
