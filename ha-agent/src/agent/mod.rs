@@ -34,6 +34,7 @@ use crate::netlink::{Netlink, NetlinkError};
 use crate::netns::{NetnsError, NetnsThread};
 use crate::outbox::Outbox;
 use crate::paths::{self, Lock, PathsError};
+use crate::privilege::{self, Role};
 use crate::status::Degraded;
 use crate::telemetry::event::Event;
 use crate::telemetry::{self, Events};
@@ -113,11 +114,33 @@ pub fn run(config: Config, options: Options) -> Result<(), AgentError> {
         return Err(AgentError::NotPermitted);
     }
     raise_descriptor_limit();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("ha-agent").enable_all().build()?;
-    let result = runtime.block_on(Agent::run(config, options));
+    let lock = claim_directories(&config)?;
+    privilege::confine(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name(Role::Worker.thread_name())
+        .on_thread_start(|| privilege::enter(Role::Worker))
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(Agent::run(config, options, lock));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Makes the directories and takes the lock: before any thread, whose part of the file system is
+/// bound to them.
+fn claim_directories(config: &Config) -> Result<Lock, AgentError> {
+    match config.intake.socket_gid {
+        // Who may use the socket must be able to reach it.
+        Some(gid) => paths::prepare_for_group(&config.runtime_dir, 0o750, gid)?,
+        None => paths::prepare(&config.runtime_dir, 0o750)?,
+    }
+    let lock = Lock::take(&config.runtime_dir)?;
+    if let Err(error) = paths::prepare(&config.state_dir, 0o700) {
+        // The outbox then goes on from memory and says so.
+        warn!(%error, "state directory not usable");
+    }
+    Ok(lock)
 }
 
 /// Three descriptors per router (two links and a delivery) for a thousand routers are more than the
@@ -145,6 +168,7 @@ struct Agent {
     netlink_stop: CancellationToken,
     netns: NetnsThread,
     admin: Admin,
+    shared: Arc<Shared>,
     events: Events,
     telemetry: telemetry::Telemetry,
     commands: mpsc::Sender<Command>,
@@ -153,14 +177,23 @@ struct Agent {
 }
 
 impl Agent {
-    async fn run(config: Config, options: Options) -> Result<(), AgentError> {
+    async fn run(config: Config, options: Options, lock: Lock) -> Result<(), AgentError> {
         let mut signals = Signals::new()?;
         let config_path = options.config_path.clone();
-        let mut agent = Self::start(config, options).await?;
+        let mut agent = Self::start(config, options, lock).await?;
+        // The last thread to do so: those that the parts needed are there, and have what they need.
+        privilege::enter(Role::Main);
+        agent.tell_privileges();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let reason = loop {
             match signals.next().await {
-                Asked::Reload => agent.reload(config_path.as_deref()).await,
+                Asked::Reload => {
+                    use sd_notify::NotifyState::{Ready, Reloading};
+                    let _ = sd_notify::NotifyState::monotonic_usec_now()
+                        .and_then(|now| sd_notify::notify(&[Reloading, now]));
+                    agent.reload(config_path.as_deref()).await;
+                    let _ = sd_notify::notify(&[Ready]);
+                }
                 Asked::Stop(reason) => break reason,
             }
         };
@@ -180,17 +213,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn start(config: Config, options: Options) -> Result<Self, AgentError> {
-        match config.intake.socket_gid {
-            // Who may use the socket must be able to reach it.
-            Some(gid) => paths::prepare_for_group(&config.runtime_dir, 0o750, gid)?,
-            None => paths::prepare(&config.runtime_dir, 0o750)?,
-        }
-        let lock = Lock::take(&config.runtime_dir)?;
-        if let Err(error) = paths::prepare(&config.state_dir, 0o700) {
-            // The outbox then goes on from memory and says so.
-            warn!(%error, "state directory not usable");
-        }
+    async fn start(config: Config, options: Options, lock: Lock) -> Result<Self, AgentError> {
         let host = host_name();
         let mut registry = telemetry::metrics::registry();
         let (events, recent, telemetry) =
@@ -285,7 +308,7 @@ impl Agent {
         });
         let channels = if wire.is_some() { "report+vip+wire" } else { "report+vip" };
         let board = Arc::new(AgentBoard {
-            shared,
+            shared: Arc::clone(&shared),
             outbox: outbox.clone(),
             delivery: Arc::clone(&delivery),
             sinks: telemetry.sinks(),
@@ -351,12 +374,23 @@ impl Agent {
             netlink_stop,
             netns,
             admin,
+            shared,
             events,
             telemetry,
             commands,
             config,
             _lock: lock,
         })
+    }
+
+    /// What of the threads' confinement this kernel does not have.
+    fn tell_privileges(&self) {
+        for reason in privilege::lacking() {
+            warn!("{reason}");
+            let channel = "privilege".to_owned();
+            self.shared.lock().degraded.push(Degraded { channel: channel.clone(), reason: reason.clone() });
+            self.events.emit(Event::ChannelDegraded { channel, reason, router_id: None });
+        }
     }
 
     /// Reads the configuration again: validated first, kept as it was on error.

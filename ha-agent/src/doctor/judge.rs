@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Finding;
 use super::facts::{Directory, SocketFact};
 use crate::config::{Config, ConfigError};
+use crate::privilege::facts::Facts;
 
 /// Descriptors that the agent needs for itself, and for each router (a namespace, two attachments).
 const DESCRIPTORS: (u64, u64) = (256, 3);
@@ -56,6 +57,21 @@ pub(super) fn capabilities(effective: Option<u64>) -> Finding {
         format!("missing: {}", names.join(", ")),
         &means.join("; "),
         "run as root, or grant these capabilities to the service",
+    )
+}
+
+pub(super) fn confinement(facts: &Facts) -> Finding {
+    let name = "confinement";
+    let lacking = facts.lacking();
+    if lacking.is_empty() {
+        let abi = facts.landlock.as_ref().map_or(0, |abi| *abi);
+        return Finding::ok(name, format!("capabilities by thread, seccomp, Landlock (ABI {abi})"));
+    }
+    Finding::warn(
+        name,
+        lacking.join("; "),
+        "threads that parse what others wrote can do more than they need; capabilities are given up all the same",
+        "boot with Landlock among the LSMs (lsm=…), in a container allow seccomp(2) and landlock_*(2)",
     )
 }
 

@@ -72,6 +72,7 @@ pub fn examine(config: Option<&Path>, routers: u64, wire_probe: Option<WireProbe
     let mut findings = vec![judge::configuration(config.unwrap_or(Path::new(config::DEFAULT_PATH)), &loaded)];
     let config = loaded.or_else(|_| config::load_as_client(config)).unwrap_or_else(|_| Config::default());
     findings.push(judge::capabilities(facts::effective_capabilities()));
+    findings.push(judge::confinement(&crate::privilege::facts::gather()));
     findings.extend(judge::kernel(&facts::kernel_release()));
     findings.push(judge::bpf(&facts::bpf()));
     if let Some(probe) = wire_probe {

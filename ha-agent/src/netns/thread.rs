@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Netns;
+use crate::privilege::{self, Role};
 
 /// Commands that wait at once; a caller beyond that waits for room.
 const QUEUE: usize = 64;
@@ -80,11 +81,14 @@ impl NetnsThread {
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(NetnsError::Spawn)?;
         let until = stop.clone();
         let thread = thread::Builder::new()
-            .name("netns".to_owned())
-            .spawn(move || match Entrance::open() {
-                Ok(entrance) => runtime.block_on(serve(&entrance, queue, until)),
-                Err(error) => {
-                    tracing::error!(%error, "cannot open the agent's own network namespace");
+            .name(Role::Netns.thread_name().to_owned())
+            .spawn(move || {
+                privilege::enter(Role::Netns);
+                match Entrance::open() {
+                    Ok(entrance) => runtime.block_on(serve(&entrance, queue, until)),
+                    Err(error) => {
+                        tracing::error!(%error, "cannot open the agent's own network namespace");
+                    }
                 }
             })
             .map_err(NetnsError::Spawn)?;

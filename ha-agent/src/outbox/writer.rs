@@ -14,6 +14,7 @@ use super::store::{Found, Medium, Store, StoreError};
 use super::{Emit, Pace};
 use crate::clock;
 use crate::core::time::Mono;
+use crate::privilege::{self, Role};
 use crate::telemetry::event::Event;
 
 /// Ends the thread when the last handle goes.
@@ -67,8 +68,9 @@ pub(super) fn start<M: Medium>(
     }
     let (sender, done) = oneshot::channel();
     let writer = Writer { medium, store, shared: Arc::clone(&shared), pace, emit, metrics };
-    let thread = std::thread::Builder::new().name("outbox".to_owned()).spawn(move || {
+    let thread = std::thread::Builder::new().name(Role::Outbox.thread_name().to_owned()).spawn(move || {
         let _ends = sender;
+        privilege::enter(Role::Outbox);
         writer.run();
     });
     let thread = match thread {

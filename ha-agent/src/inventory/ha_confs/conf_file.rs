@@ -16,16 +16,27 @@ pub(super) const NAME: &str = "keepalived.conf";
 /// A file that is larger is no router's: Neutron writes some hundred bytes per address.
 pub(super) const MAX_BYTES: u64 = 256 * 1024;
 
+/// A file's bytes, to be read where nothing is at stake.
+pub(super) struct Unread {
+    path: PathBuf,
+    text: io::Result<Option<Vec<u8>>>,
+}
+
+/// Fetches a router's file; understands nothing of it.
+pub(super) fn fetch(folder: &Path) -> Unread {
+    Unread { path: folder.join(NAME), text: bytes(folder) }
+}
+
 /// Reads the instance that Neutron wrote, the first one; none where folder or file is not there, or
 /// the folder is no folder.
 ///
 /// # Errors
 /// What is wrong with the file, in words, beginning with its path.
-pub(super) fn read(folder: &Path) -> Result<Option<Instance>, String> {
-    let path = folder.join(NAME);
+pub(super) fn read(Unread { path, text }: Unread) -> Result<Option<Instance>, String> {
     let failed = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-    let text = match text(folder) {
-        Ok(Some(text)) => text,
+    let text = match text {
+        // Bytes that are not UTF-8 may stand in comments; in a value they are an error by themselves.
+        Ok(Some(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
         Ok(None) => return Ok(None),
         Err(error) => return Err(failed(&error)),
     };
@@ -43,14 +54,17 @@ pub(super) fn read(folder: &Path) -> Result<Option<Instance>, String> {
 pub fn gateways(folder: &Path) -> Result<Vec<Gateway>, String> {
     let path = folder.join(NAME);
     let shown = path.display().to_string();
-    match text(folder) {
-        Ok(Some(text)) => keepalived_conf::gateways(&text, &shown).map_err(|error| error.to_string()),
+    match bytes(folder) {
+        Ok(Some(bytes)) => {
+            let text = String::from_utf8_lossy(&bytes);
+            keepalived_conf::gateways(&text, &shown).map_err(|error| error.to_string())
+        }
         Ok(None) => Ok(Vec::new()),
         Err(error) => Err(format!("{shown}: {error}")),
     }
 }
 
-fn text(folder: &Path) -> io::Result<Option<String>> {
+fn bytes(folder: &Path) -> io::Result<Option<Vec<u8>>> {
     let there = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = match openat(CWD, folder, there, Mode::empty()) {
         Ok(folder) => folder,
@@ -75,11 +89,7 @@ fn text(folder: &Path) -> io::Result<Option<String>> {
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
         return Err(io::Error::other(format!("is larger than {} KiB and not read", MAX_BYTES / 1024)));
     }
-    // Bytes that are not UTF-8 may stand in comments; in a value they are an error by themselves.
-    Ok(Some(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    }))
+    Ok(Some(bytes))
 }
 
 /// The router that the instance is for.

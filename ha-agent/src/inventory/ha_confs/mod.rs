@@ -35,6 +35,7 @@ use crate::config::{Netns, Router};
 use crate::core::model::RouterId;
 use crate::inventory::keepalived_conf::Instance;
 use crate::netns::names::Names;
+use crate::privilege::{Role, host};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
 use due::Due;
@@ -84,6 +85,12 @@ pub enum InventoryError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The thread that opens files cannot be started.
+    #[error("cannot start the inventory thread: {source}")]
+    Thread {
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The folder cannot be waited for.
     #[error("cannot watch for {}: {source}; check neutron.ha_confs_path", path.display())]
     Watch {
@@ -99,7 +106,7 @@ pub enum InventoryError {
 pub struct HaConfs;
 
 impl HaConfs {
-    /// Starts the task, which ends when `stop` is cancelled or the receiver of `found` is dropped.
+    /// Starts the task on a thread of its own, which ends when `stop` is cancelled or the receiver of `found` is dropped.
     /// `path` need not exist: it is waited for. Must be called within a tokio runtime.
     ///
     /// While `found` is full the task waits; changes then wait in the kernel, and when that drops
@@ -142,10 +149,11 @@ impl HaConfs {
             events,
             metrics: Metrics::register(registry),
         };
-        Ok(tokio::spawn(async move {
+        host(Role::Inventory, async move {
             // Ended by `stop`, or because nobody listens any more.
             let _ = stop.run_until_cancelled(task.run()).await;
-        }))
+        })
+        .map_err(|source| InventoryError::Thread { source })
     }
 }
 
@@ -270,8 +278,10 @@ impl Task {
             if routers.is_empty() {
                 return Ok(());
             }
-            let folders: Vec<(RouterId, PathBuf)> = routers.iter().map(|id| (*id, self.folders.path(*id))).collect();
-            let read = move || folders.into_iter().map(|(id, folder)| (id, conf_file::read(&folder))).collect();
+            // Fetched by who may open them, read by who may do nothing.
+            let files: Vec<(RouterId, conf_file::Unread)> =
+                routers.iter().map(|id| (*id, conf_file::fetch(&self.folders.path(*id)))).collect();
+            let read = move || files.into_iter().map(|(id, file)| (id, conf_file::read(file))).collect();
             let readings: Vec<(RouterId, Result<Option<Instance>, String>)> =
                 // Only a runtime that shuts down does not run it.
                 tokio::task::spawn_blocking(read).await.map_err(|_| Deaf)?;

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::recent::Record;
 use crate::config;
+use crate::privilege::{self, Role};
 
 /// Lines that may wait for one sink.
 pub(super) const LINES: usize = 4096;
@@ -84,21 +85,25 @@ impl Outlet {
     /// When the thread cannot be started.
     pub(super) fn start(sink: &config::Sink) -> io::Result<Self> {
         match sink {
-            config::Sink::Stdout => Self::spawn("stdout", Box::new(stdout::Stdout::new()?)),
-            config::Sink::Journald => Self::spawn("journald", Box::new(journald::Journald::new(journald::SOCKET))),
+            config::Sink::Stdout => Self::spawn("stdout", Role::EventsSink, Box::new(stdout::Stdout::new()?)),
+            config::Sink::Journald => {
+                Self::spawn("journald", Role::EventsSink, Box::new(journald::Journald::new(journald::SOCKET)))
+            }
             config::Sink::File(path) => {
                 let name = format!("file:{}", path.display());
-                Self::spawn(&name, Box::new(file::File::new(path)))
+                Self::spawn(&name, Role::EventsFile, Box::new(file::File::new(path)))
             }
         }
     }
 
-    fn spawn(name: &str, sink: Box<dyn Sink>) -> io::Result<Self> {
+    fn spawn(name: &str, role: Role, sink: Box<dyn Sink>) -> io::Result<Self> {
         let (lines, queue) = sync_channel(LINES);
         let health = Arc::new(Health::default());
         let (end, ended) = oneshot::channel();
         let for_thread = Arc::clone(&health);
-        let handle = thread::Builder::new().name("events-sink".to_owned()).stack_size(STACK).spawn(move || {
+        let thread = thread::Builder::new().name(role.thread_name().to_owned()).stack_size(STACK);
+        let handle = thread.spawn(move || {
+            privilege::enter(role);
             run(sink, &queue, &for_thread);
             let _ = end.send(());
         })?;

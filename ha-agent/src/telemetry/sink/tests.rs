@@ -95,7 +95,7 @@ impl Sink for Gate {
 fn a_sink_that_stands_still_loses_only_what_exceeds_its_queue() {
     let (open, gate) = mpsc::channel();
     let (written, lines) = mpsc::channel();
-    let outlet = Outlet::spawn("gate", Box::new(Gate { open: gate, written })).unwrap();
+    let outlet = Outlet::spawn("gate", Role::EventsSink, Box::new(Gate { open: gate, written })).unwrap();
     // One line is in the thread's hands, the queue holds LINES more.
     assert!(outlet.take(&record("first")));
     until("the thread to take it", || {
@@ -141,7 +141,7 @@ fn journald_gets_words_priority_and_the_line() {
     let path = dir.path().join("socket");
     let server = UnixDatagram::bind(&path).unwrap();
     server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let outlet = Outlet::spawn("journald", Box::new(journald::Journald::new(&path))).unwrap();
+    let outlet = Outlet::spawn("journald", Role::EventsSink, Box::new(journald::Journald::new(&path))).unwrap();
     let id: crate::core::model::RouterId = "2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d".parse().unwrap();
     let mut routed = Arc::into_inner(record("{}")).unwrap();
     routed.routers = Box::new([id]);
@@ -163,7 +163,7 @@ fn journald_gets_words_priority_and_the_line() {
 #[test]
 fn stdout_without_a_reader_is_trouble_and_not_the_end() {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
-    let outlet = Outlet::spawn("stdout", Box::new(stdout::Stdout::of(writer))).unwrap();
+    let outlet = Outlet::spawn("stdout", Role::EventsSink, Box::new(stdout::Stdout::of(writer))).unwrap();
     drop(reader);
     assert!(outlet.take(&record("one")));
     until("trouble", || outlet.trouble().is_some());
@@ -176,7 +176,7 @@ fn a_full_pipe_is_waited_for_and_loses_nothing() {
     use std::io::Read;
     for flags in [rustix::pipe::PipeFlags::empty(), rustix::pipe::PipeFlags::NONBLOCK] {
         let (reader, writer) = rustix::pipe::pipe_with(flags).unwrap();
-        let outlet = Outlet::spawn("stdout", Box::new(stdout::Stdout::of(writer))).unwrap();
+        let outlet = Outlet::spawn("stdout", Role::EventsSink, Box::new(stdout::Stdout::of(writer))).unwrap();
         let line = "x".repeat(1023);
         // Four times what a pipe holds: the sink stands still until someone reads.
         for _ in 0..256 {
