@@ -113,6 +113,29 @@ impl Agent {
         Ok(())
     }
 
+    /// Lets the agent be started under the restrictions of the systemd unit, with readiness told to a socket at
+    /// [`Agent::notify_socket`].
+    ///
+    /// # Errors
+    /// When the program that does that is not built.
+    pub fn under_unit(&mut self) -> Result<()> {
+        let words = |path: &Path| path.display().to_string();
+        let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/ha-agent.service").canonicalize()?;
+        let notify = format!("NOTIFY_SOCKET={}", self.notify_socket().display());
+        self.wrapper = vec!["env".to_owned(), notify, words(&built("under-unit", "ha-agent-tests")?), words(&unit)];
+        let object = std::env::var_os("HA_AGENT_TEST_BPF_OBJECT").map(PathBuf::from);
+        for kept in [Some(self.folder.clone()), Some(binary()?), object].into_iter().flatten() {
+            self.wrapper.extend(["--keep".to_owned(), words(&kept.canonicalize()?)]);
+        }
+        self.wrapper.push("--".to_owned());
+        Ok(())
+    }
+
+    /// Where a service manager would listen.
+    pub fn notify_socket(&self) -> PathBuf {
+        self.folder.join("notify.sock")
+    }
+
     /// Starts it and waits until it says that it is ready.
     ///
     /// # Errors

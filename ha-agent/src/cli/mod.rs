@@ -67,6 +67,7 @@ impl CliError {
             Self::Client(ClientError::Denied { .. }) | Self::Agent(AgentError::NotPermitted) => exit::NO_PERMISSION,
             Self::Agent(AgentError::Paths(error)) if error.is_already_running() => exit::ALREADY_RUNNING,
             Self::Notify(NotifyError::Words) => exit::USAGE,
+            Self::Notify(error) if error.is_denied() => exit::NO_PERMISSION,
             _ => exit::FAILURE,
         }
     }

@@ -17,6 +17,9 @@ const CAPABILITIES: &[(u32, &str, &str)] = &[
     (39, "CAP_BPF", "the classifier cannot be loaded: no wire channel"),
     (38, "CAP_PERFMON", "the kernel may refuse the classifier: no wire channel"),
     (11, "CAP_NET_BROADCAST", "a netlink socket per namespace is needed, which costs memory"),
+    (0, "CAP_CHOWN", "the sockets' group cannot be set: their users cannot report"),
+    (1, "CAP_DAC_OVERRIDE", "the L3 agent's socket, which is Neutron's, refuses: nothing is delivered"),
+    (2, "CAP_DAC_READ_SEARCH", "where ha_confs is closed to others, routers are not found"),
 ];
 
 pub(super) fn configuration(path: &Path, loaded: &Result<Config, ConfigError>) -> Finding {
@@ -56,7 +59,7 @@ pub(super) fn capabilities(effective: Option<u64>) -> Finding {
         "privileges",
         format!("missing: {}", names.join(", ")),
         &means.join("; "),
-        "run as root, or grant these capabilities to the service",
+        "grant these capabilities to the service; this is about who runs doctor: run it as the agent runs",
     )
 }
 

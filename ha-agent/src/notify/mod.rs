@@ -86,6 +86,19 @@ pub enum NotifyError {
     },
 }
 
+impl NotifyError {
+    /// Whether this user may not report (exit code 77).
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => matches!(status, 401 | 403),
+            Self::Socket { source, .. } | Self::Token { source, .. } => {
+                source.kind() == io::ErrorKind::PermissionDenied
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Tells the agent behind `socket` what the words say; tries again while it is absent, busy or
 /// starting. Words that tell of no change of state (`MASTER_RX_LOWER_PRI` and the like) succeed
 /// without a request.

@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::{Role, enter};
 
-/// Runs `work` on a new thread in this role. What it hands to `spawn_blocking` runs as a
-/// [`Role::Worker`]. The thread ends with `work`; the handle then too. Must be called within a tokio
+/// Runs `work` on a new thread in this role. It should hand nothing to `spawn_blocking`: a thread that
+/// this one makes keeps its bounding set, though it becomes a [`Role::Worker`] else. The thread ends with `work`; the handle then too. Must be called within a tokio
 /// runtime.
 ///
 /// # Errors

@@ -89,7 +89,11 @@ fn allowed(settings: &Settings) -> Result<BpfProgram> {
         };
         let calls = names.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         for call in calls.iter().try_fold(BTreeSet::new(), expand)? {
-            if taken { allowed.remove(&call) } else { allowed.insert(call) };
+            if taken {
+                allowed.remove(&call)
+            } else {
+                allowed.insert(call)
+            };
         }
     }
     match settings.get("SystemCallErrorNumber") {

@@ -33,8 +33,8 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let text = std::fs::read_to_string(&arguments.unit)
-        .with_context(|| format!("reading {}", arguments.unit.display()))?;
+    let text =
+        std::fs::read_to_string(&arguments.unit).with_context(|| format!("reading {}", arguments.unit.display()))?;
     let settings = Settings::read(&text)?;
     let (program, rest) = arguments.command.split_first().context("a program")?;
 
@@ -78,9 +78,6 @@ fn capabilities(settings: &Settings) -> Result<()> {
         }
     }
     // Programs of root start with the bounding set; what is permitted here is what can be passed on.
-    set_capabilities(
-        None,
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
-    )?;
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })?;
     Ok(())
 }

@@ -16,6 +16,7 @@ mod lacks;
 mod places;
 mod plain;
 mod plain_reading;
+mod privileges;
 mod reading;
 mod reports;
 mod restarts;

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -148,6 +149,7 @@ impl HaConfs {
             found,
             events,
             metrics: Metrics::register(registry),
+            workers: Handle::current(),
         };
         host(Role::Inventory, async move {
             // Ended by `stop`, or because nobody listens any more.
@@ -194,6 +196,8 @@ struct Task {
     found: mpsc::Sender<Discovery>,
     events: Events,
     metrics: Metrics,
+    /// The runtime whose threads have no privileges.
+    workers: Handle,
 }
 
 impl Task {
@@ -283,8 +287,12 @@ impl Task {
                 routers.iter().map(|id| (*id, conf_file::fetch(&self.folders.path(*id)))).collect();
             let read = move || files.into_iter().map(|(id, file)| (id, conf_file::read(file))).collect();
             let readings: Vec<(RouterId, Result<Option<Instance>, String>)> =
+                // On a thread that one of the workers makes: it would have this one's privileges otherwise.
                 // Only a runtime that shuts down does not run it.
-                tokio::task::spawn_blocking(read).await.map_err(|_| Deaf)?;
+                match self.workers.spawn(async { tokio::task::spawn_blocking(read).await }).await {
+                    Ok(Ok(readings)) => readings,
+                    _ => return Err(Deaf),
+                };
             for (id, reading) in readings {
                 self.metrics.reads.inc();
                 self.take(id, reading).await?;
