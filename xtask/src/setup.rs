@@ -26,8 +26,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Group {
     /// What the demonstration runs beside the agent: keepalived, ip, nft
     AgentDemo,
-    /// What the end-to-end tests use besides: curl, setpriv
+    /// What the end-to-end tests use besides: curl, setpriv, promtool, systemd-analyze
     Tests,
+    /// systemd-analyze, which judges the service's unit
+    Unit,
     /// rustfmt, clippy, cargo-deny
     Lints,
     /// What builds the fuzz targets: a C++ compiler, for libFuzzer
@@ -60,6 +62,8 @@ const fn package(name: &'static str, proof: &'static str) -> Package {
     Package { name, proof }
 }
 
+/// Its programs; nothing of it is started.
+const SYSTEMD: Package = package("systemd", "systemd-analyze");
 const AGENT_DEMO: &[Package] =
     &[package("keepalived", "keepalived"), package("iproute2", "ip"), package("nftables", "nft")];
 const TESTS: &[Package] = &[
@@ -69,6 +73,7 @@ const TESTS: &[Package] = &[
     package("curl", "curl"),
     package("util-linux", "setpriv"),
     package("prometheus", "promtool"),
+    SYSTEMD,
 ];
 const FUZZ: &[Package] = &[package("g++", "g++")];
 const EBPF: &[Package] = &[
@@ -99,12 +104,13 @@ const BPF_LINKER: Tool = Tool {
 };
 
 impl Group {
-    const ALL: [Self; 5] = [Self::AgentDemo, Self::Tests, Self::Lints, Self::Fuzz, Self::Ebpf];
+    const ALL: [Self; 6] = [Self::AgentDemo, Self::Tests, Self::Unit, Self::Lints, Self::Fuzz, Self::Ebpf];
 
     fn packages(self) -> &'static [Package] {
         match self {
             Self::AgentDemo => AGENT_DEMO,
             Self::Tests => TESTS,
+            Self::Unit => &[SYSTEMD],
             Self::Lints => &[],
             Self::Fuzz => FUZZ,
             Self::Ebpf => EBPF,
@@ -113,7 +119,7 @@ impl Group {
 
     fn tools(self) -> &'static [Tool] {
         match self {
-            Self::AgentDemo | Self::Tests | Self::Fuzz => &[],
+            Self::AgentDemo | Self::Tests | Self::Unit | Self::Fuzz => &[],
             Self::Lints => &[CARGO_DENY],
             Self::Ebpf => &[BPF_LINKER],
         }
@@ -123,6 +129,7 @@ impl Group {
         match self {
             Self::AgentDemo => "demonstration",
             Self::Tests => "end-to-end tests",
+            Self::Unit => "unit file",
             Self::Lints => "lints",
             Self::Fuzz => "fuzzing",
             Self::Ebpf => "eBPF rebuild",

@@ -22,11 +22,11 @@ pub mod seen;
 pub mod speakers;
 pub mod time;
 
+#[cfg(test)]
+mod catalogue_tests;
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "`crate::fuzzing` shows it"))]
 pub(crate) mod invariants;
-#[cfg(test)]
-mod catalogue_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

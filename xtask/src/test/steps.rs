@@ -12,8 +12,11 @@ use super::verdicts;
 use crate::build_ebpf::fresh_object;
 use crate::privilege::Privilege;
 use crate::setup::{Group, cargo_bin};
-use crate::workspace::{cargo, root};
+use crate::workspace::{cargo, on_path, root};
 
+/// The service, and ten times the exposure that it may have.
+const UNIT: &str = "packaging/ha-agent.service";
+const EXPOSURE: &str = "--threshold=28";
 /// Tests at once where each has its own namespaces and mostly waits.
 const SCENARIOS_AT_ONCE: &str = "4";
 /// How long each fuzz target runs beyond its kept corpus.
@@ -36,6 +39,8 @@ pub(crate) enum Step {
     Doc,
     /// cargo-deny: licences, sources, bans; advisories where their database is there
     Deny,
+    /// The systemd unit's exposure, as systemd-analyze counts it, is at most 2.8
+    Exposure,
     /// Unit, property and documentation tests
     Unit,
     /// Every fuzz target for a few seconds, the kept corpus first
@@ -59,6 +64,7 @@ impl Step {
             Self::Ebpf => "ebpf",
             Self::Doc => "doc",
             Self::Deny => "deny",
+            Self::Exposure => "exposure",
             Self::Unit => "unit",
             Self::Fuzz => "fuzz",
             Self::Privileged => "privileged",
@@ -78,6 +84,8 @@ impl Step {
             Self::Fmt | Self::Clippy | Self::Deny => &[Group::Lints],
             Self::Doc | Self::Unit | Self::Differential => &[],
             Self::Fuzz => &[Group::Fuzz],
+            Self::Exposure if !privilege.is_root() => &[],
+            Self::Exposure => &[Group::Unit],
             Self::ClippyEbpf | Self::Ebpf => &[Group::Ebpf],
             Self::Privileged | Self::E2e | Self::Matrix if !privilege.is_root() => &[],
             Self::Privileged | Self::E2e | Self::Matrix => &[Group::Tests],
@@ -114,6 +122,7 @@ impl Context {
                 self.cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),
             ),
             Step::Deny => self.deny(log),
+            Step::Exposure => exposure(log),
             Step::Unit => tests(log, &mut self.unit()),
             Step::Fuzz => self.fuzz(log),
             Step::Differential => {
@@ -217,6 +226,22 @@ impl Context {
         command.args(["--test-threads", at_once]);
         tests(log, &mut command)
     }
+}
+
+/// `systemd-analyze security`; its last line is the remark. Skipped where it is not, and cannot be installed.
+fn exposure(mut log: Log) -> Result<Done> {
+    if !on_path("systemd-analyze") {
+        return Ok(log.end(Outcome::Skipped, None, Some("no systemd-analyze here".to_owned())));
+    }
+    let mut command = Command::new("systemd-analyze");
+    command.current_dir(root()).args(["security", "--no-pager", "--offline=true", EXPOSURE, UNIT]);
+    let status = log.run(&mut command)?;
+    let remark = log
+        .text()
+        .lines()
+        .rfind(|line| line.contains("exposure level"))
+        .map(|line| line.chars().filter(char::is_ascii).collect::<String>().trim().to_owned());
+    Ok(log.end(outcome(status.success()), None, remark))
 }
 
 /// A command whose success is the check.
