@@ -2,6 +2,8 @@
 //!
 //! Quick when nothing is missing: one `dpkg-query`, one version question per cargo tool.
 
+mod neutron;
+
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ pub(crate) enum Group {
     Tests,
     /// systemd-analyze, which judges the service's unit
     Unit,
+    /// Neutron 26.0.6, 28.0.2 and 29.0.0 in virtual environments, run by end-to-end tests
+    Neutron,
     /// rustfmt, clippy, cargo-deny
     Lints,
     /// What builds the fuzz targets: a C++ compiler, for libFuzzer
@@ -76,6 +80,8 @@ const TESTS: &[Package] = &[
     SYSTEMD,
 ];
 const FUZZ: &[Package] = &[package("g++", "g++")];
+const NEUTRON: &[Package] =
+    &[package("python3", "python3"), package("python3-venv", "python3"), package("procps", "ps")];
 const EBPF: &[Package] = &[
     package("rustc-web", "/usr/bin/rustc"),
     package("cargo-web", "/usr/bin/cargo"),
@@ -104,13 +110,15 @@ const BPF_LINKER: Tool = Tool {
 };
 
 impl Group {
-    const ALL: [Self; 6] = [Self::AgentDemo, Self::Tests, Self::Unit, Self::Lints, Self::Fuzz, Self::Ebpf];
+    const ALL: [Self; 7] =
+        [Self::AgentDemo, Self::Tests, Self::Neutron, Self::Unit, Self::Lints, Self::Fuzz, Self::Ebpf];
 
     fn packages(self) -> &'static [Package] {
         match self {
             Self::AgentDemo => AGENT_DEMO,
             Self::Tests => TESTS,
             Self::Unit => &[SYSTEMD],
+            Self::Neutron => NEUTRON,
             Self::Lints => &[],
             Self::Fuzz => FUZZ,
             Self::Ebpf => EBPF,
@@ -119,7 +127,7 @@ impl Group {
 
     fn tools(self) -> &'static [Tool] {
         match self {
-            Self::AgentDemo | Self::Tests | Self::Unit | Self::Fuzz => &[],
+            Self::AgentDemo | Self::Tests | Self::Neutron | Self::Unit | Self::Fuzz => &[],
             Self::Lints => &[CARGO_DENY],
             Self::Ebpf => &[BPF_LINKER],
         }
@@ -130,6 +138,7 @@ impl Group {
             Self::AgentDemo => "demonstration",
             Self::Tests => "end-to-end tests",
             Self::Unit => "unit file",
+            Self::Neutron => "end-to-end tests with Neutron",
             Self::Lints => "lints",
             Self::Fuzz => "fuzzing",
             Self::Ebpf => "eBPF rebuild",
@@ -156,6 +165,9 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
     install_packages(groups)?;
     if groups.contains(&Group::Lints) {
         install_components()?;
+    }
+    if groups.contains(&Group::Neutron) {
+        neutron::ensure()?;
     }
     for tool in groups.iter().flat_map(|group| group.tools()) {
         install_tool(tool)?;

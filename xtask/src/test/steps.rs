@@ -88,7 +88,8 @@ impl Step {
             Self::Exposure => &[Group::Unit],
             Self::ClippyEbpf | Self::Ebpf => &[Group::Ebpf],
             Self::Privileged | Self::E2e | Self::Matrix if !privilege.is_root() => &[],
-            Self::Privileged | Self::E2e | Self::Matrix => &[Group::Tests],
+            Self::Privileged | Self::Matrix => &[Group::Tests],
+            Self::E2e => &[Group::Tests, Group::Neutron],
         }
     }
 }
