@@ -5,17 +5,18 @@
 //! that ends a head, and closes. It can also be made to misbehave.
 
 use std::io::{Read, Write};
+use std::ops::Deref;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use serde_json::Value;
-use uuid::Uuid;
+
+use crate::hearing::Hearing;
 
 /// `socketserver.TCPServer.request_queue_size`.
 const BACKLOG: i32 = 5;
@@ -43,19 +44,6 @@ pub enum Mode {
     Nonsense,
 }
 
-/// What was heard: one state of one router.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
-    /// When.
-    pub at: Instant,
-    /// The router, as written.
-    pub router: String,
-    /// The state, as written.
-    pub state: String,
-    /// Sequence number (`json` only).
-    pub sequence: Option<u64>,
-}
-
 /// The stand-in. What it heard outlives its stops and starts.
 #[derive(Debug)]
 pub struct L3Agent {
@@ -66,13 +54,12 @@ pub struct L3Agent {
 
 #[derive(Debug, Default)]
 struct Shared {
-    ear: Mutex<Ear>,
-    more: Condvar,
+    hearing: Hearing,
+    manner: Mutex<Manner>,
 }
 
 #[derive(Debug, Default)]
-struct Ear {
-    heard: Vec<Heard>,
+struct Manner {
     mode: Mode,
     connections: usize,
 }
@@ -130,77 +117,21 @@ impl L3Agent {
 
     /// Changes how it answers.
     pub fn set_mode(&self, mode: Mode) {
-        self.ear().mode = mode;
-    }
-
-    /// Everything heard so far, in order.
-    pub fn heard(&self) -> Vec<Heard> {
-        self.ear().heard.clone()
-    }
-
-    /// What was heard after the first `known` states.
-    pub fn heard_after(&self, known: usize) -> Vec<Heard> {
-        self.ear().heard.get(known..).unwrap_or_default().to_vec()
+        self.shared.manner().mode = mode;
     }
 
     /// How many connections were taken so far.
     pub fn connections(&self) -> usize {
-        self.ear().connections
+        self.shared.manner().connections
     }
+}
 
-    /// The states of one router, in order.
-    pub fn states(&self, router: Uuid) -> Vec<String> {
-        states(&self.ear().heard, router)
-    }
+/// What it heard.
+impl Deref for L3Agent {
+    type Target = Hearing;
 
-    /// Waits until the router's states are exactly these.
-    ///
-    /// # Errors
-    /// When they are not in time, or cannot be any more.
-    pub fn expect(&self, within: Duration, router: Uuid, expected: &[&str]) -> Result<()> {
-        let started = Instant::now();
-        let mut ear = self.ear();
-        loop {
-            let now = states(&ear.heard, router);
-            if now == expected {
-                return Ok(());
-            }
-            let left = within.saturating_sub(started.elapsed());
-            if left.is_zero() || !expected.starts_with(&now.iter().map(String::as_str).collect::<Vec<_>>()) {
-                bail!("the L3 agent heard {now:?}, expected {expected:?} within {within:?}");
-            }
-            ear = self.shared.more.wait_timeout(ear, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// The shortest time between two states of a router that differ.
-    pub fn closest(&self, router: Uuid) -> Option<Duration> {
-        let router = router.to_string();
-        let heard: Vec<Heard> = self.heard().into_iter().filter(|heard| heard.router == router).collect();
-        heard
-            .windows(2)
-            .filter(|pair| pair[0].state != pair[1].state)
-            .map(|pair| pair[1].at.duration_since(pair[0].at))
-            .min()
-    }
-
-    /// Waits until a router's states, repeats dropped, are exactly these: delivery is at least once,
-    /// and a receiver that comes back is told again.
-    ///
-    /// # Errors
-    /// When they are not in time.
-    pub fn expect_changes(&self, within: Duration, router: Uuid, expected: &[&str]) -> Result<()> {
-        let changes = || {
-            let mut states = self.states(router);
-            states.dedup();
-            states
-        };
-        crate::wait::until(within, "the changes", || (changes() == expected).then_some(()))
-            .map_err(|_| anyhow::anyhow!("the L3 agent heard {:?}, expected {expected:?}", self.states(router)))
-    }
-
-    fn ear(&self) -> MutexGuard<'_, Ear> {
-        self.shared.ear()
+    fn deref(&self) -> &Hearing {
+        &self.shared.hearing
     }
 }
 
@@ -211,14 +142,9 @@ impl Drop for L3Agent {
 }
 
 impl Shared {
-    fn ear(&self) -> MutexGuard<'_, Ear> {
-        self.ear.lock().unwrap_or_else(PoisonError::into_inner)
+    fn manner(&self) -> MutexGuard<'_, Manner> {
+        self.manner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn states(heard: &[Heard], router: Uuid) -> Vec<String> {
-    let router = router.to_string();
-    heard.iter().filter(|heard| heard.router == router).map(|heard| heard.state.clone()).collect()
 }
 
 /// The standard library's listener has another backlog.
@@ -246,7 +172,7 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, shared: &Arc<Shared>) {
         connections.retain(|connection| !connection.is_finished());
         let (shared, stopped) = (Arc::clone(shared), stopped.try_clone());
         connections.push(thread::spawn(move || {
-            shared.ear().connections += 1;
+            shared.manner().connections += 1;
             if let Ok(stopped) = stopped {
                 // A broken connection is the client's affair, as it is Neutron's.
                 let _ = handle(stream, &stopped, &shared);
@@ -267,7 +193,7 @@ fn handle(mut stream: UnixStream, stopped: &UnixStream, shared: &Shared) -> Resu
     }
     let read = stream.read(&mut buffer)?;
     let request = String::from_utf8_lossy(&buffer[..read]).into_owned();
-    let mode = shared.ear().mode;
+    let mode = shared.manner().mode;
     match mode {
         Mode::Answering => answer(&mut stream, &request, shared),
         Mode::Refusing => Ok(stream.write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")?),
@@ -289,7 +215,7 @@ fn answer(stream: &mut UnixStream, request: &str, shared: &Shared) -> Result<()>
     }
     let router = header(head, "x-neutron-router-id").unwrap_or("None");
     let state = header(head, "x-neutron-state").unwrap_or("None");
-    shared.keep(router, state, None);
+    shared.hearing.keep(router, state, None);
     Ok(stream.write_all(REPLY.as_bytes())?)
 }
 
@@ -302,25 +228,13 @@ fn answer_json(stream: &mut UnixStream, head: &str, body: &str, shared: &Shared)
     body.extend(rest);
     let batch: Value = serde_json::from_slice(&body)?;
     for state in batch["states"].as_array().context("states")? {
-        shared.keep(
+        shared.hearing.keep(
             state["router_id"].as_str().context("router_id")?,
             state["state"].as_str().context("state")?,
             state["sequence"].as_u64(),
         );
     }
     Ok(stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")?)
-}
-
-impl Shared {
-    fn keep(&self, router: &str, state: &str, sequence: Option<u64>) {
-        self.ear().heard.push(Heard {
-            at: Instant::now(),
-            router: router.to_owned(),
-            state: state.to_owned(),
-            sequence,
-        });
-        self.more.notify_all();
-    }
 }
 
 /// A header's value; names are compared without case.

@@ -6,15 +6,18 @@
 //! looked at from the outside. Whatever a [`lab::Lab`] made is gone when it ends, however it ends.
 
 pub mod agent;
+pub mod bed;
 pub mod command;
 pub mod differential;
 pub mod drop_in;
 pub mod forge;
 pub mod guardian;
+pub mod hearing;
 pub mod holdings;
 pub mod keepalived;
 pub mod l3_agent;
 pub mod lab;
+pub mod neutron;
 pub mod pair;
 pub mod place;
 pub mod process;

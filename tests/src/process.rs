@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,19 +29,24 @@ impl Process {
     /// # Errors
     /// When the program or the log cannot be opened.
     pub fn start(command: &mut Command, log: &Path, guardian: &Arc<Guardian>) -> Result<Self> {
-        let out = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("opening {}", log.display()))?;
+        let out = open(log)?;
+        Self::spawn(command.stdout(out.try_clone()?).stderr(out), log, guardian)
+    }
+
+    /// As [`Process::start`], with only its standard error in `log`: its standard output is the caller's.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub fn start_heard(command: &mut Command, log: &Path, guardian: &Arc<Guardian>) -> Result<(Self, ChildStdout)> {
+        let mut process = Self::spawn(command.stdout(Stdio::piped()).stderr(open(log)?), log, guardian)?;
+        let said = process.child.stdout.take().context("the pipe from a process")?;
+        Ok((process, said))
+    }
+
+    fn spawn(command: &mut Command, log: &Path, guardian: &Arc<Guardian>) -> Result<Self> {
         let child = guardian.make(|notes| {
-            let child = command
-                .process_group(0)
-                .stdin(Stdio::null())
-                .stdout(out.try_clone()?)
-                .stderr(out)
-                .spawn()
-                .with_context(|| format!("starting {command:?}"))?;
+            let child = command.process_group(0).stdin(Stdio::null()).spawn();
+            let child = child.with_context(|| format!("starting {command:?}"))?;
             notes.note(Trace::Group(child.id()));
             Ok(child)
         })?;
@@ -109,6 +114,10 @@ impl Process {
     fn pid(&self) -> Result<Pid> {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")
     }
+}
+
+fn open(log: &Path) -> Result<File> {
+    File::options().create(true).append(true).open(log).with_context(|| format!("opening {}", log.display()))
 }
 
 impl Drop for Process {

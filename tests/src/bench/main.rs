@@ -4,7 +4,6 @@
 //!
 //! Progress goes to standard error, the figures to standard output.
 
-mod bed;
 mod figure;
 mod gauge;
 mod machine;
@@ -27,8 +26,8 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use bed::Bed;
 use figure::Figure;
+use ha_agent_tests::bed::Bed;
 use machine::Machine;
 use measure::{Many, Scale};
 

@@ -9,10 +9,10 @@ use ha_agent::intake::bench::load;
 use ha_agent::wire::bench::bench_classifier;
 use ha_agent_tests::lab::Lab;
 
-use crate::bed::{Bed, Place};
 use crate::figure::{Figure, Goal, median};
 use crate::node::{BATCH_INTERVAL, HOLD, Node, SETTLE, Setup};
 use crate::progress;
+use ha_agent_tests::bed::{Bed, Place};
 
 /// Frames per kind and run.
 const FRAMES: u32 = 1_000_000;
@@ -72,7 +72,7 @@ pub(crate) fn classifier(scale: Scale) -> Result<Vec<Figure>> {
 
 /// Reports per second.
 pub(crate) fn intake(lab: &Lab, bed: &Bed, scale: Scale) -> Result<Vec<Figure>> {
-    let node = Node::start(lab, "intake", bed.places(), Setup { protocol: "neutron", without_hold: false })?;
+    let node = Node::start(lab, "intake", Some(bed), Setup { protocol: "neutron", without_hold: false })?;
     node.found_backup(1)?;
     let router = RouterId(bed.places().first().context("a router")?.id);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -125,8 +125,7 @@ pub(crate) fn latency(lab: &Lab, bed: &Bed, scale: Scale) -> Result<Vec<Figure>>
         let mut backup = new("backup", "backup, median", Goal::AtMost(2.0));
         let mut worst = new("backup_worst", &format!("backup, worst of {FAILOVERS}"), Goal::None);
         let mut primary = new("primary", "primary, median, beyond settle", Goal::None);
-        let node =
-            Node::start(lab, &format!("latency-{protocol}"), bed.places(), Setup { protocol, without_hold: true })?;
+        let node = Node::start(lab, &format!("latency-{protocol}"), Some(bed), Setup { protocol, without_hold: true })?;
         node.found_backup(1)?;
         for run in 1..=scale.runs {
             let (mut down, mut up) = (Vec::new(), Vec::new());
@@ -169,7 +168,7 @@ pub(crate) fn many(lab: &Lab, scale: Scale, wanted: Many) -> Result<Vec<Figure>>
     if wanted.memory {
         for run in 1..=scale.runs {
             let node =
-                Node::start(lab, &format!("idle-{run}"), &[], Setup { protocol: "neutron", without_hold: false })?;
+                Node::start(lab, &format!("idle-{run}"), None, Setup { protocol: "neutron", without_hold: false })?;
             thread::sleep(CALM);
             memory.idle.samples.push(node.gauge.pss_kib()?);
             node.stop()?;
@@ -193,7 +192,7 @@ pub(crate) fn many(lab: &Lab, scale: Scale, wanted: Many) -> Result<Vec<Figure>>
         progress(&format!("{routers} routers by {protocol}: starting the agent until every channel is in use"));
         let began = Instant::now();
         let setup = Setup { protocol, without_hold: false };
-        let node = Node::start(lab, &format!("many-{protocol}"), bed.places(), setup)?;
+        let node = Node::start(lab, &format!("many-{protocol}"), Some(&bed), setup)?;
         storm.found(&node, began)?;
         // The last ones may have been told just now, and the storm tells the contrary.
         thread::sleep(HOLD + CALM);

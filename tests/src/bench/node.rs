@@ -1,19 +1,19 @@
 //! The agent under measurement, as a process of its own, and the L3 agent that it tells.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ha_agent_tests::agent::{Agent, Settings};
-use ha_agent_tests::l3_agent::{Heard, L3Agent};
+use ha_agent_tests::hearing::Heard;
+use ha_agent_tests::l3_agent::L3Agent;
 use ha_agent_tests::lab::Lab;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::bed::{ADVERT_INTERVAL, INTERFACE, Place, VIP, VIP_PREFIX, VRID};
 use crate::gauge::Gauge;
+use ha_agent_tests::bed::Bed;
 
 /// `corroboration.settle`, left as it is by default.
 pub(crate) const SETTLE: Duration = Duration::from_millis(250);
@@ -48,15 +48,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts an agent with nothing kept from before, for these routers.
-    pub(crate) fn start(lab: &Lab, name: &str, places: &[Place], setup: Setup) -> Result<Self> {
+    /// Starts an agent with nothing kept from before, for the routers of a bed.
+    pub(crate) fn start(lab: &Lab, name: &str, bed: Option<&Bed>, setup: Setup) -> Result<Self> {
         // The limit of a user is lifted: one user measures here what many have.
         let mut sections = "[intake]\nmax_requests_per_second = 1000000\n".to_owned();
-        for place in places {
-            writeln!(sections, "[[router]]\nid = \"{}\"\nnetns = \"{}\"", place.id, place.netns)?;
-            writeln!(sections, "interface = \"{INTERFACE}\"\nvip = \"{VIP}/{VIP_PREFIX}\"\nvrid = {VRID}")?;
-            writeln!(sections, "advert_interval = \"{}s\"", ADVERT_INTERVAL.as_secs())?;
-        }
+        sections.push_str(&bed.map(Bed::sections).unwrap_or_default());
         let mut delivery = format!("protocol = \"{}\"\n", setup.protocol);
         if setup.without_hold {
             delivery.push_str("l3_agent_hold = \"0s\"\n");

@@ -13,6 +13,7 @@ mod failover;
 mod harness;
 mod intake;
 mod lacks;
+mod neutron;
 mod places;
 mod plain;
 mod plain_reading;

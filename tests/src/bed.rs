@@ -15,9 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::guardian::Trace;
+use crate::lab::Lab;
+use crate::neutron::Wanted;
 use anyhow::{Context, Result, bail, ensure};
-use ha_agent_tests::guardian::Trace;
-use ha_agent_tests::lab::Lab;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
@@ -29,32 +30,34 @@ use socket2::{Domain, Protocol, Socket, Type};
 use uuid::Uuid;
 
 /// The HA interface, the same in every namespace.
-pub(crate) const INTERFACE: &str = "ha-bench";
+pub const INTERFACE: &str = "ha-bench";
 /// The other end of the veth pair, in the same namespace: it gives carrier and hears nothing.
 const PEER: &str = "peer";
 /// The HA interface's own address.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 192, 1);
 const ADDRESS_PREFIX: u8 = 18;
-/// The VIP, and the prefix length that Neutron gives it.
-pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
-pub(crate) const VIP_PREFIX: u8 = 24;
+/// The VIP that Neutron gives VRID 1.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
+/// The prefix length that Neutron gives it.
+pub const VIP_PREFIX: u8 = 24;
 /// The same everywhere: every namespace is its own network.
-pub(crate) const VRID: u8 = 1;
+pub const VRID: u8 = 1;
 /// Neutron's.
 const PRIORITY: u8 = 50;
 /// Between two adverts of a router, as Neutron configures it.
-pub(crate) const ADVERT_INTERVAL: Duration = Duration::from_secs(2);
+pub const ADVERT_INTERVAL: Duration = Duration::from_secs(2);
 /// RFC 9568 section 5.1.1.2.
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 /// IP protocol of VRRP.
 const VRRP: i32 = 112;
 
 /// One router.
-pub(crate) struct Place {
+#[derive(Debug)]
+pub struct Place {
     /// Its id.
-    pub(crate) id: Uuid,
+    pub id: Uuid,
     /// Its namespace, by name.
-    pub(crate) netns: String,
+    pub netns: String,
     interface: u32,
     netlink: netlink_sys::Socket,
     wire: Socket,
@@ -63,7 +66,8 @@ pub(crate) struct Place {
 }
 
 /// The routers, and who advertises for them.
-pub(crate) struct Bed {
+#[derive(Debug)]
+pub struct Bed {
     places: Arc<Vec<Place>>,
     stop: Arc<AtomicBool>,
     advertiser: Option<JoinHandle<()>>,
@@ -71,7 +75,10 @@ pub(crate) struct Bed {
 
 impl Bed {
     /// As many routers, all backup: no VIP, no adverts.
-    pub(crate) fn build(lab: &Lab, name: &str, routers: u16) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When a namespace or an interface cannot be made.
+    pub fn build(lab: &Lab, name: &str, routers: u16) -> Result<Self> {
         let family = format!("{}-{name}-", lab.folder().file_name().and_then(|name| name.to_str()).context("a name")?);
         let names: Vec<String> = (0..routers).map(|number| format!("{family}{number}")).collect();
         lab.guardian().make(|notes| {
@@ -90,8 +97,22 @@ impl Bed {
         Ok(Self { places, stop, advertiser: Some(advertiser) })
     }
 
+    /// The routers as sections of the agent's configuration.
+    pub fn sections(&self) -> String {
+        let section = |place: &Place| {
+            format!(
+                "[[router]]\nid = \"{}\"\nnetns = \"{}\"\ninterface = \"{INTERFACE}\"\n\
+                 vip = \"{VIP}/{VIP_PREFIX}\"\nvrid = {VRID}\nadvert_interval = \"{}s\"\n",
+                place.id,
+                place.netns,
+                ADVERT_INTERVAL.as_secs()
+            )
+        };
+        self.places.iter().map(section).collect()
+    }
+
     /// The routers.
-    pub(crate) fn places(&self) -> &[Place] {
+    pub fn places(&self) -> &[Place] {
         &self.places
     }
 }
@@ -150,6 +171,11 @@ fn batch(names: &[String]) -> Result<()> {
 }
 
 impl Place {
+    /// What Neutron's code has to know to write this router.
+    pub fn wanted(&self) -> Wanted {
+        Wanted { id: self.id, vrid: VRID, interface: INTERFACE.to_owned(), address: ADDRESS.to_string() }
+    }
+
     /// Makes the interface and opens the sockets; leaves this thread in the namespace.
     fn furnish(netns: String) -> Result<Self> {
         let file = File::open(Path::new("/run/netns").join(&netns)).with_context(|| format!("opening {netns}"))?;
@@ -176,7 +202,10 @@ impl Place {
     }
 
     /// As keepalived: an advert, then the VIP. Gives when the kernel was asked for the VIP.
-    pub(crate) fn become_primary(&self) -> Result<Instant> {
+    ///
+    /// # Errors
+    /// When the advert or the VIP is refused.
+    pub fn become_primary(&self) -> Result<Instant> {
         let mut primary = self.primary.lock().unwrap_or_else(PoisonError::into_inner);
         self.advert(PRIORITY)?;
         *primary = true;
@@ -190,7 +219,10 @@ impl Place {
 
     /// As keepalived when it is stopped: the last advert has priority 0, then the VIP goes. Gives
     /// when the kernel was asked to remove it.
-    pub(crate) fn resign(&self) -> Result<Instant> {
+    ///
+    /// # Errors
+    /// As [`Place::become_primary`].
+    pub fn resign(&self) -> Result<Instant> {
         let mut primary = self.primary.lock().unwrap_or_else(PoisonError::into_inner);
         *primary = false;
         self.advert(0)?;

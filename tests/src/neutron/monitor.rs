@@ -1,0 +1,126 @@
+//! A release's own state-change monitor, or what stands in for it, started as the L3 agent starts it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, getpgid, kill_process_group, test_kill_process};
+
+use super::{Written, path_with};
+use crate::command::run_in;
+use crate::guardian::Trace;
+use crate::lab::Lab;
+use crate::process::Process;
+use crate::wait;
+
+/// Longest wait for its pid file: the one in Python imports for seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running monitor. It may have put itself in the background: its pid file says who it is.
+#[derive(Debug)]
+pub struct Monitor {
+    process: Process,
+    pid: Pid,
+    group: Pid,
+    cmdline: String,
+    namespace: String,
+}
+
+impl Monitor {
+    /// Starts the monitor's command line with the program that is in the folder `programs`, and waits
+    /// for its pid file. `state_path`, where given, is the one that it reports to.
+    ///
+    /// # Errors
+    /// When it cannot be started or writes no pid file: with all it said.
+    pub fn start(lab: &Lab, written: &Written, programs: &Path, state_path: Option<&Path>) -> Result<Self> {
+        let words = match state_path {
+            Some(path) => redirected(&written.command, path),
+            None => written.command.clone(),
+        };
+        let (program, arguments) = words.split_first().context("a program")?;
+        let _ = std::fs::remove_file(&written.pid_file);
+        let mut command = Command::new(programs.join(program));
+        command.args(arguments).env("PATH", path_with(programs)?).env("PYTHONDONTWRITEBYTECODE", "1");
+        let log = written.conf.with_file_name("monitor.log");
+        let mut process = Process::start(&mut command, &log, lab.guardian())?;
+        let pid = wait::until(PATIENCE, "the monitor's pid file", || {
+            let _ = process.ended();
+            let text = std::fs::read_to_string(&written.pid_file).ok()?;
+            text.trim().parse().ok().and_then(Pid::from_raw)
+        })
+        .with_context(|| format!("{words:?} said:\n{}", process.output()))?;
+        let group =
+            getpgid(Some(pid)).with_context(|| format!("the monitor is gone; it said:\n{}", process.output()))?;
+        lab.guardian().make(|notes| {
+            notes.note(Trace::Group(group.as_raw_nonzero().get().unsigned_abs()));
+            Ok(())
+        })?;
+        let cmdline = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).context("its command line")?;
+        let cmdline = String::from_utf8_lossy(&cmdline).replace('\0', " ");
+        Ok(Self { process, pid, group, cmdline, namespace: written.namespace.clone() })
+    }
+
+    /// The pid in its pid file.
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Whether that process is alive.
+    pub fn lives(&self) -> bool {
+        test_kill_process(self.pid).is_ok()
+    }
+
+    /// Whether it, or anyone else, has subscribed to what the kernel tells in the router's namespace.
+    pub fn subscribed(&self) -> bool {
+        // sk, protocol, port id, groups, …
+        let table = run_in(&self.namespace, &["cat", "/proc/net/netlink"]).unwrap_or_default();
+        table.lines().skip(1).any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.get(1) == Some(&"0") && words.get(3).is_some_and(|groups| *groups != "00000000")
+        })
+    }
+
+    /// Of the script of 29: whether the part of it that reads events is there.
+    pub fn reads(&self) -> bool {
+        let own = self.id();
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        // A zombie has no command line.
+        children.split_whitespace().any(|child| {
+            let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains("neutron-keepalived-state-change")
+        })
+    }
+
+    /// What the liveness check reads.
+    pub fn cmdline(&self) -> &str {
+        &self.cmdline
+    }
+
+    /// What it printed.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = kill_process_group(self.group, Signal::KILL);
+        let _ = self.process.kill();
+    }
+}
+
+/// The command line with another state path, in either form of its flag.
+fn redirected(words: &[String], state_path: &Path) -> Vec<String> {
+    let path = state_path.display();
+    let mut after_flag = false;
+    let replace = |word: &String| {
+        let value = std::mem::replace(&mut after_flag, word == "--state_path");
+        match word.as_str() {
+            _ if value => path.to_string(),
+            word if word.starts_with("--state_path=") => format!("--state_path={path}"),
+            word => word.to_owned(),
+        }
+    };
+    words.iter().map(replace).collect()
+}

@@ -1,0 +1,155 @@
+//! Into the real servers: their replies, their backlog, their restart, the pairs they swallow.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use ha_agent_tests::lab::Lab;
+use ha_agent_tests::neutron::{Kind, Release, Server};
+use ha_agent_tests::pair::SLACK;
+use ha_agent_tests::report;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::crowd::Crowd;
+
+/// Routers that change at once: far more than the backlog of 5 of releases 27 and later.
+const ROUTERS: u16 = 200;
+/// `ha_vrrp_advert_int` by default: the L3 agent sits on `primary` for so long.
+const ADVERT_INT: Duration = Duration::from_secs(2);
+
+/// A burst; then the server goes away while all change back, for several attempts; then it comes
+/// back with a new socket; then it is restarted with nothing changed.
+fn bursts_outage_and_restart(name: &str, release: Release) -> Result<()> {
+    let mut crowd = Crowd::start(name, ROUTERS, release, Kind::Recorder)?;
+    for place in crowd.bed.places() {
+        place.become_primary()?;
+    }
+    crowd.told(crowd.patience(), &["backup", "primary"])?;
+
+    crowd.server.stop()?;
+    crowd.agent.events.mark()?;
+    for place in crowd.bed.places() {
+        place.resign()?;
+    }
+    for attempt in [1, 2, 3] {
+        crowd
+            .agent
+            .events
+            .expect(SLACK * 2, &json!({"event": "delivery.failed"}))
+            .with_context(|| format!("{attempt}"))?;
+        crowd.agent.events.mark()?;
+    }
+    crowd.server.listen()?;
+    crowd.told(crowd.patience(), &["backup", "primary", "backup"])?;
+    crowd.agent.events.expect(SLACK, &json!({"event": "delivery.recovered"}))?;
+
+    let known = crowd.server.heard().len();
+    crowd.server.listen()?;
+    let again = || {
+        let mut routers: Vec<String> = crowd.server.heard_after(known).into_iter().map(|heard| heard.router).collect();
+        routers.sort_unstable();
+        routers.dedup();
+        routers.len()
+    };
+    ha_agent_tests::wait::until(crowd.patience(), "every state is asserted again", || {
+        (again() == usize::from(ROUTERS)).then_some(())
+    })?;
+    crowd.told(SLACK, &["backup", "primary", "backup"])?;
+    println!("Neutron {release}: {ROUTERS} routers at once, twice, an outage and a restart: none lost");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn bursts_an_outage_and_a_restart_of_26() -> Result<()> {
+    bursts_outage_and_restart("n26", Release::V26)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn bursts_an_outage_and_a_restart_of_28() -> Result<()> {
+    bursts_outage_and_restart("n28", Release::V28)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn bursts_an_outage_and_a_restart_of_29() -> Result<()> {
+    bursts_outage_and_restart("n29", Release::V29)
+}
+
+/// A flap that is quicker than the L3 agent's delay, through `AgentMixin` and `BatchNotifier`.
+fn a_flap_ends_right(name: &str, release: Release) -> Result<()> {
+    let crowd = Crowd::start(name, 1, release, Kind::Mixin)?;
+    let place = crowd.bed.places().first().context("a router")?;
+    crowd.server.updated().expect(SLACK * 2, place.id, &["standby"])?;
+    place.become_primary()?;
+    crowd.told(crowd.patience(), &["backup", "primary"])?;
+    place.resign()?;
+    crowd.told(crowd.patience(), &["backup", "primary", "backup"])?;
+    crowd.server.updated().expect(SLACK * 2, place.id, &["standby", "active", "standby"])?;
+    let apart = crowd.server.closest(place.id).context("two states")?;
+    ensure!(apart >= ADVERT_INT, "contrary states {apart:?} apart");
+
+    // The same, told by someone who does not wait.
+    let router = Uuid::new_v4();
+    for state in ["primary", "backup"] {
+        let answer = report::send(&crowd.server.socket(), request(router, state).as_bytes())?;
+        assert_eq!(report::status(&answer)?, 200);
+    }
+    crowd.server.expect(SLACK, router, &["primary", "backup"])?;
+    // Past the delay, and past the batch after it: told by another router's state.
+    thread::sleep(ADVERT_INT);
+    let later = Uuid::new_v4();
+    report::send(&crowd.server.socket(), request(later, "backup").as_bytes())?;
+    crowd.server.updated().expect(SLACK * 2, later, &["standby"])?;
+    let swallowed = crowd.server.updated().states(router);
+    assert!(swallowed.is_empty(), "Neutron {release} processes such a pair now: {swallowed:?}");
+    println!("Neutron {release}: primary and backup at once: neither reaches neutron-server; by the agent: both");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_flap_is_not_swallowed_by_26() -> Result<()> {
+    a_flap_ends_right("flap26", Release::V26)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_flap_is_not_swallowed_by_29() -> Result<()> {
+    a_flap_ends_right("flap29", Release::V29)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_old_word_never_poisons_a_batch() -> Result<()> {
+    let crowd = Crowd::start("poison", 1, Release::V29, Kind::Mixin)?;
+    let place = crowd.bed.places().first().context("a router")?;
+    place.become_primary()?;
+    assert_eq!(report::claim(&crowd.agent.socket(), place.id, "master")?, 200);
+    crowd.told(crowd.patience(), &["backup", "primary"])?;
+    crowd.server.updated().expect(SLACK * 2, place.id, &["standby", "active"])?;
+
+    // Straight to it: the first goes alone, the next two in one batch.
+    let lab = Lab::new("poisoned")?;
+    let server = Server::start(&lab, Release::V29, Kind::Mixin, &lab.node_folder("neutron")?)?;
+    let [first, good, bad] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    report::send(&server.socket(), request(first, "backup").as_bytes())?;
+    server.updated().expect(SLACK, first, &["standby"])?;
+    for (router, state) in [(good, "backup"), (bad, "master")] {
+        report::send(&server.socket(), request(router, state).as_bytes())?;
+    }
+    ha_agent_tests::wait::until(SLACK * 2, "a KeyError", || server.log().contains("KeyError: 'master'").then_some(()))?;
+    let lost = server.updated().states(good);
+    assert!(lost.is_empty(), "Neutron {} survives the word now: {lost:?}", Release::V29);
+    println!("Neutron {}: \"master\" loses its batch; by the agent it is told as \"primary\"", Release::V29);
+    Ok(())
+}
+
+fn request(router: Uuid, state: &str) -> String {
+    format!(
+        "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Neutron-Router-Id: {router}\r\nX-Neutron-State: {state}\r\n\
+         Connection: close\r\n\r\n"
+    )
+}
