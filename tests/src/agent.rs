@@ -87,7 +87,8 @@ impl Agent {
         writeln!(text, "[keepalived]\n{keepalived}")?;
         writeln!(text, "[events]\nsinks = [\"file:{}\"]", self.folder.join("events.jsonl").display())?;
         writeln!(text, "[corroboration]\n{}", settings.corroboration)?;
-        writeln!(text, "[delivery]\nsocket = {:?}\n{}", self.l3_socket(), settings.delivery)?;
+        // Its socket is by default where Neutron's is.
+        writeln!(text, "[delivery]\n{}", settings.delivery)?;
         writeln!(text, "{}", settings.sections)?;
         for site in sites.iter().filter(|_| !settings.without_routers) {
             writeln!(text, "[[router]]\nid = \"{}\"", site.router.id)?;

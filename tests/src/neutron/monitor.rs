@@ -1,5 +1,6 @@
 //! A release's own state-change monitor, or what stands in for it, started as the L3 agent starts it.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -34,14 +35,23 @@ impl Monitor {
     /// # Errors
     /// When it cannot be started or writes no pid file: with all it said.
     pub fn start(lab: &Lab, written: &Written, programs: &Path, state_path: Option<&Path>) -> Result<Self> {
-        let words = match state_path {
-            Some(path) => redirected(&written.command, path),
-            None => written.command.clone(),
-        };
+        let words = state_path.map_or_else(|| written.command.clone(), |path| redirected(&written.command, path));
+        Self::run(lab, written, programs, &words, &[])
+    }
+
+    /// As [`Monitor::start`], with arguments after Neutron's.
+    ///
+    /// # Errors
+    /// As [`Monitor::start`].
+    pub fn start_with(lab: &Lab, written: &Written, programs: &Path, more: &[&OsStr]) -> Result<Self> {
+        Self::run(lab, written, programs, &written.command, more)
+    }
+
+    fn run(lab: &Lab, written: &Written, programs: &Path, words: &[String], more: &[&OsStr]) -> Result<Self> {
         let (program, arguments) = words.split_first().context("a program")?;
         let _ = std::fs::remove_file(&written.pid_file);
         let mut command = Command::new(programs.join(program));
-        command.args(arguments).env("PATH", path_with(programs)?).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.args(arguments).args(more).env("PATH", path_with(programs)?).env("PYTHONDONTWRITEBYTECODE", "1");
         let log = written.conf.with_file_name("monitor.log");
         let mut process = Process::start(&mut command, &log, lab.guardian())?;
         let pid = wait::until(PATIENCE, "the monitor's pid file", || {

@@ -6,3 +6,4 @@ mod crowd;
 mod defects;
 mod delivery;
 mod reporters;
+mod whole;

@@ -29,6 +29,8 @@ from neutron.agent.linux import external_process, keepalived
 from neutron.notifiers import batch_notifier
 if importlib.util.find_spec('neutron.agent.l3.keepalived_state_change'):
     from neutron.agent.l3 import keepalived_state_change
+# Its configuration loads the driver by name.
+from oslo_messaging._drivers import impl_rabbit
 ";
 
 /// Installs the releases that are not there.
