@@ -194,8 +194,9 @@ fn address(payload: &[u8]) -> Result<Address, DecodeError> {
             wanted.push(AddressAttribute::parse(&attribute)?);
         }
     }
-    build_address(&header, wanted.into_iter())
-        .ok_or_else(|| DecodeError::from("an address message without an address".to_owned()))
+    build_address(&header, wanted.into_iter()).ok_or_else(|| {
+        DecodeError::from("an address message without an address, or with two of different families".to_owned())
+    })
 }
 
 fn build_address(header: &AddressHeader, attributes: impl Iterator<Item = AddressAttribute>) -> Option<Address> {
@@ -212,10 +213,14 @@ fn build_address(header: &AddressHeader, attributes: impl Iterator<Item = Addres
     }
     // IPv6 has `IFA_LOCAL` only where there is a peer.
     let local = local.or(other)?;
+    let peer = other.unwrap_or(local);
+    if local.is_ipv4() != peer.is_ipv4() {
+        return None;
+    }
     Some(Address {
         ifindex: header.index,
         local,
-        peer: other.unwrap_or(local),
+        peer,
         prefix: header.prefix_len,
         usable: !flags.contains(AddressFlags::Dadfailed),
     })

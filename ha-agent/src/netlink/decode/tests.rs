@@ -60,6 +60,13 @@ fn the_local_end_counts_not_the_peer() {
 }
 
 #[test]
+fn two_ends_of_different_families_are_an_error() {
+    let mixed =
+        address_message(vec![AddressAttribute::Address(ip("10.0.0.2")), AddressAttribute::Local(ip("fe80::1"))], 0);
+    assert!(message(&bytes(RouteNetlinkMessage::NewAddress(mixed))).is_err());
+}
+
+#[test]
 fn failed_duplicate_detection_is_not_usable_tentative_is() {
     for (flags, usable) in [
         (AddressFlags::Tentative, true),
