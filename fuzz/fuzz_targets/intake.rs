@@ -154,7 +154,7 @@ fn first_head(bytes: &[u8], state: State, token: bool) {
     // Folded lines have no place in it.
     assert!(!head.iter().skip(1).any(|line| line.starts_with(b" ") || line.starts_with(b"\t")));
     let target = head.first().and_then(|line| line.split(|b| *b == b' ').nth(1)).unwrap_or_default();
-    let path = target.split(|b| *b == b'?').next().unwrap_or_default();
+    let path = target.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
     assert!(
         path == b"/" || target.windows(3).any(|three| three == b"://"),
         "path {:?}",
