@@ -216,6 +216,11 @@ impl Draft {
         }
         let at = line.words.iter().position(|word| word == "dev");
         let device = at.map(|at| device(line, at + 1)).transpose()?;
+        let label = line.words.iter().position(|word| word == "label").and_then(|at| line.words.get(at + 1));
+        if let Some(label) = label.filter(|label| label.len() > 15) {
+            let what = "expected a label of at most 15 bytes (keepalived drops the address otherwise)";
+            return Err(line.error(&format!("{what}, found {:?}", shown(label))));
+        }
         self.vip = Some(Vip { address, prefix, device, vmac: line.words.iter().any(|word| word == "use_vmac") });
         Ok(())
     }

@@ -206,6 +206,10 @@ fn an_error_names_file_line_and_what_was_expected() {
         ),
         (with("").replace("10.0.0.1/24", "dev"), "k.conf:6: expected an address such as 169.254.0.1/24, found \"dev\""),
         (
+            with("").replace("10.0.0.1/24", "10.0.0.1/24 label a-long-label:12345"),
+            "k.conf:6: expected a label of at most 15 bytes (keepalived drops the address otherwise), found \"a-long-label:12345\"",
+        ),
+        (
             with("").replace("10.0.0.1/24", ""),
             "k.conf:1: expected an address in virtual_ipaddress in vrrp_instance \"A\", found none",
         ),
