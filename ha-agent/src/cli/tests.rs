@@ -337,3 +337,18 @@ fn without_an_agent_the_error_names_the_socket_and_what_to_do() {
     let error = CliError::from(ClientError::Denied { socket });
     assert_eq!(error.code(), exit::NO_PERMISSION);
 }
+
+#[test]
+fn a_router_is_found_by_the_name_of_its_instance() {
+    let mut node = fixture::node();
+    node.routers[0].instance = Some("VI_1".to_owned());
+    // Another's id begins so, but a whole name counts more.
+    node.routers[1].instance = Some(node.routers[0].router_id.to_string()[..4].to_owned());
+    let found = |given: &str| client::choose(&node, given).map_err(|error| error.to_string());
+    assert_eq!(found("VI_1"), Ok(id(0)));
+    assert_eq!(found(&id(0).to_string()[..4]), Ok(id(1)));
+    assert!(found("VI_2").is_err_and(|error| error.contains("instance of that name")));
+    node.routers[2].instance = Some("VI_1".to_owned());
+    let both = client::choose(&node, "VI_1").expect_err("two").to_string();
+    assert!(both.contains(&id(0).to_string()) && both.contains(&id(2).to_string()), "{both}");
+}

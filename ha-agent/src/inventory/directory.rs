@@ -58,3 +58,37 @@ impl Directory {
         self.index.store(index.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Netns;
+    use crate::inventory::plain::router_id;
+
+    #[test]
+    fn a_name_that_several_have_is_nobodys() {
+        let router = |netns: &str, name: &str| {
+            let netns = Netns::Path(netns.into());
+            Router {
+                id: router_id(&netns, name),
+                netns,
+                interface: "eth0".to_owned(),
+                vip: "192.0.2.1".parse().expect("an address"),
+                prefix: 24,
+                vip_interface: "eth0".to_owned(),
+                vrid: 1,
+                advert_interval: std::time::Duration::from_secs(1),
+                fifo_instance: Some(name.to_owned()),
+            }
+        };
+        let (blue, green, other) = (router("/blue", "VI_1"), router("/green", "VI_1"), router("/blue", "VI_2"));
+        let directory = Directory::default();
+        directory.replace([&blue, &green, &other]);
+        assert_eq!(directory.by_fifo_instance("VI_1"), Named::Several);
+        assert_eq!(directory.by_fifo_instance("VI_2"), Named::One(other.id));
+        assert_eq!(directory.by_fifo_instance("VI_3"), Named::Nobody);
+        assert!(directory.knows(blue.id) && directory.knows(green.id));
+        directory.replace([&green, &other]);
+        assert_eq!(directory.by_fifo_instance("VI_1"), Named::One(green.id));
+    }
+}

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use ha_agent::config::Netns;
 use ha_agent::inventory::plain::router_id;
 use ha_agent_tests::agent::{Agent, Settings};
-use ha_agent_tests::keepalived::{self, Keepalived};
+use ha_agent_tests::keepalived::{self, Keepalived, make_fifo};
 use ha_agent_tests::l3_agent::L3Agent;
 use ha_agent_tests::lab::{Lab, Router, Site};
 use ha_agent_tests::pair::{Node, SLACK};
@@ -33,12 +33,16 @@ fn conf_path(site: &Site) -> Result<PathBuf> {
 
 /// A node whose agent knows nothing but where keepalived's configuration is.
 fn node(site: Site, keepalived: &str) -> Result<Node> {
+    node_with_fifo(site, false, keepalived)
+}
+
+fn node_with_fifo(site: Site, fifo: bool, keepalived: &str) -> Result<Node> {
     let conf = conf_path(&site)?;
     let settings = Settings {
         keepalived: Some(format!("configs = [{conf:?}]\n{keepalived}")),
         delivery: "protocol = \"json\"".to_owned(),
         without_routers: true,
-        without_fifo: true,
+        without_fifo: !fifo,
         ..Settings::default()
     };
     let agent = Agent::configure(site.lab(), &site.node, &[], &settings)?;
@@ -253,4 +257,23 @@ fn files_are_split_changed_and_broken_while_it_runs() -> Result<()> {
     let by_hand = first.agent.events.expect(SLACK, &by_hand)?;
     assert_eq!((&by_hand["state"], &by_hand["basis"]), (&json!("primary"), &json!("vip+wire")));
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn notify_lines_need_no_further_configuration() -> Result<()> {
+    let lab = Lab::new("plain-fifo")?;
+    let seat = lab.site("a", &Router::new(69))?;
+    let mut node = node_with_fifo(site(&lab, "a", &seat, "VI_1"), true, &format!("netns = {:?}", seat.netns))?;
+    make_fifo(&node.agent.fifo())?;
+    let lines = "  virtual_ipaddress {\n    192.0.2.69/24\n  }";
+    let head = format!("global_defs {{\n  vrrp_notify_fifo {}\n}}\n", node.agent.fifo().display());
+    write(&conf_path(&seat)?, &(head + &instance("VI_1", 69, &seat.interface, lines)))?;
+    node.agent.start()?;
+    node.event(SLACK, "router.watched", json!({"source": "keepalived"}))?;
+    start_keepalived(&mut node)?;
+    let primary = node.confirmed(MASTER_DOWN + SLACK, "primary")?;
+    assert_eq!(primary["basis"], "report+vip+wire");
+    node.keepalived()?.stop()?;
+    node.confirmed(SLACK, "backup").map(drop)
 }
