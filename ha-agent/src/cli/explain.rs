@@ -123,6 +123,8 @@ fn delivered(router: &RouterStatus) -> String {
             format!("The L3 agent acknowledged {delivered} last; {confirmed} is not acknowledged yet.")
         }
         (Some(delivered), None) => format!("The L3 agent acknowledged {delivered} last."),
+        // A plain keepalived's router beside a L3 agent, or `observe` before the first report.
+        (None, Some(_)) if router.sequence == 0 => "Nothing of it was handed over for delivery.".to_owned(),
         (None, Some(confirmed)) => {
             format!("The L3 agent has not acknowledged any state; {confirmed} waits for it.")
         }
