@@ -34,7 +34,7 @@ use crate::netlink::{Netlink, NetlinkError};
 use crate::netns::{NetnsError, NetnsThread};
 use crate::outbox::Outbox;
 use crate::paths::{self, Lock, PathsError};
-use crate::privilege::{self, Role};
+use crate::privilege::{self, Host, Role};
 use crate::status::Degraded;
 use crate::telemetry::event::Event;
 use crate::telemetry::{self, Events};
@@ -161,6 +161,9 @@ struct Agent {
     attacher: Option<tokio::task::JoinHandle<()>>,
     driver_stop: CancellationToken,
     actions: Actions,
+    actions_netns: NetnsThread,
+    /// The threads that actions and discoveries have to themselves.
+    hosts: Vec<Host>,
     delivery: Arc<Delivery>,
     outbox: Outbox,
     wire: Option<Arc<Wire>>,
@@ -251,7 +254,12 @@ impl Agent {
             CancellationToken::new(),
         ));
 
-        let actions = Actions::start(&config, netns.clone(), events.clone(), &mut registry, CancellationToken::new());
+        // Programs inherit the privileges of the thread that starts them.
+        let actions_host = Host::start(Role::Actions)?;
+        let actions_netns = NetnsThread::spawn_as(Role::Actions, CancellationToken::new())?;
+        let actions = actions_host.within(|| {
+            Actions::start(&config, actions_netns.clone(), events.clone(), &mut registry, CancellationToken::new())
+        });
         let driver_stop = CancellationToken::new();
         let attachments = Mailbox::default();
         let (attached_sender, attached_inbox) = mpsc::channel(capacity::ATTACHED);
@@ -267,13 +275,15 @@ impl Agent {
             &mut registry,
             discovery_stop.clone(),
         );
-        let plain = Plain::start(
-            &config.keepalived,
-            discovery_sender.clone(),
-            events.clone(),
-            &mut registry,
-            discovery_stop.clone(),
-        );
+        let plain_host = if config.keepalived.configs.is_empty() { None } else { Some(Host::start(Role::Keepalived)?) };
+        let mut start_plain = || {
+            let found = discovery_sender.clone();
+            Plain::start(&config.keepalived, found, events.clone(), &mut registry, discovery_stop.clone())
+        };
+        let plain = match &plain_host {
+            Some(host) => host.within(start_plain),
+            None => start_plain(),
+        };
         let mut discoveries = Vec::new();
         for (source, started) in [("Neutron's files", neutron), ("keepalived's configuration", plain)] {
             match started {
@@ -367,6 +377,8 @@ impl Agent {
             attacher,
             driver_stop,
             actions,
+            actions_netns,
+            hosts: [Some(actions_host), plain_host].into_iter().flatten().collect(),
             delivery,
             outbox,
             wire,
@@ -452,6 +464,10 @@ impl Agent {
             error!(%error, "the attacher ended badly");
         }
         tokio::join!(self.actions.stop(), self.delivery.stop());
+        self.actions_netns.stop().await;
+        for host in self.hosts {
+            host.stop().await;
+        }
         self.outbox.stop().await;
         self.netlink_stop.cancel();
         let _ = self.netlink.await;

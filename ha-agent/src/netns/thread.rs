@@ -76,14 +76,22 @@ impl NetnsThread {
     /// # Errors
     /// [`NetnsError::Spawn`].
     pub fn spawn(stop: CancellationToken) -> Result<Self, NetnsError> {
+        Self::spawn_as(Role::Netns, stop)
+    }
+
+    /// As [`NetnsThread::spawn`], in another role: for what starts programs in namespaces.
+    ///
+    /// # Errors
+    /// [`NetnsError::Spawn`].
+    pub fn spawn_as(role: Role, stop: CancellationToken) -> Result<Self, NetnsError> {
         let (commands, queue) = mpsc::channel(QUEUE);
         let stop = stop.child_token();
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(NetnsError::Spawn)?;
         let until = stop.clone();
         let thread = thread::Builder::new()
-            .name(Role::Netns.thread_name().to_owned())
+            .name(role.thread_name().to_owned())
             .spawn(move || {
-                privilege::enter(Role::Netns);
+                privilege::enter(role);
                 match Entrance::open() {
                     Ok(entrance) => runtime.block_on(serve(&entrance, queue, until)),
                     Err(error) => {

@@ -5,7 +5,7 @@
 //!
 //! - `table`: what each role needs; pure.
 //! - `capabilities`, `calls`, `files`: how that is said to the kernel.
-//! - `host`: a thread in a role for one async task.
+//! - `host`: threads in a role for async tasks.
 //! - `facts`: what this kernel has of it, for `doctor` and for the start.
 //!
 //! Threads share their memory. This holds against a parser that is led astray and against bugs that
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::config::Config;
-pub use host::host;
+pub use host::{Host, host};
 pub use table::Role;
 
 /// Set once by the process that is an agent. Without it (subcommands, tests) nothing is taken away.
@@ -72,6 +72,9 @@ pub fn enter(role: Role) {
     let Some(prepared) = confinement.by_role.get(&role) else {
         return;
     };
+    if role.needs().keeps_everything() {
+        return;
+    }
     // Landlock and seccomp ask for it where CAP_SYS_ADMIN is not there.
     confinement.noted("no_new_privs", rustix::thread::set_no_new_privs(true));
     if let Some(files) = &prepared.files {

@@ -21,6 +21,10 @@ pub enum Role {
     Netlink,
     /// Watches and opens Neutron's files; their text is read by a worker.
     Inventory,
+    /// Watches and reads a plain keepalived's own files, which are root's.
+    Keepalived,
+    /// Does what a confirmed transition sets off: its children inherit what it has.
+    Actions,
     /// Connects to the L3 agent's socket; what it answers is read by a worker.
     Delivery,
     /// Keeps the outbox on disk.
@@ -50,8 +54,9 @@ enum Files {
     Configuration,
     /// The FIFOs, the agent's sockets to remove, name services.
     Reports,
-    /// To read: everything. A namespace's file may be anywhere, and a reload may name another one.
-    Namespaces,
+    /// To read: everything. A namespace's file may be anywhere, and a reload may name another one; so may an
+    /// included file.
+    All,
     /// To read: `ha_confs` and its parent.
     HaConfs,
     /// The state directory.
@@ -95,19 +100,21 @@ const NAME_SERVICE: [&str; 8] = [
     "/etc/ld.so.cache",
     "/usr/lib",
 ];
-/// How many processors there may be: the classifier's counters are kept per processor.
-const PROCESSORS: &str = "/sys/devices/system/cpu";
+/// The agent's own figures; how many processors there may be, by which the classifier counts.
+const FIGURES: [&str; 2] = ["/proc", "/sys/devices/system/cpu"];
 
 use Forbidden::{Attributes, Bpf, BpfBeyondElements, EnterNamespace, Never, Processes};
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Main,
         Self::Worker,
         Self::Netns,
         Self::Netlink,
         Self::Inventory,
+        Self::Keepalived,
+        Self::Actions,
         Self::Delivery,
         Self::Outbox,
         Self::EventsFile,
@@ -122,6 +129,8 @@ impl Role {
             Self::Netns => "netns",
             Self::Netlink => "netlink",
             Self::Inventory => "inventory",
+            Self::Keepalived => "keepalived",
+            Self::Actions => "actions",
             Self::Delivery => "delivery",
             Self::Outbox => "outbox",
             Self::EventsFile => "events-file",
@@ -144,12 +153,14 @@ impl Role {
                 CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::BPF,
                 &[Never, Processes, Attributes],
                 Sockets::UNIX.and(Sockets::INET).and(Sockets::NETLINK),
-                Files::Namespaces,
+                Files::All,
             ),
             Self::Netlink => {
-                (CapabilitySet::NET_ADMIN | CapabilitySet::NET_BROADCAST, all, Sockets::NETLINK, Files::Namespaces)
+                (CapabilitySet::NET_ADMIN | CapabilitySet::NET_BROADCAST, all, Sockets::NETLINK, Files::All)
             }
             Self::Inventory => (CapabilitySet::DAC_READ_SEARCH, all, Sockets::NONE, Files::HaConfs),
+            Self::Keepalived => (none, all, Sockets::NONE, Files::All),
+            Self::Actions => (CapabilitySet::all(), &[], Sockets::NONE, Files::All),
             Self::Delivery => (CapabilitySet::DAC_OVERRIDE, all, Sockets::UNIX, Files::None),
             Self::Outbox => (none, all, Sockets::NONE, Files::State),
             Self::EventsFile => (CapabilitySet::DAC_OVERRIDE, all, Sockets::NONE, Files::Logs),
@@ -160,6 +171,11 @@ impl Role {
 }
 
 impl Needs {
+    /// Whether nothing is taken away.
+    pub(super) fn keeps_everything(&self) -> bool {
+        self.capabilities == CapabilitySet::all()
+    }
+
     /// The capabilities, on a kernel that lets or does not let everyone read open maps.
     pub(super) fn capabilities(&self, map_reads_need_bpf: bool) -> CapabilitySet {
         if self.reads_maps && map_reads_need_bpf { self.capabilities | CapabilitySet::BPF } else { self.capabilities }
@@ -178,10 +194,10 @@ impl Needs {
             Files::Reports => [
                 sockets(),
                 folders(&mut config.intake.notify_fifos.iter(), Use::Fifo),
-                NAME_SERVICE.iter().chain([&PROCESSORS]).map(|path| place(Path::new(path), Use::Read)).collect(),
+                NAME_SERVICE.iter().chain(&FIGURES).map(|path| place(Path::new(path), Use::Read)).collect(),
             ]
             .concat(),
-            Files::Namespaces => vec![whole()],
+            Files::All => vec![whole()],
             Files::HaConfs => folders(&mut [&config.neutron.ha_confs_path].into_iter(), Use::Read),
             Files::State => vec![place(&config.state_dir, Use::Keep)],
             Files::Logs => {

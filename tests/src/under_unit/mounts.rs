@@ -60,8 +60,14 @@ pub(crate) fn apply(settings: &Settings, keep: &[PathBuf]) -> Result<()> {
         move_mount(tree, "", CWD, path.as_path(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .with_context(|| format!("keeping {}", path.display()))?;
     }
+    let writable = writable(settings)?;
+    for path in &writable {
+        mount_bind(path, path).with_context(|| format!("binding {}", path.display()))?;
+    }
+    let but: Vec<&Path> =
+        kept.iter().map(|(path, ..)| path.as_path()).chain(writable.iter().map(PathBuf::as_path)).collect();
     match settings.get("ProtectSystem") {
-        Some("strict") => everything_read_only(&kept.iter().map(|(path, ..)| path.as_path()).collect::<Vec<_>>())?,
+        Some("strict") => everything_read_only(&but)?,
         other => bail!("ProtectSystem={other:?} is not translated"),
     }
     if settings.yes("PrivateDevices")? {
@@ -76,6 +82,11 @@ pub(crate) fn apply(settings: &Settings, keep: &[PathBuf]) -> Result<()> {
     }
     if settings.yes("ProtectKernelTunables")? {
         read_only_part("/proc/sys")?;
+        for path in writable.iter().filter(|path| path.starts_with("/proc")) {
+            // In the new /proc, and again as it was before.
+            mount_bind(path, path)?;
+            mount_remount(path, MountFlags::BIND | kept_flags(path), "")?;
+        }
         read_only_part("/proc/irq")?;
         read_only("/sys")?;
     }
@@ -88,6 +99,20 @@ pub(crate) fn apply(settings: &Settings, keep: &[PathBuf]) -> Result<()> {
         mount_bind("/dev/null", "/proc/kmsg")?;
     }
     Ok(())
+}
+
+/// `ReadWritePaths=`, as far as it is there.
+fn writable(settings: &Settings) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for word in settings.all("ReadWritePaths").iter().flat_map(|value| value.split_whitespace()) {
+        let path = PathBuf::from(word.trim_start_matches('-'));
+        if path.exists() {
+            paths.push(path);
+        } else if !word.starts_with('-') {
+            bail!("ReadWritePaths: {word} is not there");
+        }
+    }
+    Ok(paths)
 }
 
 fn hide(paths: &[&str]) -> Result<()> {

@@ -24,6 +24,7 @@ const TRANSLATED: &[&str] = &[
     "ProtectKernelTunables",
     "ProtectProc",
     "ProtectSystem",
+    "ReadWritePaths",
     "RestrictAddressFamilies",
     "RestrictNamespaces",
     "RestrictRealtime",

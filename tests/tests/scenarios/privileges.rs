@@ -23,17 +23,22 @@ const DAC_OVERRIDE: u64 = 1 << 1;
 const DAC_READ_SEARCH: u64 = 1 << 2;
 const NET_BROADCAST: u64 = 1 << 11;
 const NET_ADMIN: u64 = 1 << 12;
+const FOWNER: u64 = 1 << 3;
 const SYS_ADMIN: u64 = 1 << 21;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 
+/// Whatever the process was started with.
+const ALL: u64 = u64::MAX;
+
 /// Every thread that there may be, and its capabilities. One more is a decision.
-const THREADS: [(&str, u64); 8] = [
+const THREADS: [(&str, u64); 9] = [
     ("ha-agent", 0),
     ("worker", 0),
     ("netns", SYS_ADMIN | NET_ADMIN | BPF),
     ("netlink", NET_ADMIN | NET_BROADCAST),
     ("inventory", DAC_READ_SEARCH),
+    ("actions", ALL),
     ("delivery", DAC_OVERRIDE),
     ("outbox", 0),
     ("events-file", DAC_OVERRIDE),
@@ -59,6 +64,13 @@ fn threads(pid: u32) -> Result<Vec<Thread>> {
     Ok(threads)
 }
 
+/// What an agent that this test starts is started with.
+fn own_bounding_set() -> Result<u64> {
+    let text = fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("CapBnd:")).context("a bounding set")?;
+    Ok(u64::from_str_radix(line.trim(), 16)?)
+}
+
 /// Holds every thread to the table; `bounding` is what the process was started with, where threads cannot close it.
 fn hold_to_the_table(agent: &mut Agent, bounding: Option<u64>) -> Result<()> {
     let pid = agent.id()?;
@@ -68,17 +80,24 @@ fn hold_to_the_table(agent: &mut Agent, bounding: Option<u64>) -> Result<()> {
         fs::read_to_string(&first).ok()?.contains("CapPrm:\t0000000000000000").then_some(())
     })?;
     let threads = threads(pid)?;
+    let whole = match bounding {
+        Some(bounding) => bounding,
+        None => own_bounding_set()?,
+    };
     let found: BTreeSet<&str> = threads.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(found, THREADS.iter().map(|(name, _)| *name).collect(), "the threads there are");
     for (name, fields) in &threads {
         let field = |field: &str| fields.get(field).map(String::as_str).unwrap_or_default();
         let (_, allowed) = THREADS.iter().find(|(known, _)| known == name).context("a known thread")?;
-        let hex = |set: u64| format!("{set:016x}");
+        let hex = |set: u64| format!("{:016x}", set & whole);
         assert_eq!(field("CapEff"), hex(*allowed), "{name}");
         assert_eq!(field("CapPrm"), hex(*allowed), "{name}");
         assert_eq!(field("CapBnd"), hex(bounding.unwrap_or(*allowed)), "bounding set of {name}");
         assert_eq!((field("CapInh"), field("CapAmb")), (hex(0).as_str(), hex(0).as_str()), "{name}");
-        assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1", "2"), "{name}");
+        // What starts programs hands on whatever it has.
+        let confined = *allowed != ALL || bounding.is_some();
+        let expected = if confined { ("1", "2") } else { ("0", "0") };
+        assert_eq!((field("NoNewPrivs"), field("Seccomp")), expected, "{name}");
     }
     Ok(())
 }
@@ -185,7 +204,8 @@ fn under_the_unit_a_failover_is_confirmed_and_passed_on() -> Result<()> {
     let channels = json!({"event": "agent.started", "channels": "report+vip+wire"});
     let all = pair.b.agent.events.all();
     ensure!(all.iter().any(|event| event["channels"] == channels["channels"]), "{}", pair.b.agent.events.story());
-    let bounding = CHOWN | DAC_OVERRIDE | DAC_READ_SEARCH | NET_ADMIN | NET_BROADCAST | SYS_ADMIN | PERFMON | BPF;
+    let bounding =
+        CHOWN | FOWNER | DAC_OVERRIDE | DAC_READ_SEARCH | NET_ADMIN | NET_BROADCAST | SYS_ADMIN | PERFMON | BPF;
     hold_to_the_table(&mut pair.b.agent, Some(bounding))?;
 
     pair.b.agent.signal(Signal::HUP)?;
