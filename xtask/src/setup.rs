@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Group {
     /// What the demonstration runs beside the agent: keepalived, ip, nft
     AgentDemo,
-    /// What the end-to-end tests use besides: curl, setpriv, promtool, systemd-analyze
+    /// What the end-to-end tests use besides: curl, conntrackd, setpriv, promtool, systemd-analyze
     Tests,
     /// systemd-analyze, which judges the service's unit
     Unit,
@@ -75,6 +75,7 @@ const TESTS: &[Package] = &[
     package("iproute2", "ip"),
     package("nftables", "nft"),
     package("curl", "curl"),
+    package("conntrackd", "conntrackd"),
     package("util-linux", "setpriv"),
     package("prometheus", "promtool"),
     SYSTEMD,

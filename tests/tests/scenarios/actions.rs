@@ -1,18 +1,24 @@
 //! What a transition sets off on the node, and what is told again without one.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ha_agent_tests::command::{ip_in, run_in};
 use ha_agent_tests::lab::{Lab, Router};
 use ha_agent_tests::pair::{Node, Reporter, SLACK, Scene};
+use ha_agent_tests::process::Process;
 use ha_agent_tests::report::{send, status};
 use ha_agent_tests::wait;
 use rustix::process::Signal;
 use serde_json::json;
+
+use crate::ADVERT;
 
 /// Writes an executable script.
 fn script(path: &Path, text: &str) -> Result<()> {
@@ -152,6 +158,167 @@ fn ipv6_follows_a_failover_without_the_l3_agent() -> Result<()> {
     Ok(())
 }
 
+/// Registers a stand-in for the router's monitor, for as long as the connection lives.
+fn register(node: &Node, folder: &Path, more: &str) -> Result<UnixStream> {
+    let site = &node.site;
+    let body = format!(
+        "{{\"namespace\":{:?},\"interface\":{:?},\"cidr\":{:?},\"conf_dir\":{folder:?}{more}}}",
+        site.netns,
+        site.interface,
+        site.router.vip()
+    );
+    let mut stream = UnixStream::connect(node.agent.folder().join("run/admin.sock"))?;
+    stream.set_read_timeout(Some(SLACK))?;
+    write!(
+        stream,
+        "PUT /v1/routers/{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        site.router.id,
+        body.len()
+    )?;
+    let mut line = String::new();
+    BufReader::new(stream.try_clone()?).read_line(&mut line)?;
+    assert_eq!(status(&line)?, 200);
+    Ok(stream)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_state_file_of_a_registered_router_says_what_is_confirmed() -> Result<()> {
+    let lab = Lab::new("statefile")?;
+    let mut scene = Scene::default();
+    let mut node = neutron(&lab, 19, &mut scene)?;
+    node.agent.start()?;
+    node.start_keepalived()?;
+    let folder = write_folder(&mut node)?;
+    chown(&folder, Some(4021), Some(4022))?;
+    node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    let file = folder.join("state");
+    assert!(!file.exists(), "nobody stands in for its monitor yet");
+
+    // As the monitor did when it began, and at each change.
+    let registered = register(&node, &folder, ",\"user\":\"4021\",\"group\":\"4022\"")?;
+    node.event(SLACK, "action.done", json!({"action": "state_file", "state": "primary"}))?;
+    assert_eq!(fs::read(&file)?, b"primary");
+    let stat = fs::metadata(&file)?;
+    assert_eq!((stat.uid(), stat.gid(), stat.mode() & 0o7777), (4021, 4022, 0o644));
+    node.keepalived()?.stop()?;
+    node.event(SLACK, "action.done", json!({"action": "state_file", "state": "backup"}))?;
+    assert_eq!(fs::read(&file)?, b"backup");
+
+    // A restart that finds nothing new writes it all the same: the L3 agent may have lost it.
+    fs::remove_file(&file)?;
+    drop(registered);
+    assert_eq!(node.agent.stop()?, Some(0));
+    node.agent.start()?;
+    let registered = register(&node, &folder, "")?;
+    node.event(ADVERT * 3 + SLACK, "action.done", json!({"action": "state_file", "state": "backup"}))?;
+    assert_eq!(fs::read(&file)?, b"backup");
+    drop(registered);
+    node.event(SLACK, "router.unregistered", json!({}))?;
+    fs::remove_file(&file)?;
+    node.start_keepalived()?;
+    node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    // The lane is empty, as this one shows: nothing was written for nobody.
+    let _again = register(&node, &folder, "")?;
+    node.event(SLACK, "action.done", json!({"action": "state_file", "state": "primary"}))?;
+    node.never("action.failed", json!({}))
+}
+
+/// As Neutron 29.0.0 writes it.
+fn conntrackd_conf(folder: &Path, interface: &str, address: &str) -> String {
+    let folder = folder.display();
+    format!(
+        "General {{\n HashSize 32768\n HashLimit 131072\n Syslog on\n LockFile {folder}/conntrackd.lock\n \
+         UNIX {{\n Path {folder}/conntrackd.ctl\n Backlog 20\n }}\n \
+         SocketBufferSize 262142\n SocketBufferSizeMaxGrown 655355\n \
+         Filter From Kernelspace {{\n Protocol Accept {{\n TCP\n UDP\n }}\n \
+         Address Ignore {{\n IPv4_address 127.0.0.1\n IPv4_address {address}\n }}\n }}\n}}\n\
+         Sync {{\n Mode FTFW {{\n }}\n Multicast Default {{\n IPv4_address 225.0.0.50\n \
+         IPv4_interface {address}\n Group 3791\n Interface {interface}\n SndSocketBuffer 1249280\n \
+         RcvSocketBuffer 1249280\n Checksum on\n }}\n}}\n"
+    )
+}
+
+#[test]
+#[ignore = "needs root"]
+fn conntrackd_itself_is_told_to_take_over_and_to_step_back() -> Result<()> {
+    let lab = Lab::new("ct")?;
+    let mut scene = Scene::default();
+    let mut node = neutron(&lab, 20, &mut scene)?;
+    node.agent.start()?;
+    node.start_keepalived()?;
+    let folder = write_folder(&mut node)?;
+    let address = node.site.address.split('/').next().context("an address")?.to_owned();
+    fs::write(folder.join("conntrackd.conf"), conntrackd_conf(&folder, &node.site.interface, &address))?;
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &node.site.netns, "conntrackd", "-C"]).arg(folder.join("conntrackd.conf"));
+    let daemon = Process::start(&mut command, &lab.folder().join("conntrackd.log"), lab.guardian())?;
+    wait::until(SLACK, "conntrackd runs", || daemon.output().contains("console mode").then_some(()))?;
+    let _registered = register(&node, &folder, ",\"enable_conntrackd\":true")?;
+
+    node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    node.event(SLACK, "action.done", json!({"action": "conntrackd", "state": "primary"}))?;
+    let said = |wanted: &[&str]| {
+        let log = daemon.output();
+        // Its last words: it was told to step back at first, too.
+        let places: Option<Vec<usize>> = wanted.iter().map(|line| log.rfind(line)).collect();
+        assert!(places.is_some_and(|places| places.is_sorted()), "{wanted:?} in {log}");
+    };
+    let over = ["committing all external caches", "flushing caches", "resync with master", "sending bulk update"];
+    said(&over);
+    node.keepalived()?.stop()?;
+    node.confirmed(SLACK, "backup")?;
+    node.event(SLACK, "action.done", json!({"action": "conntrackd", "state": "backup"}))?;
+    said(&["sending bulk update", "flushing conntrack table in", "resync requested"]);
+
+    // Nobody listens any more: Neutron ignores that, and so does the agent, but not in silence.
+    drop(daemon);
+    node.start_keepalived()?;
+    let failed = node.event(node.settings.master_down() + SLACK, "action.failed", json!({"action": "conntrackd"}))?;
+    let reason = failed["reason"].as_str().context("a reason")?;
+    for option in ["-c", "-f", "-R", "-B"] {
+        assert!(reason.contains(&format!("conntrackd {option}: it ended with status 1")), "{reason}");
+    }
+    node.l3.expect_changes(SLACK, node.site.router.id, &["backup", "primary", "backup", "primary"])
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_was_delivered_is_kept_while_its_file_is_only_broken_and_goes_with_it() -> Result<()> {
+    let lab = Lab::new("left")?;
+    let mut scene = Scene::default();
+    let mut node = neutron(&lab, 22, &mut scene)?;
+    node.agent.start()?;
+    node.start_keepalived()?;
+    let folder = write_folder(&mut node)?;
+    node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    node.l3.expect_changes(SLACK, node.site.router.id, &["backup", "primary"])?;
+    let conf = folder.join("keepalived.conf");
+    let text = fs::read_to_string(&conf)?;
+
+    // Broken while the agent is away, mended while it runs: it is not the first state that it hears of.
+    assert_eq!(node.agent.stop()?, Some(0));
+    fs::write(&conf, "vrrp_instance broken {\n")?;
+    node.agent.start()?;
+    node.agent.events.expect(SLACK, &json!({"event": "channel.degraded", "channel": "inventory"}))?;
+    fs::write(&conf, &text)?;
+    let again = node.confirmed(ADVERT * 3 + SLACK, "primary")?;
+    assert_eq!(again["previous"], "primary", "what was delivered is known: {again}");
+
+    // Deleted while the agent is away: it is forgotten, and comes back as a stranger.
+    assert_eq!(node.agent.stop()?, Some(0));
+    fs::remove_dir_all(&folder)?;
+    node.agent.start()?;
+    assert_eq!(node.agent.stop()?, Some(0));
+    fs::create_dir(&folder)?;
+    fs::write(&conf, &text)?;
+    node.agent.start()?;
+    let first = node.confirmed(ADVERT * 3 + SLACK, "primary")?;
+    assert!(first["previous"].is_null(), "nothing was known of it: {first}");
+    Ok(())
+}
+
 /// The neutron-server's view of the router, told to the agent as the L3 agent would.
 fn check(node: &Node, state: &str) -> Result<u16> {
     let body = format!("{{\"state\":\"{state}\"}}");
@@ -188,8 +355,9 @@ fn confirmed_states_are_asserted_again_without_a_sound_and_without_the_disk() ->
     let sequence = pair.a.agent.status(&pair.a.site)?["sequence"].clone();
     pair.a.heard(Duration::from_secs(15), &["primary", "primary"])?;
     pair.b.heard(SLACK, &["backup", "backup"])?;
-    for node in [&mut pair.a, &mut pair.b] {
-        node.agent.events.deny(&json!({"event": "delivery.sent"}))?;
+    for node in [&pair.a, &pair.b] {
+        let events = fs::read_to_string(node.agent.folder().join("events.jsonl"))?;
+        assert_eq!(events.matches("\"delivery.sent\"").count(), 1, "that of the first state: {events}");
     }
     let heard: Vec<Option<u64>> = pair.a.l3.heard().iter().map(|heard| heard.sequence).collect();
     assert_eq!(heard, [sequence.as_u64(), sequence.as_u64()], "the same state, under its number");
