@@ -264,7 +264,9 @@ impl Driver {
                     watched.decided = true;
                 }
                 let Transition { state, previous, basis, .. } = transition;
-                self.act.push((router_id, Change { state, previous, basis, sequence: 0 }));
+                if !self.passes_vips_on(inner, router_id) {
+                    self.act.push((router_id, Change { state, previous, basis, sequence: 0 }));
+                }
                 events.emit(Event::TransitionConfirmed {
                     router_id,
                     state: transition.state,
@@ -293,6 +295,9 @@ impl Driver {
                 let plain = inner.routers.get(&router_id).is_some_and(|router| router.source == Source::Keepalived);
                 if plain && self.parts.l3_agent {
                     return;
+                }
+                if self.passes_vips_on(inner, router_id) && !basis.report {
+                    self.act.push((router_id, Change { state, previous, basis, sequence: 0 }));
                 }
                 let confirmed_at_us = clock::wall_micros();
                 self.deliver.push(Confirmed { router: router_id, state, previous, basis, confirmed_at_us });

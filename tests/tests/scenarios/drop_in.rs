@@ -79,6 +79,7 @@ fn a_registered_router_is_watched_where_it_says_until_nobody_knows_it() -> Resul
     node.start_keepalived()?;
     node.vip(node.settings.master_down() + SLACK, true)?;
     node.confirmed(SLACK, "primary")?;
+    state_file(&place, "primary")?;
     let status = node.agent.status(&node.site)?;
     assert_eq!((&status["registered"], &status["degraded"]), (&json!(true), &json!([])));
     assert_eq!(node.agent.ask(&["status"])?["degraded"], json!([]));
@@ -105,6 +106,13 @@ fn a_registered_router_is_watched_where_it_says_until_nobody_knows_it() -> Resul
     Ok(())
 }
 
+/// What the L3 agent reads when it starts.
+fn state_file(place: &Place, word: &str) -> Result<()> {
+    let path = place.conf_dir().join("state");
+    let what = format!("{} says {word}", path.display());
+    wait::until(SLACK, &what, || (std::fs::read_to_string(&path).ok()? == word).then_some(()))
+}
+
 fn sequence(node: &Node) -> Result<u64> {
     let status = node.agent.status(&node.site)?;
     status["sequence"].as_u64().with_context(|| format!("a sequence in {status}"))
@@ -120,8 +128,12 @@ fn a_killed_process_leaves_no_registration_and_ha_confs_still_knows_the_router()
     let place = Place::of(&node.site, &node.agent);
     place.write_keepalived_conf(router.vrid)?;
     node.event(SLACK, "router.watched", json!({"source": "ha_confs"}))?;
+    node.confirmed(SLACK, "backup")?;
+    // Its own monitor may be there still: the file is that one's.
+    assert!(!place.conf_dir().join("state").exists());
     let mut shim = DropIn::start(&lab, &place, &node.agent.configuration(), Form::Daemon)?;
     registered(&mut node)?;
+    state_file(&place, "backup")?;
     let source = |node: &Node, word: &str| {
         wait::until(SLACK, word, || (node.agent.status(&node.site).ok()?["source"] == word).then_some(()))
     };
@@ -286,8 +298,10 @@ fn in_observe_the_l3_agent_hears_what_the_monitor_would_have_said() -> Result<()
     node.l3.expect(SLACK, router.id, &["backup"])?;
     node.site.add_vip()?;
     node.l3.expect(SLACK, router.id, &["backup", "primary"])?;
+    state_file(&place, "primary")?;
     node.site.delete_vip()?;
-    node.l3.expect(SLACK, router.id, &["backup", "primary", "backup"])
+    node.l3.expect(SLACK, router.id, &["backup", "primary", "backup"])?;
+    state_file(&place, "backup")
 }
 
 #[test]

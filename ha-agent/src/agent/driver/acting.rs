@@ -1,9 +1,11 @@
 //! What a router's transition, or its registration, sets off on the node.
 
+use super::super::state::Inner;
 use super::Driver;
 
 use crate::actions::{Change, Place, Registered};
 use crate::clock;
+use crate::config::Mode;
 use crate::core::model::RouterId;
 
 impl Driver {
@@ -21,7 +23,8 @@ impl Driver {
     /// the first verdict of this run nothing is known; that verdict then writes it.
     pub(super) fn begin_standing_in(&mut self, id: RouterId) {
         let inner = self.parts.shared.lock();
-        if !inner.routers.get(&id).is_some_and(|watched| watched.decided) {
+        let decided = inner.routers.get(&id).is_some_and(|watched| watched.decided);
+        if !decided || self.passes_vips_on(&inner, id) {
             return;
         }
         let confirmed = inner.node.view(id, clock::now()).and_then(|view| view.confirmed);
@@ -29,6 +32,12 @@ impl Driver {
         if let Some((state, _, basis)) = confirmed {
             self.act.push((id, Change { state, previous: Some(state), basis, sequence: 0 }));
         }
+    }
+
+    /// In `observe` the stand-in for a monitor passes VIPs on, and what is done in that monitor's place
+    /// follows them as well, not the verdicts: so it was with the monitor. (Nothing else is done then.)
+    pub(super) fn passes_vips_on(&self, inner: &Inner, id: RouterId) -> bool {
+        self.parts.mode == Mode::Observe && inner.routers.get(&id).is_some_and(|watched| watched.registered.is_some())
     }
 
     /// What the actions must know of a router.
