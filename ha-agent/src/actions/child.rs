@@ -20,6 +20,8 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Netns;
+use crate::netns::NetnsThread;
 use crate::telemetry::line::is_deceiving;
 
 /// Output that is kept, bytes; the rest is read and let go.
@@ -93,7 +95,12 @@ impl Running {
     ///
     /// # Errors
     /// When the runtime cannot wait for its descriptors; the group is then killed.
-    pub(super) async fn end(self, limit: Duration, stop: &CancellationToken) -> io::Result<(Ended, String)> {
+    pub(super) async fn end(
+        self,
+        limit: Duration,
+        stop: &CancellationToken,
+        hands: &NetnsThread,
+    ) -> io::Result<(Ended, String)> {
         let Self { mut group, exited, output } = self;
         // SAFETY: the descriptor is owned, open, and moved into the `AsyncFd`, which closes it itself.
         let exited = unsafe { AsyncFd::register_with_interest(exited, Interest::READABLE) }?;
@@ -106,21 +113,21 @@ impl Running {
             () = stop.cancelled() => cut = Some(Ended::Stopped),
         }
         if cut.is_some() {
-            group.signal(Signal::TERM);
+            group.signal(Signal::TERM, hands).await;
             let ended = tokio::select! {
                 ended = exited.readable() => ended.map(|_| true)?,
                 never = output.read() => match never {},
                 () = tokio::time::sleep(GRACE) => false,
             };
             if !ended {
-                group.signal(Signal::KILL);
+                group.signal(Signal::KILL, hands).await;
                 tokio::select! {
                     ended = exited.readable() => drop(ended?),
                     never = output.read() => match never {},
                 }
             }
         }
-        group.signal(Signal::KILL);
+        group.signal(Signal::KILL, hands).await;
         let status = group.reap()?;
         output.drain(Instant::now() + DRAIN).await;
         Ok((cut.unwrap_or(Ended::By(status)), output.text()))
@@ -139,12 +146,12 @@ impl Group {
         Pid::from_child(&self.child)
     }
 
-    /// Only before the leader is reaped: until then its number is nobody else's.
-    fn signal(&self, signal: Signal) {
-        if !self.reaped {
-            // It fails only where nobody is left.
-            let _ = kill_process_group(self.pid(), signal);
-        }
+    /// Only before the leader is reaped: until then its number is nobody else's. By the thread that
+    /// started it, as others may not send signals.
+    async fn signal(&self, signal: Signal, hands: &NetnsThread) {
+        let pid = self.pid();
+        // It fails only where nobody is left.
+        let _ = hands.run_in(Netns::Own, move || kill_process_group(pid, signal)).await;
     }
 
     fn reap(&mut self) -> io::Result<ExitStatus> {
@@ -157,7 +164,8 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.reaped {
-            self.signal(Signal::KILL);
+            // Where that may be: an answer that nobody waits for any more is dropped by its thread.
+            let _ = kill_process_group(self.pid(), Signal::KILL);
             let _ = self.child.try_wait();
         }
     }

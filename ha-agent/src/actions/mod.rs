@@ -5,7 +5,8 @@
 //! - `work`: one job → its outcome. `report`: outcome → event and metric.
 //! - `state_file`, `ipv6`, `conntrackd`, `hook`: each kind; `child`: running a program, bounded.
 //!
-//! Nothing here decides on states, and nobody waits for it: posting takes the newest word per router.
+//! One thread, `actions`, does what takes rights; what others wrote is understood elsewhere. Nothing
+//! here decides on states, and nobody waits for it: posting takes the newest word per router.
 //! Files and sysctls, conntrackd and hooks have a lane each, so that a hook that hangs holds up
 //! neither the state file nor, beyond its own router, `max_hooks` others. What fails is told once and
 //! not tried again: the next transition does it anew.
@@ -35,7 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::core::model::{RouterId, State};
-use crate::netns::NetnsThread;
+use crate::netns::{NetnsError, NetnsThread};
+use crate::privilege::Role;
 use crate::telemetry::Events;
 
 pub use hook::Environment;
@@ -90,14 +92,18 @@ pub struct Actions {
 }
 
 impl Actions {
-    /// Starts the lanes on the current tokio runtime.
+    /// Starts the lanes on the current tokio runtime, and the one thread that writes files and starts
+    /// programs for them. It keeps what the calling thread may do.
+    ///
+    /// # Errors
+    /// [`NetnsError::Spawn`].
     pub fn start(
         config: &Config,
-        netns: NetnsThread,
         events: Events,
         registry: &mut Registry,
         stop: CancellationToken,
-    ) -> Self {
+    ) -> Result<Self, NetnsError> {
+        let hands = NetnsThread::spawn_as(Role::Actions, CancellationToken::new())?;
         let report = Report::new(events, Metrics::register(registry));
         let settings = Settings { actions: config.actions.clone(), mode: config.mode, release: config.neutron.release };
         let orders = Orders {
@@ -108,7 +114,7 @@ impl Actions {
             report: report.clone(),
         };
         let stop = stop.child_token();
-        let worker = Worker { netns, report, stop: stop.clone() };
+        let worker = Worker { hands, report, stop: stop.clone() };
         let of = || worker.clone();
         let (for_files, for_conntrackd, for_hooks, settings) = (of(), of(), of(), Arc::clone(&orders.settings));
         let files = orders.files.run(
@@ -132,7 +138,7 @@ impl Actions {
             },
             stop.clone(),
         );
-        Self { orders, worker, stop, files, conntrackd, hooks }
+        Ok(Self { orders, worker, stop, files, conntrackd, hooks })
     }
 
     /// For those that post.
@@ -172,7 +178,9 @@ impl Actions {
             for abort in aborts {
                 abort.abort();
             }
+            return; // The thread may be what hangs; it ends with the process.
         }
+        worker.hands.stop().await;
     }
 }
 

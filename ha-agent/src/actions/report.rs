@@ -43,6 +43,12 @@ pub(super) struct Failure {
     pub(super) timed_out: bool,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
 impl Failure {
     /// For a reason that is no program's end.
     pub(super) fn because(reason: impl ToString) -> Self {

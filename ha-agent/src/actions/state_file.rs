@@ -98,8 +98,9 @@ fn fill(draft: &OwnedFd, word: &str, owner: &Owner) -> Result<(), Errno> {
         let written = rustix::io::retry_on_intr(|| rustix::io::write(draft, rest))?;
         rest = &rest[written..];
     }
-    fchown(draft, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
-    fchmod(draft, Mode::from_raw_mode(owner.mode))
+    // In this order: who is no longer the owner needs another capability.
+    fchmod(draft, Mode::from_raw_mode(owner.mode))?;
+    fchown(draft, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! One job → its outcome.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -10,12 +10,12 @@ use super::child::{Ended, Program, Running};
 use super::plan::{Conntrackd, HookCall, Ipv6, StateFile};
 use super::report::{Failure, Kind, Report};
 use super::{conntrackd, hook, ipv6, state_file};
+use crate::config::Netns;
 use crate::core::model::{RouterId, State};
 use crate::inventory;
 use crate::netns::NetnsThread;
 
-/// For a file, for the settings of a namespace, for each call of conntrackd. A disk that hangs keeps
-/// its thread, but not the lane.
+/// For a file, for the settings of a namespace, for each call of conntrackd.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What is written within a millisecond, in this order.
@@ -28,7 +28,8 @@ pub(super) struct Files {
 /// Does the work. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
-    pub(super) netns: NetnsThread,
+    /// The thread that may: it alone writes files and starts programs.
+    pub(super) hands: NetnsThread,
     pub(super) report: Report,
     pub(super) stop: CancellationToken,
 }
@@ -37,7 +38,7 @@ impl Worker {
     pub(super) async fn files(&self, router: RouterId, state: State, work: Files) {
         if let Some(file) = work.state_file {
             let begun = Instant::now();
-            let result = within(LIMIT, blocking(move || state_file::write(&file).map_err(Failure::because))).await;
+            let result = within(LIMIT, self.by_hand(Netns::Own, move || state_file::write(&file))).await;
             self.report.ended((router, Kind::StateFile, state), begun.elapsed(), result);
         }
         if let Some(ipv6) = work.ipv6 {
@@ -48,19 +49,18 @@ impl Worker {
     }
 
     async fn ipv6(&self, Ipv6 { folder, netns, primary }: Ipv6) -> Result<(), Failure> {
-        let settings = blocking(move || {
-            if !ipv6::is_enabled() {
-                return Ok(Vec::new());
-            }
-            let gateways = inventory::gateways(&folder).map_err(Failure::because)?;
-            Ok(ipv6::settings(primary, &gateways))
-        })
-        .await?;
+        let fetched = self.by_hand(Netns::Own, move || {
+            let conf = ipv6::is_enabled().then(|| inventory::fetch(&folder));
+            Ok::<_, Infallible>(conf)
+        });
+        let Some(conf) = fetched.await? else { return Ok(()) };
+        // What others wrote is understood by a thread that may do nothing.
+        let gateways = inventory::gateways(conf).map_err(Failure::because)?;
+        let settings = ipv6::settings(primary, &gateways);
         if settings.is_empty() {
             return Ok(());
         }
-        let applied = self.netns.run_in(netns, move || ipv6::apply(&settings)).await;
-        applied.map_err(Failure::because)?.map_err(Failure::because)
+        self.by_hand(netns, move || ipv6::apply(&settings)).await
     }
 
     pub(super) async fn conntrackd(&self, router: RouterId, state: State, work: Conntrackd) {
@@ -84,19 +84,19 @@ impl Worker {
 
     async fn conntrackd_call(&self, router: RouterId, work: &Conntrackd, option: &'static str) -> Result<(), Failure> {
         let folder = work.folder.clone();
-        let program = blocking(move || conntrackd::program(&folder, option).map_err(Failure::because)).await?;
         // The program has the namespace of the thread that starts it.
-        let started = within(LIMIT, async {
-            let started = self.netns.run_in(work.netns.clone(), move || program.start());
-            started.await.map_err(Failure::because)?.map_err(Failure::because)
+        let started = self.by_hand(work.netns.clone(), move || {
+            let program = conntrackd::program(&folder, option).map_err(Failure::because)?;
+            program.start().map_err(Failure::because)
         });
+        let started = within(LIMIT, started);
         self.end(router, Kind::Conntrackd, started.await?, LIMIT).await
     }
 
     pub(super) async fn hook(&self, router: RouterId, state: State, call: HookCall, limit: Duration) {
         let begun = Instant::now();
         let name = call.hook.program.display().to_string();
-        let result = match blocking(move || start(&call)).await {
+        let result = match self.by_hand(Netns::Own, move || start(&call)).await {
             Ok(running) => self.end(router, Kind::Hook, running, limit).await,
             Err(failure) => Err(failure),
         };
@@ -104,9 +104,19 @@ impl Worker {
         self.report.ended((router, Kind::Hook, state), begun.elapsed(), result);
     }
 
+    /// Does it on the thread that may, in a namespace.
+    async fn by_hand<T: Send + 'static, E: ToString>(
+        &self,
+        netns: Netns,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let done = self.hands.run_in(netns, move || work().map_err(Failure::because)).await;
+        done.map_err(Failure::because)?
+    }
+
     /// Waits for a program's end; what it wrote becomes diagnostics.
     async fn end(&self, router: RouterId, kind: Kind, running: Running, limit: Duration) -> Result<(), Failure> {
-        let (ended, output) = running.end(limit, &self.stop).await.map_err(Failure::because)?;
+        let (ended, output) = running.end(limit, &self.stop, &self.hands).await.map_err(Failure::because)?;
         if !output.is_empty() {
             tracing::info!(%router, action = kind.as_str(), "it wrote: {output}");
         }
@@ -144,9 +154,4 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Failure
     timeout(limit, work).await.unwrap_or_else(|_| {
         Err(Failure { reason: format!("not done within {limit:?}"), exit_status: None, timed_out: true })
     })
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    // It fails only when the runtime shuts down.
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(Failure::because(error)))
 }

@@ -161,9 +161,8 @@ struct Agent {
     attacher: Option<tokio::task::JoinHandle<()>>,
     driver_stop: CancellationToken,
     actions: Actions,
-    actions_netns: NetnsThread,
-    /// The threads that actions and discoveries have to themselves.
-    hosts: Vec<Host>,
+    /// The thread that a plain keepalived's files are read on.
+    plain_host: Option<Host>,
     delivery: Arc<Delivery>,
     outbox: Outbox,
     wire: Option<Arc<Wire>>,
@@ -254,12 +253,7 @@ impl Agent {
             CancellationToken::new(),
         ));
 
-        // Programs inherit the privileges of the thread that starts them.
-        let actions_host = Host::start(Role::Actions)?;
-        let actions_netns = NetnsThread::spawn_as(Role::Actions, CancellationToken::new())?;
-        let actions = actions_host.within(|| {
-            Actions::start(&config, actions_netns.clone(), events.clone(), &mut registry, CancellationToken::new())
-        });
+        let actions = Actions::start(&config, events.clone(), &mut registry, CancellationToken::new())?;
         let driver_stop = CancellationToken::new();
         let attachments = Mailbox::default();
         let (attached_sender, attached_inbox) = mpsc::channel(capacity::ATTACHED);
@@ -377,8 +371,7 @@ impl Agent {
             attacher,
             driver_stop,
             actions,
-            actions_netns,
-            hosts: [Some(actions_host), plain_host].into_iter().flatten().collect(),
+            plain_host,
             delivery,
             outbox,
             wire,
@@ -464,8 +457,7 @@ impl Agent {
             error!(%error, "the attacher ended badly");
         }
         tokio::join!(self.actions.stop(), self.delivery.stop());
-        self.actions_netns.stop().await;
-        for host in self.hosts {
+        if let Some(host) = self.plain_host {
             host.stop().await;
         }
         self.outbox.stop().await;

@@ -17,7 +17,7 @@ pub mod registration;
 mod registrations;
 
 pub use directory::{Directory, Named};
-pub use ha_confs::{Discovery, HaConfs, InventoryError, Metrics, gateways};
+pub use ha_confs::{Discovery, HaConfs, InventoryError, Metrics, Unread, fetch, gateways};
 pub use plain::Plain;
 pub use registration::{Registration, RegistrationError};
 pub use registrations::{Full, Held, Registrations};

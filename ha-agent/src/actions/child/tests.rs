@@ -13,8 +13,12 @@ fn shell(script: &str) -> Running {
     program.start().expect("it starts")
 }
 
+fn hands() -> NetnsThread {
+    NetnsThread::spawn(CancellationToken::new()).expect("a thread")
+}
+
 async fn run(script: &str, limit: Duration) -> (Ended, String) {
-    shell(script).end(limit, &CancellationToken::new()).await.expect("it is waited for")
+    shell(script).end(limit, &CancellationToken::new(), &hands()).await.expect("it is waited for")
 }
 
 fn code(code: i32) -> Ended {
@@ -97,7 +101,7 @@ async fn the_end_of_the_agent_ends_it() {
     let pid = running.group.pid();
     let end = tokio::spawn({
         let stop = stop.clone();
-        async move { running.end(LONG, &stop).await }
+        async move { running.end(LONG, &stop, &hands()).await }
     });
     stop.cancel();
     let (ended, _) = end.await.expect("it ends").expect("it is waited for");

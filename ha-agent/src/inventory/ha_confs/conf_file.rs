@@ -17,13 +17,14 @@ pub(super) const NAME: &str = "keepalived.conf";
 pub(super) const MAX_BYTES: u64 = 256 * 1024;
 
 /// A file's bytes, to be read where nothing is at stake.
-pub(super) struct Unread {
+#[derive(Debug)]
+pub struct Unread {
     path: PathBuf,
     text: io::Result<Option<Vec<u8>>>,
 }
 
 /// Fetches a router's file; understands nothing of it.
-pub(super) fn fetch(folder: &Path) -> Unread {
+pub fn fetch(folder: &Path) -> Unread {
     Unread { path: folder.join(NAME), text: bytes(folder) }
 }
 
@@ -51,10 +52,9 @@ pub(super) fn read(Unread { path, text }: Unread) -> Result<Option<Instance>, St
 ///
 /// # Errors
 /// As [`read`].
-pub fn gateways(folder: &Path) -> Result<Vec<Gateway>, String> {
-    let path = folder.join(NAME);
+pub fn gateways(Unread { path, text }: Unread) -> Result<Vec<Gateway>, String> {
     let shown = path.display().to_string();
-    match bytes(folder) {
+    match text {
         Ok(Some(bytes)) => {
             let text = String::from_utf8_lossy(&bytes);
             keepalived_conf::gateways(&text, &shown).map_err(|error| error.to_string())

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use conf_file::gateways;
+pub use conf_file::{Unread, fetch, gateways};
 pub use metrics::Metrics;
 
 use crate::config::{Netns, Router};
@@ -283,8 +283,8 @@ impl Task {
                 return Ok(());
             }
             // Fetched by who may open them, read by who may do nothing.
-            let files: Vec<(RouterId, conf_file::Unread)> =
-                routers.iter().map(|id| (*id, conf_file::fetch(&self.folders.path(*id)))).collect();
+            let files: Vec<(RouterId, Unread)> =
+                routers.iter().map(|id| (*id, fetch(&self.folders.path(*id)))).collect();
             let read = move || files.into_iter().map(|(id, file)| (id, conf_file::read(file))).collect();
             let readings: Vec<(RouterId, Result<Option<Instance>, String>)> =
                 // On a thread that one of the workers makes: it would have this one's privileges otherwise.
