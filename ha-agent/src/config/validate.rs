@@ -99,7 +99,7 @@ fn intake(section: &Section, runtime_dir: &Path, accounts: &Accounts, problems: 
         max_connections: section.integer("max_connections").unwrap_or(256),
         backlog: section.integer("backlog").unwrap_or(4096),
         header_timeout: section.span("header_timeout").unwrap_or(Duration::from_secs(2)),
-        max_requests_per_second: section.integer("max_requests_per_second").unwrap_or(200),
+        max_requests_per_second: section.integer("max_requests_per_second").unwrap_or(1000),
         notify_fifos: section
             .list("notify_fifos")
             .unwrap_or_default()
