@@ -27,7 +27,7 @@ allow_users = ["neutron", 0]
 max_connections = 256
 backlog = 4096
 header_timeout = "2s"
-max_requests_per_second = 200
+max_requests_per_second = 1000
 notify_fifos = ["notify.fifo", "/run/other.fifo"]
 
 [neutron]

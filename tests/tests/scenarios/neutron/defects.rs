@@ -10,6 +10,7 @@ use ha_agent_tests::pair::SLACK;
 use ha_agent_tests::wait;
 
 use super::crowd::Crowd;
+use super::tell;
 
 /// One router with two that watch it: the agent with its server, the script with its own.
 struct Beside {
@@ -65,7 +66,7 @@ fn the_first_state_is_told_without_an_event() -> Result<()> {
     // Not because it could not: the first event of any address makes it tell.
     beside.nudge("add")?;
     beside.server.expect(SLACK, id, &["backup"])?;
-    println!("first state: by the agent told at once; by the script of {} with the first event", Release::V29);
+    tell(&format!("first state: by the agent told at once; by the script of {} with the first event", Release::V29));
     Ok(())
 }
 
@@ -99,7 +100,7 @@ fn a_vip_that_is_set_while_a_monitor_starts_is_not_lost() -> Result<()> {
     beside.server.expect(SLACK, id, &["backup"])?;
     beside.nudge("del")?;
     assert_eq!(std::fs::read_to_string(beside.written.conf.with_file_name("state"))?, "backup");
-    println!("a VIP set during the start: by the agent told; by the script of {} lost", Release::V29);
+    tell(&format!("a VIP set during the start: by the agent told; by the script of {} lost", Release::V29));
     Ok(())
 }
 
@@ -125,6 +126,9 @@ fn one_refusal_makes_nobody_deaf() -> Result<()> {
 
     assert!(script.lives(), "the liveness check finds it");
     assert!(beside.server.states(id).is_empty(), "the script goes on after a refusal now");
-    println!("an L3 agent that was away: by the agent told; the script of {} is deaf, its pid alive", Release::V29);
+    tell(&format!(
+        "an L3 agent that was away: by the agent told; the script of {} is deaf, its pid alive",
+        Release::V29
+    ));
     Ok(())
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::crowd::Crowd;
+use super::tell;
 
 /// Routers that change at once: far more than the backlog of 5 of releases 27 and later.
 const ROUTERS: u16 = 200;
@@ -56,7 +57,7 @@ fn bursts_outage_and_restart(name: &str, release: Release) -> Result<()> {
         (again() == usize::from(ROUTERS)).then_some(())
     })?;
     crowd.told(SLACK, &["backup", "primary", "backup"])?;
-    println!("Neutron {release}: {ROUTERS} routers at once, twice, an outage and a restart: none lost");
+    tell(&format!("Neutron {release}: {ROUTERS} routers at once, twice, an outage and a restart: none lost"));
     Ok(())
 }
 
@@ -105,7 +106,7 @@ fn a_flap_ends_right(name: &str, release: Release) -> Result<()> {
     crowd.server.updated().expect(SLACK * 2, later, &["standby"])?;
     let swallowed = crowd.server.updated().states(router);
     assert!(swallowed.is_empty(), "Neutron {release} processes such a pair now: {swallowed:?}");
-    println!("Neutron {release}: primary and backup at once: neither reaches neutron-server; by the agent: both");
+    tell(&format!("Neutron {release}: primary and backup at once: neither reaches neutron-server; by the agent: both"));
     Ok(())
 }
 
@@ -143,7 +144,7 @@ fn an_old_word_never_poisons_a_batch() -> Result<()> {
     ha_agent_tests::wait::until(SLACK * 2, "a KeyError", || server.log().contains("KeyError: 'master'").then_some(()))?;
     let lost = server.updated().states(good);
     assert!(lost.is_empty(), "Neutron {} survives the word now: {lost:?}", Release::V29);
-    println!("Neutron {}: \"master\" loses its batch; by the agent it is told as \"primary\"", Release::V29);
+    tell(&format!("Neutron {}: \"master\" loses its batch; by the agent it is told as \"primary\"", Release::V29));
     Ok(())
 }
 

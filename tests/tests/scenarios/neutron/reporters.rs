@@ -15,6 +15,7 @@ use ha_agent_tests::wait;
 use serde_json::json;
 
 use super::crowd::Crowd;
+use super::tell;
 
 /// Longest wait for a monitor in Python to tell its first state.
 const IMPORTING: Duration = Duration::from_secs(60);
@@ -86,14 +87,14 @@ fn of_400_reports_at_once_none_is_lost() -> Result<()> {
     let answered = post_at_once(&crowd.lab, &bare, crowd.bed.places(), "primary")?;
     let heard = || crowd.bed.places().iter().filter(|place| !server.states(place.id).is_empty()).count();
     wait::until(SLACK, "what was answered was heard", || (heard() >= answered).then_some(()))?;
-    println!(
+    tell(&format!(
         "{REPORTS} reports at once by the curl of Neutron {}'s script: by the agent {taken} taken and {REPORTS} at its \
          L3 agent, {} lost; straight to the same server {} there, {} lost",
         Release::V29,
         usize::from(REPORTS) - taken,
         heard(),
         usize::from(REPORTS) - heard()
-    );
+    ));
     assert_eq!(taken, usize::from(REPORTS));
     Ok(())
 }

@@ -14,6 +14,8 @@ use ha_agent_tests::pair::SLACK;
 use ha_agent_tests::wait;
 use serde_json::json;
 
+use super::tell;
+
 /// `advert_int` as Neutron writes it by default.
 const ADVERT_INT: u8 = 2;
 
@@ -60,8 +62,9 @@ fn a_failover_is_told_once(name: &str, release: Release) -> Result<()> {
     assert_eq!(status["routers"][0]["delivered"], "primary", "{status}");
     // Nothing comes after it: an orderly end of the agent sends what is left to send.
     assert_eq!(agent.stop()?, Some(0));
-    assert_eq!(server.states(router.id), ["backup", "primary"]);
-    println!("Neutron {release}: its configuration, its command line, its server: primary told once");
+    let primaries = server.states(router.id).iter().filter(|state| *state == "primary").count();
+    ensure!(primaries == 1, "{:?}\n{}", server.states(router.id), agent.events.story());
+    tell(&format!("Neutron {release}: its configuration, its command line, its server: primary told once"));
     Ok(())
 }
 
