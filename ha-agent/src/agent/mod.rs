@@ -9,6 +9,7 @@ mod driver;
 mod mailbox;
 mod metrics;
 mod state;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -76,6 +77,9 @@ pub enum AgentError {
     /// A directory, a socket path or the lock.
     #[error(transparent)]
     Paths(#[from] PathsError),
+    /// Others could change what the agent trusts.
+    #[error("others could change what the agent trusts:\n{0}")]
+    Open(String),
     /// The state-change socket.
     #[error(transparent)]
     Intake(#[from] IntakeError),
@@ -114,6 +118,10 @@ pub fn run(config: Config, options: Options) -> Result<(), AgentError> {
         return Err(AgentError::NotPermitted);
     }
     raise_descriptor_limit();
+    let openings = trust::openings(&config, options.config_path.as_deref(), trust::When::Start);
+    if !openings.is_empty() {
+        return Err(AgentError::Open(openings.join("\n")));
+    }
     let lock = claim_directories(&config)?;
     privilege::confine(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -333,7 +341,7 @@ impl Agent {
             CancellationToken::new(),
         )?;
         let fifo = Fifo::start(
-            &config.intake.notify_fifos,
+            &config.intake,
             directory,
             report_sender,
             events.clone(),
@@ -425,7 +433,11 @@ impl Agent {
                 warn!("{what} changed: takes effect when ha-agent is restarted");
             }
         }
+        if !self.check_trust(&new, path) {
+            return;
+        }
         self.intake.reload(&new.intake);
+        self.fifo.reload(&new.intake);
         self.delivery.reload(&new.delivery);
         self.actions.reload(&new.actions);
         let command = Command::Reconfigure { routers: new.routers.clone(), corroboration: new.corroboration };
@@ -434,6 +446,29 @@ impl Agent {
         }
         self.config = new;
         info!("configuration read again");
+    }
+
+    /// Whether nobody else could change what the agent trusts. If somebody could, the event stream and
+    /// `status` say so, until a later reload finds it in order.
+    fn check_trust(&self, new: &Config, path: Option<&std::path::Path>) -> bool {
+        let openings = trust::openings(new, path, trust::When::Reload(&self.config));
+        let mut inner = self.shared.lock();
+        let before = inner.degraded.len();
+        inner.degraded.retain(|degraded| degraded.channel != trust::CHANNEL);
+        let restored = inner.degraded.len() < before;
+        if openings.is_empty() {
+            drop(inner);
+            if restored {
+                self.events.emit(Event::ChannelRestored { channel: trust::CHANNEL.to_owned(), router_id: None });
+            }
+            return true;
+        }
+        error!("configuration kept as it was, others could change what the agent trusts:\n{}", openings.join("\n"));
+        let reason = format!("the reload is refused: {}", openings.join("; "));
+        inner.degraded.push(Degraded { channel: trust::CHANNEL.to_owned(), reason: reason.clone() });
+        drop(inner);
+        self.events.emit(Event::ChannelDegraded { channel: trust::CHANNEL.to_owned(), reason, router_id: None });
+        false
     }
 
     /// Ends every part: first those that feed, then those that are fed.

@@ -138,5 +138,6 @@ pub(super) fn policy(
         advert_interval: router.advert_interval,
         reporter_expected: fifos && router.fifo_instance.is_some(),
         stand_in,
+        password: router.password,
     }
 }

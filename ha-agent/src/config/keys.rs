@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use Kind::{
-    Accounts, Argv, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Sinks, Span, Text,
+    Account, Accounts, Argv, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Routers,
+    Secret, Sinks, Span, Text,
 };
 
 /// What a key takes, and its limits.
@@ -32,8 +33,14 @@ pub(super) enum Kind {
     Argv,
     /// A file mode such as `"0660"`.
     Octal,
+    /// A user name or uid.
+    Account,
     /// User names and uids.
     Accounts,
+    /// Router ids, or `"*"`.
+    Routers,
+    /// Text that no message repeats, at most so many bytes.
+    Secret(usize),
     /// A group name or gid.
     Group,
     /// Event sinks.
@@ -50,8 +57,10 @@ pub(super) enum Kind {
 pub(super) const SECTIONS: &[&str] =
     &["intake", "neutron", "keepalived", "router", "corroboration", "delivery", "actions", "events", "admin"];
 
-/// The only section that is a list of tables, `[[router]]`.
+/// The section that is a list of tables at the top, `[[router]]`.
 pub(super) const LIST: &str = "router";
+/// The list of tables within `[intake]`, `[[intake.grant]]`.
+pub(super) const GRANT: &str = "intake.grant";
 
 const RUNTIME: Kind = Path { base: Some("runtime_dir") };
 const ABSOLUTE: Kind = Path { base: None };
@@ -79,6 +88,10 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("intake", "max_requests_per_second", Integer(1, 1_000_000)),
     ("intake", "notify_fifos", Paths),
 
+    (GRANT, "user", Account),
+    (GRANT, "fifo", RUNTIME),
+    (GRANT, "routers", Routers),
+
     ("neutron", "state_path", ABSOLUTE),
     ("neutron", "ha_confs_path", Path { base: Some("neutron.state_path") }),
     ("neutron", "release", Integer(8, 99)),
@@ -95,6 +108,7 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("router", "vrid", Integer(1, 255)),
     ("router", "advert_interval", ADVERT),
     ("router", "fifo_instance", Text),
+    ("router", "auth_pass", Secret(255)),
 
     ("corroboration", "settle", Span(0, MINUTE, None)),
     ("corroboration", "report_grace", Span(0, 10 * MINUTE, Some("advert_interval"))),
@@ -121,8 +135,19 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("admin", "listen", Listen),
 ];
 
-/// Keys that every `[[router]]` needs.
-pub(super) const REQUIRED: &[&str] = &["id", "interface", "vip", "vrid"];
+/// Keys that every table of a list needs.
+pub(super) fn required(section: &str) -> &'static [&'static str] {
+    match section {
+        LIST => &["id", "interface", "vip", "vrid"],
+        GRANT => &["routers"],
+        _ => &[],
+    }
+}
+
+/// Whether the key is a list of tables within its section.
+pub(super) fn is_list_within(section: &str, key: &str) -> bool {
+    GRANT.split_once('.') == Some((section, key))
+}
 
 /// What the key takes, if it is known.
 pub(super) fn kind(section: &str, key: &str) -> Option<Kind> {
@@ -132,6 +157,8 @@ pub(super) fn kind(section: &str, key: &str) -> Option<Kind> {
 /// The known keys of a section; at the top also the sections.
 pub(super) fn names(section: &str) -> Vec<&'static str> {
     let keys = KEYS.iter().filter(|(in_section, ..)| *in_section == section).map(|(_, name, _)| *name);
+    let lists = GRANT.split_once('.').filter(|(of, _)| *of == section).map(|(_, name)| name);
+    let keys = keys.chain(lists);
     if section.is_empty() { keys.chain(SECTIONS.iter().copied()).collect() } else { keys.collect() }
 }
 

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod error;
+mod grants;
 mod keys;
 mod raw;
 #[cfg(test)]
@@ -15,10 +16,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::model::RouterId;
+use crate::core::model::{Password, RouterId};
 
 pub use accounts::Accounts;
 pub use error::{ConfigError, Problem};
+pub use grants::{Grant, Granted, Grantee};
 
 /// Read when no `--config` is given; absent, every default holds.
 pub const DEFAULT_PATH: &str = "/etc/ha-agent/ha-agent.toml";
@@ -145,6 +147,10 @@ pub struct Intake {
     pub max_requests_per_second: u32,
     /// keepalived notify FIFOs to read.
     pub notify_fifos: Vec<PathBuf>,
+    /// Who may report only some routers.
+    pub grants: Vec<Grant>,
+    /// Where the token was read from.
+    pub token_file: Option<PathBuf>,
 }
 
 /// `[neutron]`.
@@ -190,6 +196,8 @@ pub struct Router {
     pub advert_interval: Duration,
     /// Name in notify FIFO lines.
     pub fifo_instance: Option<String>,
+    /// VRRPv2 password (`auth_pass`), where it is known.
+    pub password: Option<Password>,
 }
 
 /// A network namespace by path.

@@ -8,16 +8,18 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Problems, did_you_mean};
-use super::keys::{self, LIST, REQUIRED, SECTIONS};
+use super::keys::{self, GRANT, LIST, SECTIONS};
 use super::value::{self, Value};
 use crate::core::model::RouterId;
 
-/// The file as read: the top, each section, each `[[router]]`.
+/// The file as read: the top, each section, each `[[router]]` and `[[intake.grant]]`.
 #[derive(Debug, Default)]
 pub(super) struct Document {
     sections: BTreeMap<&'static str, Section>,
     /// In the order of the file.
     pub(super) routers: Vec<Section>,
+    /// In the order of the file.
+    pub(super) grants: Vec<Section>,
 }
 
 /// The keys that a section has, with their lines.
@@ -52,27 +54,14 @@ impl Document {
             };
             match (entry.get_ref(), section == LIST) {
                 (DeValue::Table(table), false) => {
+                    for (key, list) in table.iter().filter(|(key, _)| keys::is_list_within(section, key.get_ref())) {
+                        let line = lines.at(key.span().start);
+                        document.grants = tables(GRANT, line, list.get_ref(), &lines, problems);
+                    }
                     let read = Section::read(section, line, table, &lines, problems);
                     document.sections.insert(section, read);
                 }
-                (DeValue::Array(list), true) => {
-                    for item in list.iter() {
-                        let line = lines.at(item.span().start);
-                        match item.get_ref().as_table() {
-                            Some(table) => {
-                                for key in REQUIRED {
-                                    if !table.contains_key(*key) {
-                                        problems.add(Some(line), &full(section, key), "is missing");
-                                    }
-                                }
-                                let read = Section::read(section, line, table, &lines, problems);
-                                document.routers.push(read);
-                            }
-                            None => problems.add(Some(line), section, "expected a table, written as [[router]]"),
-                        }
-                    }
-                }
-                (_, true) => problems.add(Some(line), section, "expected a list of tables, written as [[router]]"),
+                (_, true) => document.routers = tables(section, line, entry.get_ref(), &lines, problems),
                 (_, false) => problems.add(Some(line), section, format!("expected a table, written as [{section}]")),
             }
         }
@@ -92,7 +81,7 @@ impl Section {
             let at = lines.at(key.span().start);
             let key = key.get_ref().as_ref();
             let Some(kind) = keys::kind(name, key) else {
-                if !(name.is_empty() && SECTIONS.contains(&key)) {
+                if !(name.is_empty() && SECTIONS.contains(&key) || keys::is_list_within(name, key)) {
                     problems.add(Some(at), &full(name, key), unknown(name, key));
                 }
                 continue;
@@ -192,6 +181,33 @@ impl Section {
     }
 }
 
+/// Each table of a list of tables.
+fn tables(
+    section: &'static str,
+    line: usize,
+    list: &DeValue<'_>,
+    lines: &Lines,
+    problems: &mut Problems,
+) -> Vec<Section> {
+    let Some(list) = list.as_array() else {
+        problems.add(Some(line), section, format!("expected a list of tables, written as [[{section}]]"));
+        return Vec::new();
+    };
+    let mut read = Vec::new();
+    for item in list.iter() {
+        let line = lines.at(item.span().start);
+        let Some(table) = item.get_ref().as_table() else {
+            problems.add(Some(line), section, format!("expected a table, written as [[{section}]]"));
+            continue;
+        };
+        for key in keys::required(section).iter().filter(|key| !table.contains_key(**key)) {
+            problems.add(Some(line), &full(section, key), "is missing");
+        }
+        read.push(Section::read(section, line, table, lines, problems));
+    }
+    read
+}
+
 fn full(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
@@ -203,7 +219,7 @@ fn unknown(section: &str, key: &str) -> String {
     }
     match keys::sections_with(key).first() {
         Some(&"") => "unknown key here; it belongs at the top, before the first section".to_owned(),
-        Some(&other) if other == LIST => format!("unknown key here; it belongs to [[{other}]]"),
+        Some(&other) if other == LIST || other == GRANT => format!("unknown key here; it belongs to [[{other}]]"),
         Some(other) => format!("unknown key here; it belongs to [{other}]"),
         None => format!("unknown key; known here are {}", known.join(", ")),
     }

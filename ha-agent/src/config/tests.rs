@@ -148,8 +148,8 @@ fn every_key_of_the_table_is_read_into_the_configuration() {
     for case in cases {
         assert_ne!(read(case).expect(case), base, "{case}");
     }
-    let keys_outside_routers = keys::KEYS.iter().filter(|key| key.0 != "router").count();
-    assert_eq!(cases.len() + 1, keys_outside_routers);
+    let keys_outside_lists = keys::KEYS.iter().filter(|key| ![keys::LIST, keys::GRANT].contains(&key.0)).count();
+    assert_eq!(cases.len() + 1, keys_outside_lists);
 }
 
 #[test]
@@ -342,6 +342,60 @@ fn the_token_is_read_and_judged() {
     let message = complaint(&text);
     assert!(message.contains("must hold one token"), "{message}");
     assert!(!message.contains("two words"), "{message}");
+}
+
+#[test]
+fn grants_bind_users_and_fifos_to_routers() {
+    let id = "2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d";
+    let text = format!(
+        "[intake]\nnotify_fifos = [\"a.fifo\"]\n[[intake.grant]]\nuser = \"neutron\"\nrouters = [\"{id}\"]\n\
+         [[intake.grant]]\nuser = 4023\nrouters = [\"*\"]\n[[intake.grant]]\nfifo = \"a.fifo\"\nrouters = [\"{id}\"]\n"
+    );
+    let these = Granted::These([id.parse().unwrap()].into());
+    assert_eq!(
+        read(&text).unwrap().intake.grants,
+        [
+            Grant { to: Grantee::User(4021), routers: these.clone() },
+            Grant { to: Grantee::User(4023), routers: Granted::All },
+            Grant { to: Grantee::Fifo("/run/ha-agent/a.fifo".into()), routers: these },
+        ]
+    );
+    for (lines, message) in [
+        ("user = \"neutron\"", "1: intake.grant.routers: is missing"),
+        ("routers = [\"*\"]", "1: intake.grant.user: is missing: a grant names a user or a fifo"),
+        ("user = 1\nrouters = []", "3: intake.grant.routers: expected router ids, or \"*\" for all, found none"),
+        (
+            "user = 1\nrouters = [\"x\"]",
+            "3: intake.grant.routers: expected router ids (UUIDs), or \"*\" for all, found \"x\"",
+        ),
+        (
+            "user = \"neutrom\"\nrouters = [\"*\"]",
+            "2: intake.grant.user: user \"neutrom\" is not in /etc/passwd; give one that exists, or its uid",
+        ),
+        ("fifo = \"b\"\nrouters = [\"*\"]", "2: intake.grant.fifo: /run/ha-agent/b is not among intake.notify_fifos"),
+        ("user = 1\nfifo = \"b\"\nrouters = [\"*\"]", "3: intake.grant.fifo: either user or fifo, not both"),
+        ("user = 1\nrouter = [\"*\"]", "3: intake.grant.router: unknown key; did you mean \"routers\"?"),
+    ] {
+        let complaint = complaint(&format!("[[intake.grant]]\n{lines}\n"));
+        assert!(complaint.contains(&format!("/etc/t.toml:{message}")), "{lines}: {complaint}");
+    }
+    assert_eq!(
+        complaint("[intake]\ngrant = 3"),
+        "/etc/t.toml:2: intake.grant: expected a list of tables, written as [[intake.grant]]"
+    );
+    assert!(complaint("[intake]\ngrants = 3").contains("did you mean \"grant\"?"));
+}
+
+#[test]
+fn a_password_is_taken_and_never_shown() {
+    let with = |value: &str| format!("{ROUTER}auth_pass = {value}\n");
+    let config = read(&with("\"s3cret\"")).unwrap();
+    assert_eq!(config.routers[0].password, Some(Password::new("s3cret")));
+    assert!(!format!("{config:?}").contains("s3cret"));
+    for wrong in ["\"s3cret\\n\"", "[\"s3cret\"]", "\"\""] {
+        let message = complaint(&with(wrong));
+        assert!(message.contains("router.auth_pass: expected text") && !message.contains("s3cret"), "{message}");
+    }
 }
 
 #[test]

@@ -10,9 +10,10 @@ use super::error::{Problems, did_you_mean};
 use super::raw::{Document, Section};
 use super::value::absolute;
 use super::{
-    Actions, Admin, Config, Corroboration, Delivery, Hook, Intake, Keepalived, Mode, Netns, Neutron, Protocol, Router,
-    Sink,
+    Actions, Admin, Config, Corroboration, Delivery, Grant, Granted, Grantee, Hook, Intake, Keepalived, Mode, Netns,
+    Neutron, Protocol, Router, Sink,
 };
+use crate::core::model::Password;
 use crate::inventory::keepalived_conf::default_config_id;
 use crate::paths::examine_program;
 
@@ -35,7 +36,7 @@ pub(super) fn config(mut document: Document, accounts: &Accounts, problems: &mut
             Some("observe") => Mode::Observe,
             _ => Mode::Enforce,
         },
-        intake: intake(&intake_section, &runtime_dir, accounts, problems),
+        intake: intake(&intake_section, &document.grants, &runtime_dir, accounts, problems),
         keepalived: keepalived(&document.section("keepalived"), problems),
         routers: routers(&document.routers, problems),
         corroboration: corroboration(&document.section("corroboration")),
@@ -61,7 +62,13 @@ pub(super) fn config(mut document: Document, accounts: &Accounts, problems: &mut
     config
 }
 
-fn intake(section: &Section, runtime_dir: &Path, accounts: &Accounts, problems: &mut Problems) -> Intake {
+fn intake(
+    section: &Section,
+    grants: &[Section],
+    runtime_dir: &Path,
+    accounts: &Accounts,
+    problems: &mut Problems,
+) -> Intake {
     let socket_gid = section.text("socket_group").and_then(|name| {
         let gid = accounts.gid(&name);
         if gid.is_none() {
@@ -90,23 +97,68 @@ fn intake(section: &Section, runtime_dir: &Path, accounts: &Accounts, problems: 
             })
             .collect(),
     };
+    let notify_fifos: Vec<PathBuf> =
+        section.list("notify_fifos").unwrap_or_default().iter().map(|path| runtime_dir.join(path)).collect();
+    let grants = grants.iter().filter_map(|s| grant(s, &notify_fifos, runtime_dir, accounts, problems)).collect();
+    let token_file = section.path("token_file");
     Intake {
         socket: runtime_dir.join(section.path("socket").unwrap_or_else(|| "keepalived-state-change".into())),
         socket_mode: section.integer("socket_mode").unwrap_or(0o660),
         socket_gid,
         allow_uids,
-        token: section.path("token_file").and_then(|path| token(section, &path, problems)),
+        token: token_file.as_deref().and_then(|path| token(section, path, problems)),
+        token_file,
+        grants,
         max_connections: section.integer("max_connections").unwrap_or(256),
         backlog: section.integer("backlog").unwrap_or(4096),
         header_timeout: section.span("header_timeout").unwrap_or(Duration::from_secs(2)),
         max_requests_per_second: section.integer("max_requests_per_second").unwrap_or(1000),
-        notify_fifos: section
-            .list("notify_fifos")
-            .unwrap_or_default()
-            .iter()
-            .map(|path| runtime_dir.join(path))
-            .collect(),
+        notify_fifos,
     }
+}
+
+/// None when something in it is wrong; that was told.
+fn grant(
+    section: &Section,
+    fifos: &[PathBuf],
+    runtime_dir: &Path,
+    accounts: &Accounts,
+    problems: &mut Problems,
+) -> Option<Grant> {
+    let to = match (section.text("user"), section.path("fifo")) {
+        (Some(name), None) => match accounts.uid(&name) {
+            Some(uid) => Grantee::User(uid),
+            None => {
+                let message = format!("user {name:?} is not in /etc/passwd; give one that exists, or its uid");
+                problems.add(section.line_of("user"), &section.key("user"), message);
+                return None;
+            }
+        },
+        (None, Some(path)) => {
+            let path = runtime_dir.join(path);
+            if !fifos.contains(&path) {
+                let message = format!("{} is not among intake.notify_fifos", path.display());
+                problems.add(section.line_of("fifo"), &section.key("fifo"), message);
+                return None;
+            }
+            Grantee::Fifo(path)
+        }
+        (Some(_), Some(_)) => {
+            problems.add(section.line_of("fifo"), &section.key("fifo"), "either user or fifo, not both");
+            return None;
+        }
+        (None, None) => {
+            problems.add(Some(section.line), &section.key("user"), "is missing: a grant names a user or a fifo");
+            return None;
+        }
+    };
+    let words = section.list("routers")?;
+    let routers = if words.iter().any(|word| word == "*") {
+        Granted::All
+    } else {
+        Granted::These(words.iter().filter_map(|word| word.parse().ok()).collect())
+    };
+    Some(Grant { to, routers })
 }
 
 /// The token: the file's text without the space around it.
@@ -283,6 +335,7 @@ fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
         vrid: section.integer("vrid")?,
         advert_interval: section.span("advert_interval").unwrap_or(Duration::from_secs(2)),
         fifo_instance: section.text("fifo_instance"),
+        password: section.text("auth_pass").as_deref().map(Password::new),
     })
 }
 

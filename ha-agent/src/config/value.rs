@@ -38,6 +38,12 @@ pub(super) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
             .map(Value::Integer)
             .ok_or_else(|| format!("expected a whole number from {min} to {max}, found {}", shown(value))),
         Kind::Accounts => list(value, "user names or uids"),
+        Kind::Account => match value {
+            DeValue::Integer(uid) => Ok(Value::Text(uid.as_str().to_owned())),
+            _ => text(value, "a user name or uid").map(Value::Text),
+        },
+        Kind::Routers => routers(value),
+        Kind::Secret(most) => secret(value, most),
         Kind::Sinks => list(value, "sinks"),
         Kind::Paths => list(value, "paths"),
         Kind::Argv => list(value, "a program's path and its arguments"),
@@ -146,6 +152,25 @@ fn list(value: &DeValue<'_>, what: &str) -> Result<Value, String> {
         }
     }
     Ok(Value::List(items))
+}
+
+/// Router ids, or `"*"` for all.
+fn routers(value: &DeValue<'_>) -> Result<Value, String> {
+    let read = list(value, "router ids, or \"*\" for all")?;
+    let Value::List(given) = &read else { return Ok(read) };
+    match given.iter().find(|word| *word != "*" && word.parse::<RouterId>().is_err()) {
+        Some(word) => Err(format!("expected router ids (UUIDs), or \"*\" for all, found {word:?}")),
+        None if given.is_empty() => Err("expected router ids, or \"*\" for all, found none".to_owned()),
+        None => Ok(read),
+    }
+}
+
+/// No message shows what was given.
+fn secret(value: &DeValue<'_>, most: usize) -> Result<Value, String> {
+    let fits = |text: &&str| (1..=most).contains(&text.len()) && !text.chars().any(char::is_control);
+    let text = value.as_str().filter(fits);
+    text.map(|text| Value::Text(text.to_owned()))
+        .ok_or_else(|| format!("expected text of 1 to {most} bytes without control characters"))
 }
 
 fn text(value: &DeValue<'_>, expected: &str) -> Result<String, String> {

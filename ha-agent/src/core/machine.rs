@@ -73,7 +73,7 @@ impl Machine {
             vip: Vip::Unknown,
             vip_gone: None,
             link: Link::Unknown,
-            speakers: Speakers::new(now, policy.advert_interval),
+            speakers: Speakers::new(now, &policy),
             reported: None,
             claim: None,
             reporter_proven: false,
@@ -94,7 +94,7 @@ impl Machine {
     /// Changes the settings of a router that goes on being watched.
     pub fn set_policy(&mut self, policy: Policy, now: Mono, out: &mut Vec<Output>) {
         self.policy = policy;
-        self.speakers.configure(policy.advert_interval);
+        self.speakers.configure(&policy);
         self.evaluate(now, out);
     }
 
@@ -133,7 +133,7 @@ impl Machine {
             Input::Advert(advert) => self.hear(advert, now),
             Input::WireRead { speakers, as_of } => {
                 self.read_asked = None;
-                self.speakers.read(speakers, as_of);
+                self.read(speakers, as_of, now);
             }
             Input::InvalidFrame(frame) => self.anomalies.forged(frame, now),
             Input::Channel { channel, up } => self.channel(channel, up, now),
@@ -157,6 +157,8 @@ impl Machine {
     fn hear(&mut self, advert: Advert, now: Mono) {
         let reason = if advert.side == Side::Local {
             None
+        } else if self.speakers.has_wrong_password(&advert) {
+            Some(InvalidReason::Password)
         } else if self.speakers.local().is_some_and(|local| local.source == advert.source) {
             Some(InvalidReason::OwnSource)
         } else {
@@ -168,11 +170,23 @@ impl Machine {
         };
         match reason {
             None => self.speakers.hear(advert),
-            Some(reason) => {
-                let Advert { side, source, priority, at, .. } = advert;
-                self.anomalies.forged(InvalidFrame { side, source, reason, priority, ttl: 255, at }, now);
-            }
+            Some(reason) => self.forged(&advert, reason, now),
         }
+    }
+
+    /// Takes in a reading. What carries another password was told when it came, unless the kernel side
+    /// withheld it; while it goes on it is told here.
+    fn read(&mut self, speakers: Vec<Advert>, as_of: Mono, now: Mono) {
+        let (foreign, ours): (Vec<_>, Vec<_>) = speakers.into_iter().partition(|s| self.speakers.has_wrong_password(s));
+        self.speakers.read(ours, as_of);
+        if let Some(advert) = foreign.iter().find(|advert| self.speakers.live(advert)) {
+            self.forged(advert, InvalidReason::Password, now);
+        }
+    }
+
+    fn forged(&mut self, advert: &Advert, reason: InvalidReason, now: Mono) {
+        let Advert { side, source, priority, at, .. } = *advert;
+        self.anomalies.forged(InvalidFrame { side, source, reason, priority, ttl: 255, at }, now);
     }
 
     fn channel(&mut self, channel: Channel, up: bool, now: Mono) {
@@ -182,7 +196,7 @@ impl Machine {
             Channel::Vip => self.votes.vip = up,
             Channel::Wire => {
                 if up || self.votes.wire {
-                    self.speakers = Speakers::new(now, self.policy.advert_interval);
+                    self.speakers = Speakers::new(now, &self.policy);
                     self.anomalies.listen_from(now);
                 }
                 self.votes.wire = up;

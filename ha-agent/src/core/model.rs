@@ -182,6 +182,33 @@ pub enum Reporter {
     Fifo,
 }
 
+/// A VRRPv2 simple password (RFC 2338 section 5.3.10). It crosses the wire in clear and keeps nobody
+/// out for good; still no message shows it, so that no log spreads it further.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Password([u8; 8]);
+
+impl Password {
+    /// As `auth_pass` gives it: keepalived sends its first eight bytes, filled up with zeros.
+    pub fn new(text: &str) -> Self {
+        let mut word = [0; 8];
+        for (into, byte) in word.iter_mut().zip(text.bytes()) {
+            *into = byte;
+        }
+        Self(word)
+    }
+
+    /// As an advert carries it.
+    pub fn from_wire(word: [u8; 8]) -> Self {
+        Self(word)
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(hidden)")
+    }
+}
+
 /// A speaker's last valid advert and its current run, as the kernel side remembers it.
 ///
 /// Equal in meaning to `ha_agent_common::Speaker`, in the core's own terms.
@@ -201,6 +228,8 @@ pub struct Advert {
     pub version: u8,
     /// VRRPv2 authentication type.
     pub auth_type: u8,
+    /// VRRPv2 simple password, with authentication type 1.
+    pub password: Option<Password>,
     /// Hash over the advertised addresses.
     pub vips_hash: u64,
     /// How many addresses it lists.
@@ -260,6 +289,8 @@ pub enum InvalidReason {
     OwnSource,
     /// Priority 0 from an address that never was master.
     StrangerResigned,
+    /// Another password than ours.
+    Password,
 }
 
 /// The disagreements that are named (DESIGN section 6).

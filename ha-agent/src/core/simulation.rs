@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::io::{Input, Output as O, RejectReason, Transition};
 use super::machine::Machine;
-use super::model::{Advert, AnomalyKind as Kind, Basis, Channel, Link, Reporter, RouterId, Side, State, Vip};
+use super::model::{Advert, AnomalyKind as Kind, Basis, Channel, Link, Password, Reporter, RouterId, Side, State, Vip};
 use super::policy::Policy;
 use super::time::Mono;
 
@@ -21,6 +21,8 @@ pub(super) struct Bench {
     pub(super) machine: Machine,
     pub(super) now: Mono,
     pub(super) speakers: Vec<Advert>,
+    /// What every frame carries from now on.
+    pub(super) password: Option<Password>,
     pub(super) out: Vec<(Duration, O)>,
 }
 
@@ -38,13 +40,14 @@ impl Bench {
             advert_interval: ADV,
             reporter_expected: false,
             stand_in: false,
+            password: None,
         };
         change(&mut policy);
         let now = START;
         let restored = restored.map(|state| (state, Basis::default()));
         let id = RouterId(uuid::Uuid::from_u128(1));
         let machine = Machine::new(id, policy, restored, now);
-        Self { machine, now, speakers: Vec::new(), out: Vec::new() }
+        Self { machine, now, speakers: Vec::new(), password: None, out: Vec::new() }
     }
 
     pub(super) fn policy(&mut self, change: impl FnOnce(&mut Policy)) {
@@ -104,7 +107,8 @@ impl Bench {
             last_priority: before.as_ref().map_or(0, |b| b.priority),
             interval,
             version: 2,
-            auth_type: 0,
+            auth_type: u8::from(self.password.is_some()),
+            password: self.password,
             vips_hash,
             vip_count: 1,
             run_since: before.as_ref().filter(|_| goes_on).map_or(self.now, |b| b.run_since),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::evidence::{ForeignEvidence, Tx, TxEvidence};
-use super::model::{Advert, Side};
-use super::policy::{JOIN, silence};
+use super::model::{Advert, Password, Side};
+use super::policy::{JOIN, Policy, silence};
 use super::time::Mono;
 
 /// Foreign speakers kept per router; a new one replaces the least steady.
@@ -20,6 +20,7 @@ const MAX_FOREIGN: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Speakers {
     configured: Duration,
+    password: Option<Password>,
     local: Option<Advert>,
     foreign: Vec<Advert>,
     since: Mono,
@@ -29,9 +30,11 @@ pub struct Speakers {
 }
 
 impl Speakers {
-    /// Nothing heard, listening from `since`; `configured` is the interval until an advert tells better.
-    pub fn new(since: Mono, configured: Duration) -> Self {
-        Self { configured, local: None, foreign: Vec::new(), since, as_of: since, cut: Mono(0) }
+    /// Nothing heard, listening from `since`; of the policy counts the interval until an advert tells
+    /// better, and the password.
+    pub fn new(since: Mono, policy: &Policy) -> Self {
+        let Policy { advert_interval: configured, password, .. } = *policy;
+        Self { configured, password, local: None, foreign: Vec::new(), since, as_of: since, cut: Mono(0) }
     }
 
     /// Takes in one speaker's record; an older one than known changes nothing.
@@ -73,9 +76,18 @@ impl Speakers {
         self.as_of = self.as_of.max(as_of);
     }
 
-    /// The configured interval changed.
-    pub fn configure(&mut self, interval: Duration) {
-        self.configured = interval;
+    /// The policy changed.
+    pub fn configure(&mut self, policy: &Policy) {
+        self.configured = policy.advert_interval;
+        self.password = policy.password;
+    }
+
+    /// Whether a foreign advert carries another password than ours: the one that our own adverts carry
+    /// now, else the configured one. keepalived rejects it.
+    pub fn has_wrong_password(&self, advert: &Advert) -> bool {
+        let sent = self.local.as_ref().filter(|local| self.live(local)).and_then(|local| local.password);
+        let ours = sent.or(self.password);
+        advert.side == Side::Foreign && ours.is_some() && advert.password.is_some() && advert.password != ours
     }
 
     /// The interface went down: what was sent until now says nothing about later.
@@ -175,11 +187,17 @@ impl Speakers {
 
     /// Whether an advert is of our own virtual router: same version, authentication and addresses.
     /// keepalived rejects the others. As long as we never sent one ourselves, the master that has gone
-    /// on for longest shows what ours look like.
+    /// on for longest shows what ours look like; before any, only that a configured password wants one
+    /// can be compared.
     pub fn kin(&self, advert: &Advert) -> bool {
         let model = |of: &Advert| (of.version, of.auth_type, of.vip_count, of.vips_hash);
-        let steadiest = || self.foreign.iter().filter(|known| self.live(known)).min_by_key(|known| known.run_since);
-        self.local.as_ref().or_else(steadiest).is_none_or(|known| model(known) == model(advert))
+        let may_be = |of: &Advert| self.password.is_none() || of.version != 2 || of.password.is_some();
+        let masters = self.foreign.iter().filter(|known| self.live(known) && may_be(known));
+        let steadiest = || masters.min_by_key(|known| known.run_since);
+        match self.local.as_ref().or_else(steadiest) {
+            Some(known) => model(known) == model(advert),
+            None => may_be(advert),
+        }
     }
 
     /// A competitor that advertises while we do, interleaved with us for longer than [`JOIN`]: not

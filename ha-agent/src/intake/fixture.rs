@@ -29,6 +29,7 @@ pub(super) fn directory() -> Arc<Directory> {
         vrid: 1,
         advert_interval: Duration::from_secs(2),
         fifo_instance: Some("VR_1".to_owned()),
+        password: None,
     }]);
     Arc::new(directory)
 }
@@ -46,5 +47,7 @@ pub(super) fn config(dir: &Path) -> config::Intake {
         header_timeout: Duration::from_millis(300),
         max_requests_per_second: 1_000_000,
         notify_fifos: Vec::new(),
+        grants: Vec::new(),
+        token_file: None,
     }
 }

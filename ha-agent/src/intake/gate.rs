@@ -53,9 +53,7 @@ impl Gate {
             _ => STRANGERS,
         };
         if self.0.rate.check_key(&(refusal, user)).is_err() {
-            self.0.held_back[refusal as usize].fetch_add(1, Ordering::Relaxed);
-            self.0.any.notify_one();
-            return;
+            return self.hold_back(refusal);
         }
         self.0.events.emit(Event::ReportRefused {
             router_id,
@@ -63,6 +61,14 @@ impl Gate {
             reason: refusal.word().to_owned(),
             reporter,
         });
+    }
+
+    /// No event, only the count for the summary.
+    pub(super) fn hold_back(&self, refusal: Refusal) {
+        let before = self.0.held_back[refusal as usize].fetch_add(1, Ordering::Relaxed);
+        if before == 0 {
+            self.0.any.notify_one();
+        }
     }
 
     /// What was held back since this was asked last.

@@ -14,7 +14,16 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::Refusal;
-use crate::config;
+use crate::config::{self, Grant, Granted, Grantee};
+use crate::core::model::RouterId;
+
+/// Requests and connections are counted apart, each by the same rate: one who asks over a connection
+/// of its own each time is not counted twice, and one who connects and never asks is counted too.
+#[derive(Debug)]
+struct Rate {
+    requests: DefaultKeyedRateLimiter<u32>,
+    connections: DefaultKeyedRateLimiter<u32>,
+}
 
 /// The limits in force.
 #[derive(Debug)]
@@ -22,16 +31,24 @@ pub(super) struct Limits {
     pub(super) token: Option<Box<[u8]>>,
     pub(super) header_timeout: Duration,
     per_second: u32,
-    rate: Arc<DefaultKeyedRateLimiter<u32>>,
+    rate: Arc<Rate>,
     max_connections: usize,
     shares: HashMap<u32, Arc<Share>>,
+    /// Users that are bound to routers.
+    grants: HashMap<u32, Granted>,
 }
 
 impl Limits {
     /// As configured; what did not change is taken over from `previous` with its present fill.
     pub(super) fn new(config: &config::Intake, previous: Option<&Self>) -> Self {
         let own = rustix::process::geteuid().as_raw();
-        let uids: BTreeSet<u32> = config.allow_uids.iter().copied().chain([own]).collect();
+        let mut grants = Grant::by(&config.grants, |to| match to {
+            Grantee::User(uid) => Some(*uid),
+            Grantee::Fifo(_) => None,
+        });
+        // Whoever runs the agent could replace it: nothing is gained by binding him.
+        grants.remove(&own);
+        let uids: BTreeSet<u32> = config.allow_uids.iter().chain(grants.keys()).copied().chain([own]).collect();
         let max_connections = config.max_connections;
         let per_second = config.max_requests_per_second;
         let shares = match previous {
@@ -52,7 +69,8 @@ impl Limits {
             _ => {
                 let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
                 let burst = rate.saturating_mul(NonZeroU32::MIN.saturating_add(1));
-                Arc::new(RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst)))
+                let quota = Quota::per_second(rate).allow_burst(burst);
+                Arc::new(Rate { requests: RateLimiter::keyed(quota), connections: RateLimiter::keyed(quota) })
             }
         };
         Self {
@@ -62,6 +80,7 @@ impl Limits {
             rate,
             max_connections,
             shares,
+            grants,
         }
     }
 
@@ -70,10 +89,20 @@ impl Limits {
         self.shares.get(&uid)
     }
 
+    /// Whether a user that may report may report this router: without a grant any, else those granted.
+    pub(super) fn may_report(&self, uid: u32, router: RouterId) -> bool {
+        self.grants.get(&uid).is_none_or(|granted| granted.covers(router))
+    }
+
     /// Counts a request; an error when the user is over its rate. Only users that may report get
     /// here, so the table behind this stays small.
     pub(super) fn count_request(&self, uid: u32) -> Result<(), Refusal> {
-        self.rate.check_key(&uid).map_err(|_| Refusal::TooManyRequests)
+        self.rate.requests.check_key(&uid).map_err(|_| Refusal::TooManyRequests)
+    }
+
+    /// Counts a connection in the same way.
+    pub(super) fn count_connection(&self, uid: u32) -> Result<(), Refusal> {
+        self.rate.connections.check_key(&uid).map_err(|_| Refusal::TooManyRequests)
     }
 }
 

@@ -1,11 +1,24 @@
 //! The accept loop: who gets a slot, who waits, who is turned away.
+//!
+//! A thread of its own, because the backlog is one queue for all users: whoever fills it delays the
+//! others by what it takes to empty it. So nothing stands between one accept and the next but a look
+//! at the peer's uid and at its share; a connection that is turned away costs no task, and one that is
+//! taken is served elsewhere. While somebody floods, the backlog is narrowed as well: a full queue
+//! refuses the same either way, but whoever gets in waits behind fewer.
 
 use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -21,50 +34,127 @@ use crate::telemetry::event::Event;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// So many refused peers may linger over their answer; the rest gets it without.
 const REFUSING: usize = 64;
+/// So many refused peers a second, and at once, are answered and told about one by one; the rest of a
+/// flood is counted and closed, so that nobody waits behind it.
+const ANSWERED: NonZeroU32 = NonZeroU32::new(512).expect("not zero");
+/// So long after that the same user is turned away without another look.
+const CROWD: Duration = Duration::from_millis(5);
+/// The backlog meanwhile, at most.
+const NARROW: i32 = 512;
+
+/// Ends the accept loop when it is dropped.
+#[derive(Debug)]
+pub(super) struct End(Arc<OwnedFd>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // The only error is a counter that is full, and then the loop is awake already.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+}
+
+/// A user who floods.
+#[derive(Clone, Copy)]
+struct Crowd {
+    uid: u32,
+    refusal: Refusal,
+    until: Instant,
+}
 
 /// Owns the listening socket and its name.
 pub(super) struct Accepting {
-    pub(super) listener: UnixListener,
-    pub(super) file: Option<SocketFile>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) connections: TaskTracker,
+    /// Not blocking.
+    listener: UnixListener,
+    /// As configured.
+    backlog: i32,
+    /// Whether it is narrowed.
+    narrow: bool,
+    file: Option<SocketFile>,
+    shared: Arc<Shared>,
+    connections: TaskTracker,
+    runtime: Handle,
+    refusing: Arc<Semaphore>,
+    answered: DefaultDirectRateLimiter,
+    crowd: Option<Crowd>,
+    end: Arc<OwnedFd>,
 }
 
 impl Accepting {
-    /// Accepts until the stop, then removes the socket's name and answers 503 to the backlog.
-    pub(super) async fn run(self) {
-        let refusing = Arc::new(Semaphore::new(REFUSING));
+    /// What [`Accepting::run`] takes to run, and what ends it.
+    pub(super) fn new(
+        listener: UnixListener,
+        backlog: i32,
+        file: SocketFile,
+        shared: Arc<Shared>,
+        connections: TaskTracker,
+    ) -> io::Result<(Self, End)> {
+        let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let accepting = Self {
+            listener,
+            backlog,
+            narrow: false,
+            file: Some(file),
+            shared,
+            connections,
+            runtime: Handle::current(),
+            refusing: Arc::new(Semaphore::new(REFUSING)),
+            answered: RateLimiter::direct(Quota::per_second(ANSWERED)),
+            crowd: None,
+            end: Arc::clone(&end),
+        };
+        Ok((accepting, End(end)))
+    }
+
+    /// Accepts until the end, then removes the socket's name and answers 503 to the backlog.
+    pub(super) fn run(mut self) {
+        let runtime = self.runtime.clone();
+        let _inside = runtime.enter();
         let mut pause = None;
         loop {
-            let accepted = tokio::select! {
-                biased;
-                () = self.shared.stopping.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
+            match accept_now(&self.listener) {
+                Ok(stream) => {
                     if pause.take().is_some() {
                         self.shared
                             .events
                             .emit(Event::ChannelRestored { channel: "report".to_owned(), router_id: None });
                     }
-                    self.admit(stream, &refusing);
+                    self.admit(stream);
                 }
+                Err(Errno::AGAIN) => {
+                    let flooded = self.crowd.is_some_and(|crowd| Instant::now() < crowd.until);
+                    self.set_narrow(flooded);
+                    if self.wait(Some(&self.listener), flooded.then_some(CROWD)) {
+                        break;
+                    }
+                }
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(error) => {
-                    let wait = self.failed(&error, pause);
+                    let wait = self.failed(error, pause);
                     pause = Some(wait);
-                    let sleep = tokio::time::sleep(wait);
-                    self.shared.stopping.run_until_cancelled(sleep).await;
+                    if self.wait(None, Some(wait)) {
+                        break;
+                    }
                 }
             }
         }
-        self.close(&refusing);
+        self.close();
+    }
+
+    /// Sleeps until there is somebody to accept, the time is over, or the end came: then true.
+    fn wait(&self, listener: Option<&UnixListener>, limit: Option<Duration>) -> bool {
+        let mut waited = vec![PollFd::new(&*self.end, PollFlags::IN)];
+        waited.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        // An interruption is as good as an event: the caller looks again.
+        let _ = poll(&mut waited, limit.as_ref());
+        waited.first().is_some_and(|end| !end.revents().is_empty())
     }
 
     /// Counts a failed accept, tells about the first of a row, and says how long to wait.
-    fn failed(&self, error: &io::Error, pause: Option<Duration>) -> Duration {
+    fn failed(&self, error: Errno, pause: Option<Duration>) -> Duration {
         self.shared.metrics.accept_errors.inc();
         let Some(pause) = pause else {
+            let error = io::Error::from(error);
             tracing::warn!(%error, "intake: cannot accept connections; they wait");
             self.shared.events.emit(Event::ChannelDegraded {
                 channel: "report".to_owned(),
@@ -79,29 +169,43 @@ impl Accepting {
         (pause * 2).min(BACKOFF.1)
     }
 
-    fn admit(&self, stream: UnixStream, refusing: &Arc<Semaphore>) {
-        let peer = match Peer::of(&stream) {
+    fn admit(&mut self, stream: OwnedFd) {
+        let peer = match Peer::of(stream.as_fd()) {
             Ok(peer) => peer,
             Err(error) => {
                 tracing::debug!(%error, "intake: a peer without credentials is dropped");
                 return;
             }
         };
+        if let Some(crowd) = self.crowd.filter(|crowd| crowd.uid == peer.uid && Instant::now() < crowd.until) {
+            return self.shared.refused_of_many(crowd.refusal);
+        }
+        if self.shared.stopping.is_cancelled() {
+            self.shared.refused(Refusal::Stopping, peer, None);
+            return self.turn_away(stream, Refusal::Stopping);
+        }
         let limits = self.shared.limits.load();
-        let entry =
-            limits.share(peer.uid).ok_or(Refusal::PeerNotAllowed).and_then(|share| Ok((share.clone(), share.enter()?)));
+        let entry = limits.share(peer.uid).ok_or(Refusal::PeerNotAllowed).and_then(|share| {
+            limits.count_connection(peer.uid)?;
+            Ok((share.clone(), share.enter()?))
+        });
         let (share, entry) = match entry {
             Ok(entered) => entered,
+            Err(refusal) if self.answered.check().is_err() => {
+                self.shared.refused_of_many(refusal);
+                self.crowd = Some(Crowd { uid: peer.uid, refusal, until: Instant::now() + CROWD });
+                drop(limits);
+                return self.set_narrow(true);
+            }
             Err(refusal) => {
                 self.shared.refused(refusal, peer, None);
-                self.turn_away(stream, refusal, refusing);
-                return;
+                return self.turn_away(stream, refusal);
             }
         };
         let shared = self.shared.clone();
         let header_timeout = limits.header_timeout;
         let open = Open::new(shared.clone());
-        self.connections.spawn(async move {
+        let serving = async move {
             let _open = open;
             let slot = match entry {
                 Entry::Slot(slot) => Ok(slot),
@@ -111,6 +215,8 @@ impl Accepting {
                     () = shared.stopping.cancelled() => Err(Refusal::Stopping),
                 },
             };
+            // Not before: each thing that the peer of a watched connection writes wakes a worker.
+            let Some(stream) = watched(stream) else { return };
             match slot {
                 Ok(_slot) => serve(shared, share, stream, peer, header_timeout).await,
                 Err(refusal) => {
@@ -118,42 +224,58 @@ impl Accepting {
                     refuse(stream, refusal).await;
                 }
             }
-        });
+        };
+        self.connections.spawn_on(serving, &self.runtime);
     }
 
-    fn turn_away(&self, stream: UnixStream, refusal: Refusal, refusing: &Arc<Semaphore>) {
-        if let Ok(permit) = refusing.clone().try_acquire_owned() {
-            self.connections.spawn(async move {
+    fn set_narrow(&mut self, narrow: bool) {
+        if narrow != self.narrow {
+            let backlog = if narrow { self.backlog.min(NARROW) } else { self.backlog };
+            if let Err(error) = rustix::net::listen(&self.listener, backlog) {
+                tracing::debug!(%error, "intake: the backlog stays as it is");
+            }
+            self.narrow = narrow;
+        }
+    }
+
+    fn turn_away(&self, stream: OwnedFd, refusal: Refusal) {
+        if let Ok(permit) = self.refusing.clone().try_acquire_owned() {
+            let Some(stream) = watched(stream) else { return };
+            let refusing = async move {
                 let _permit = permit;
                 refuse(stream, refusal).await;
-            });
+            };
+            self.connections.spawn_on(refusing, &self.runtime);
         } else {
-            // A fresh socket's buffer holds the answer; the peer may be too late to see it. Past
-            // tokio, which does not know yet that the socket can be written.
+            // A fresh socket's buffer holds the answer; the peer may be too late to see it.
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             let _ = rustix::net::send(&stream, refusal.raw().as_bytes(), flags);
         }
     }
 
-    fn close(mut self, refusing: &Arc<Semaphore>) {
+    fn close(mut self) {
         if let Some(file) = self.file.take() {
             file.remove();
         }
-        // Readiness as tokio remembers it may be stale: ask the kernel until there is nobody left.
-        while let Some(stream) = accept_now(&self.listener) {
-            if let Ok(peer) = Peer::of(&stream) {
+        while let Ok(stream) = accept_now(&self.listener) {
+            if let Ok(peer) = Peer::of(stream.as_fd()) {
                 self.shared.refused(Refusal::Stopping, peer, None);
             }
-            self.turn_away(stream, Refusal::Stopping, refusing);
+            self.turn_away(stream, Refusal::Stopping);
         }
     }
 }
 
-/// A connection that waits in the backlog, if there is one.
-fn accept_now(listener: &UnixListener) -> Option<UnixStream> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let fd = accept_with(listener, flags).ok()?;
-    UnixStream::from_std(fd.into()).ok()
+/// A connection that waits in the backlog.
+fn accept_now(listener: &UnixListener) -> Result<OwnedFd, Errno> {
+    accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+}
+
+/// The connection as tokio serves it; none when its poller cannot take it.
+fn watched(stream: OwnedFd) -> Option<UnixStream> {
+    UnixStream::from_std(stream.into())
+        .map_err(|error| tracing::warn!(%error, "intake: a connection cannot be watched and is dropped"))
+        .ok()
 }
 
 /// Counts an open connection.

@@ -70,9 +70,9 @@ pub enum IntakeError {
     /// The socket cannot be bound.
     #[error("the state-change socket: {0}")]
     Socket(#[from] PathsError),
-    /// The bound socket cannot be handed to the runtime.
-    #[error("cannot watch the state-change socket: {0}")]
-    Watch(std::io::Error),
+    /// There is no thread or descriptor for it.
+    #[error("cannot accept on the state-change socket: {0}")]
+    Accept(std::io::Error),
 }
 
 /// The running state-change server.
@@ -81,6 +81,7 @@ pub struct Intake {
     shared: Arc<Shared>,
     bound_as: BoundAs,
     connections: TaskTracker,
+    accepting: std::thread::JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
     stop: CancellationToken,
 }
@@ -125,7 +126,6 @@ impl Intake {
     ) -> Result<Self, IntakeError> {
         let bound = BoundSocket::bind(&config.socket, config.socket_mode, config.socket_gid, config.backlog)?;
         let (listener, file) = bound.into_parts();
-        let listener = tokio::net::UnixListener::from_std(listener).map_err(IntakeError::Watch)?;
         let stop = stop.child_token();
         let shared = Arc::new(Shared {
             limits: Arc::new(Limits::new(config, None)).into(),
@@ -137,14 +137,21 @@ impl Intake {
             stopping: stop.clone(),
         });
         let connections = TaskTracker::new();
-        let accepting = listener::Accepting {
-            listener,
-            file: Some(file),
-            shared: shared.clone(),
-            connections: connections.clone(),
+        let (accepting, end) =
+            listener::Accepting::new(listener, config.backlog, file, shared.clone(), connections.clone())
+                .map_err(IntakeError::Accept)?;
+        let accepting = std::thread::Builder::new()
+            .name("intake".to_owned())
+            .spawn(move || accepting.run())
+            .map_err(IntakeError::Accept)?;
+        let stopping = stop.clone();
+        // Also when the runtime goes without a word: the thread must not outlive it.
+        let ending = async move {
+            let _end = end;
+            stopping.cancelled().await;
         };
-        let tasks = vec![tokio::spawn(accepting.run()), tokio::spawn(shared.gate.clone().summarise(stop.clone()))];
-        Ok(Self { shared, bound_as: BoundAs::of(config), connections, tasks, stop })
+        let tasks = vec![tokio::spawn(ending), tokio::spawn(shared.gate.clone().summarise(stop.clone()))];
+        Ok(Self { shared, bound_as: BoundAs::of(config), connections, accepting, tasks, stop })
     }
 
     /// Takes over what can change while running: users, token, rate, connections, timeout. They
@@ -170,6 +177,10 @@ impl Intake {
             if let Err(error) = task.await {
                 tracing::warn!(%error, "intake: a task ended badly");
             }
+        }
+        let accepting = self.accepting;
+        if !matches!(tokio::task::spawn_blocking(move || accepting.join()).await, Ok(Ok(()))) {
+            tracing::warn!("intake: the accept loop ended badly");
         }
         self.connections.close();
         // Each connection ends by itself within the limit; this is the second line.

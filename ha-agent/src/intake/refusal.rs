@@ -57,6 +57,8 @@ refusals! {
     BadToken = 401, "bad_token", "the token in Authorization is not the one wanted here";
     /// Neither the agent's uid nor an allowed one.
     PeerNotAllowed = 403, "peer_not_allowed", "this user may not report states: see intake.allow_users";
+    /// The user is bound to other routers.
+    RouterNotGranted = 403, "router_not_granted", "this user may not report this router: see intake.grant";
     /// Not `/`.
     UnknownPath = 404, "unknown_path", "only / takes reports";
     /// Not watched here.
@@ -79,6 +81,8 @@ refusals! {
     UnknownInstance = 0, "unknown_instance", "no router has this fifo_instance";
     /// Several routers have this name: a line does not say which namespace it comes from.
     AmbiguousInstance = 0, "ambiguous_instance", "several routers have this instance name";
+    /// The FIFO is bound to other routers.
+    InstanceNotGranted = 0, "instance_not_granted", "this FIFO may not report this router: see intake.grant";
     /// Not a line that keepalived writes.
     MalformedLine = 0, "malformed_line", "not a notify line";
     /// Beyond the limit for a line.
@@ -91,10 +95,13 @@ impl Refusal {
         matches!(self.status(), 429 | 503)
     }
 
-    /// Whether the connection ends with this answer: what follows on it cannot be trusted, or
-    /// nothing may follow.
+    /// Whether the connection ends with this answer: what follows on it cannot be trusted, nothing may
+    /// follow, or there is too much of it.
     fn closes(self) -> bool {
-        matches!(self, Self::MalformedBody | Self::BodyTooLarge | Self::TooSlow | Self::Stopping)
+        matches!(
+            self,
+            Self::MalformedBody | Self::BodyTooLarge | Self::TooSlow | Self::TooManyRequests | Self::Stopping
+        )
     }
 
     /// The answer within a connection.

@@ -40,8 +40,15 @@ const MAX_HEAD: usize = 8 * 1024;
 const MAX_HEADERS: usize = 16;
 /// After the stop, requests on open connections are still answered (503) for so long.
 const STOP_GRACE: Duration = Duration::from_millis(200);
+/// How long the answer to a request over the rate is held back: whoever asks as fast as it can over all
+/// its connections costs no more than a few hundred answers a second.
+const HELD_BACK: Duration = Duration::from_millis(100);
 /// How long a refused peer may take to read its answer.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// So often what it still sends is taken off its hands, up to 4 KiB each time: one who floods would keep
+/// us reading.
+const LINGER_READS: usize = 8;
 
 /// What every connection uses.
 #[derive(Debug)]
@@ -62,6 +69,12 @@ impl Shared {
         self.gate.refused(refusal, router, Some(peer.reporter()));
     }
 
+    /// Counts a refusal in a flood; the summary tells about it.
+    pub(super) fn refused_of_many(&self, refusal: Refusal) {
+        self.metrics.refused(refusal).inc();
+        self.gate.hold_back(refusal);
+    }
+
     /// Judges a request, its body apart.
     fn judge<B: Body>(&self, peer: Peer, request: &Request<B>) -> Result<(RouterId, State), Refusal> {
         let limits = self.limits.load();
@@ -79,6 +92,10 @@ impl Shared {
             Some(request.body().size_hint().lower()),
             limits.token.as_deref(),
         )?;
+        // Before it is looked up: whoever may not report it does not learn whether it is here.
+        if !limits.may_report(peer.uid, router) {
+            return Err(Refusal::RouterNotGranted);
+        }
         if !self.directory.knows(router) {
             return Err(Refusal::UnknownRouter);
         }
@@ -119,6 +136,9 @@ impl Shared {
             Ok(()) => refusal::taken(),
             Err((refusal, router)) => {
                 self.refused(refusal, peer, router);
+                if refusal == Refusal::TooManyRequests {
+                    self.stopping.run_until_cancelled(sleep(HELD_BACK)).await;
+                }
                 refusal.response()
             }
         };
@@ -237,9 +257,13 @@ pub(super) async fn refuse(mut stream: UnixStream, refusal: Refusal) {
 async fn let_read(mut stream: UnixStream) {
     let polite = async {
         stream.shutdown().await?;
-        let mut ignored = [0; 1024];
-        while stream.read(&mut ignored).await? > 0 {}
-        std::io::Result::Ok(())
+        let mut ignored = [0; 4096];
+        for _ in 0..LINGER_READS {
+            if stream.read(&mut ignored).await? == 0 {
+                return Ok(());
+            }
+        }
+        std::future::pending::<std::io::Result<()>>().await
     };
     // A peer that has gone, or does not read, has what it wants.
     let _ = timeout(LINGER, polite).await;

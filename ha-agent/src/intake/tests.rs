@@ -392,6 +392,8 @@ async fn over_the_rate_it_is_429_until_the_reload_allows_more() {
     rig.config.max_requests_per_second = 1_000_000;
     rig.config.token = Some("secret".to_owned());
     rig.intake.reload(&rig.config);
+    assert!(last.contains("connection: close\r\n"), "whoever floods has to come again: {last}");
+    let mut stream = UnixStream::connect(&rig.config.socket).await.unwrap();
     stream.write_all(good("").as_bytes()).await.unwrap();
     let answer = read_answer(&mut stream).await;
     assert_eq!(status(&answer), 401);
@@ -606,6 +608,33 @@ async fn privileged_another_user_needs_to_be_allowed() {
     let report = rig.reports.recv().await.unwrap();
     assert!(matches!(report.reporter, Reporter::Socket { uid: 4001, .. }));
     assert_eq!(rig.refusals(), [(403, "peer_not_allowed".to_owned())]);
+    rig.intake.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn privileged_a_user_is_bound_to_its_routers() {
+    let other = "00000000-0000-4000-8000-000000000000";
+    let mut rig = Rig::start(|c| {
+        c.socket_mode = 0o666;
+        let routers = config::Granted::These([other.parse().unwrap()].into());
+        c.grants = vec![config::Grant { to: config::Grantee::User(4001), routers }];
+    });
+    open_folder(&rig);
+    let code = |id: &str| {
+        let request = good("Connection: close\r\n").replace(ROUTER, id);
+        format!("s=dial(); s.sendall({request:?}.encode()); print(s.recv(4096).split(b'\\r')[0].decode(), end='')")
+    };
+    // Its own router is not watched here, and another's is: it learns of its own alone.
+    for (id, expected) in [(ROUTER, "HTTP/1.1 403 Forbidden"), (other, "HTTP/1.1 404 Not Found")] {
+        let output = as_user(4001, &rig.config.socket, &code(id)).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{id}");
+    }
+    assert_eq!(rig.refusals(), [(403, "router_not_granted".to_owned()), (404, "unknown_router".to_owned())]);
+    rig.config.grants[0].routers = config::Granted::These([router()].into());
+    rig.intake.reload(&rig.config);
+    let output = as_user(4001, &rig.config.socket, &code(ROUTER)).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "HTTP/1.1 200 OK");
     rig.intake.stop().await;
 }
 

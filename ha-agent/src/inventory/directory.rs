@@ -79,6 +79,7 @@ mod tests {
                 vrid: 1,
                 advert_interval: std::time::Duration::from_secs(1),
                 fifo_instance: Some(name.to_owned()),
+                password: None,
             }
         };
         let (blue, green, other) = (router("/blue", "VI_1"), router("/green", "VI_1"), router("/blue", "VI_2"));

@@ -3,6 +3,7 @@
 //! Here: directory preparation, the lock, binding a unix socket, whether a program may be run as root. Not here: what is written into
 //! the directories (`outbox`) or spoken over the sockets (`intake`, `admin`).
 
+pub mod guard;
 mod lock;
 mod program;
 mod socket;
@@ -32,7 +33,7 @@ pub enum PathsError {
     #[error("{} is not a directory: remove it or name another one", .0.display())]
     NotADirectory(PathBuf),
     /// Its owner could change what is in it.
-    #[error("{} belongs to uid {owner}, not to root or uid {us} (the agent): chown or remove it", path.display())]
+    #[error("{0} belongs to uid {owner}, not to root or uid {us} (the agent): chown {us} {0}, or remove it", path.display())]
     Owner {
         /// The directory or FIFO.
         path: PathBuf,
@@ -42,7 +43,7 @@ pub enum PathsError {
         us: u32,
     },
     /// Others could change what is in it.
-    #[error("{} has mode {mode:04o}, writable by others than {wanted:04o} allows: chmod {wanted:04o} it", path.display())]
+    #[error("{0} has mode {mode:04o}, writable by others than {wanted:04o} allows: chmod {wanted:04o} {0}", path.display())]
     Writable {
         /// The directory or FIFO.
         path: PathBuf,
@@ -51,6 +52,17 @@ pub enum PathsError {
         /// What it may have.
         wanted: u32,
     },
+    /// Everyone could read a secret.
+    #[error("{0} has mode {mode:04o}, a secret that everyone can read: chmod 0640 {0}", path.display())]
+    Readable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A socket that was bound has lost its name.
+    #[error("{} was removed: nobody can reach the agent there until it is restarted", .0.display())]
+    Gone(PathBuf),
     /// Another agent holds the directory.
     #[error(
         "another agent holds {}{}: stop it first, or give this one another runtime_dir",

@@ -9,7 +9,7 @@ use ha_agent_common::{
 
 use super::WireEvent;
 use super::maps::source;
-use crate::core::model::{Advert, InvalidFrame, InvalidReason, RouterId, Side};
+use crate::core::model::{Advert, InvalidFrame, InvalidReason, Password, RouterId, Side};
 use crate::core::time::Mono;
 
 /// A speaker as the core knows it.
@@ -22,6 +22,7 @@ pub(super) fn advert(speaker: &Speaker, family: u8, side: Side) -> Advert {
         interval: Duration::from_millis(u64::from(speaker.interval_cs) * 10),
         version: speaker.version,
         auth_type: speaker.auth_type,
+        password: (speaker.version == 2 && speaker.auth_type == 1).then(|| Password::from_wire(speaker.auth_data)),
         vips_hash: speaker.vips_hash,
         vip_count: speaker.vip_count,
         run_since: Mono(speaker.run_since_ns),

@@ -16,6 +16,7 @@ pub(in crate::actions) fn router() -> Router {
         vrid: 7,
         advert_interval: Duration::from_secs(2),
         fifo_instance: None,
+        password: None,
     }
 }
 

@@ -7,9 +7,11 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Report;
 use super::gate::Gate;
+use crate::config::{self, Grant, Granted, Grantee};
 use crate::inventory::Directory;
 use crate::paths::PathsError;
 use crate::telemetry::Events;
@@ -41,11 +44,22 @@ pub enum FifoError {
     Path(#[from] PathsError),
 }
 
+/// FIFOs that are bound to routers.
+type Grants = HashMap<PathBuf, Granted>;
+
+fn grants(config: &config::Intake) -> Grants {
+    Grant::by(&config.grants, |to| match to {
+        Grantee::Fifo(path) => Some(path.clone()),
+        Grantee::User(_) => None,
+    })
+}
+
 /// The readers of all configured FIFOs.
 #[derive(Debug)]
 pub struct Fifo {
     readers: Vec<JoinHandle<()>>,
     summary: JoinHandle<()>,
+    granted: Arc<ArcSwap<Grants>>,
     stop: CancellationToken,
 }
 
@@ -58,7 +72,7 @@ impl Fifo {
     /// # Errors
     /// When a FIFO cannot be created or opened, is something else, or others may write into it.
     pub fn start(
-        paths: &[PathBuf],
+        config: &config::Intake,
         directory: Arc<Directory>,
         reports: mpsc::Sender<Report>,
         events: Events,
@@ -68,6 +82,8 @@ impl Fifo {
         let stop = stop.child_token();
         let gate = Gate::new(events.clone());
         let metrics = Metrics::register(registry);
+        let granted = Arc::new(ArcSwap::from_pointee(grants(config)));
+        let paths = &config.notify_fifos;
         let opened =
             paths.iter().map(|path| Ok((path.clone(), reader::open(path)?))).collect::<Result<Vec<_>, FifoError>>()?;
         let readers = opened
@@ -76,6 +92,7 @@ impl Fifo {
                 let reader = Reader {
                     path,
                     directory: directory.clone(),
+                    granted: granted.clone(),
                     reports: reports.clone(),
                     events: events.clone(),
                     gate: gate.clone(),
@@ -84,7 +101,12 @@ impl Fifo {
                 tokio::spawn(reader.run(pipe, stop.clone()))
             })
             .collect();
-        Ok(Self { readers, summary: tokio::spawn(gate.summarise(stop.clone())), stop })
+        Ok(Self { readers, summary: tokio::spawn(gate.summarise(stop.clone())), granted, stop })
+    }
+
+    /// Takes over the grants; other FIFOs take effect at the next start.
+    pub fn reload(&self, config: &config::Intake) {
+        self.granted.store(Arc::new(grants(config)));
     }
 
     /// Stops reading. The FIFOs stay, so that keepalived can go on writing; what it writes now is

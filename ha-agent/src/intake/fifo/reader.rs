@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::net::unix::pipe::Receiver;
@@ -13,9 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::line::{Cut, Kind, LineError, Lines, parse_line};
-use super::{FifoError, Metrics};
+use super::{FifoError, Grants, Metrics};
 use crate::clock;
-use crate::core::model::Reporter;
+use crate::core::model::{Reporter, RouterId};
 use crate::intake::Report;
 use crate::intake::gate::Gate;
 use crate::intake::refusal::Refusal;
@@ -33,6 +34,7 @@ const MODE: u32 = 0o600;
 pub(super) struct Reader {
     pub(super) path: PathBuf,
     pub(super) directory: Arc<Directory>,
+    pub(super) granted: Arc<ArcSwap<Grants>>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) events: Events,
     pub(super) gate: Gate,
@@ -203,6 +205,9 @@ impl Reader {
             Named::Several => return self.refuse(Refusal::AmbiguousInstance),
             Named::Nobody => return self.refuse(Refusal::UnknownInstance),
         };
+        if self.granted.load().get(&self.path).is_some_and(|granted| !granted.covers(router)) {
+            return self.refuse_about(Refusal::InstanceNotGranted, Some(router));
+        }
         let at = clock::now();
         let Ok(place) = self.reports.reserve().await else {
             return;
@@ -218,8 +223,12 @@ impl Reader {
     }
 
     fn refuse(&self, refusal: Refusal) {
+        self.refuse_about(refusal, None);
+    }
+
+    fn refuse_about(&self, refusal: Refusal, router: Option<RouterId>) {
         self.metrics.refused.inc();
-        self.gate.refused(refusal, None, Some(Reporter::Fifo));
+        self.gate.refused(refusal, router, Some(Reporter::Fifo));
     }
 }
 

@@ -157,8 +157,8 @@ fn start(
     events: Events,
     registry: &mut Registry,
 ) -> Result<Fifo, FifoError> {
-    let paths = [path.to_owned()];
-    Fifo::start(&paths, testing::directory(), reports, events, registry, CancellationToken::new())
+    let config = config::Intake { notify_fifos: vec![path.to_owned()], ..testing::config(Path::new("/nowhere")) };
+    Fifo::start(&config, testing::directory(), reports, events, registry, CancellationToken::new())
 }
 
 /// Opens as keepalived does: for reading too, and without waiting.
@@ -205,6 +205,28 @@ async fn garbage_is_refused_and_what_follows_is_read() {
         };
         assert_eq!(reason, expected);
     }
+    rig.fifo.stop().await;
+}
+
+#[tokio::test]
+async fn a_fifo_that_is_bound_to_routers_speaks_for_no_other() {
+    let mut rig = Rig::start(16);
+    let mut writer = open_as_keepalived(&rig.path);
+    let path = rig.path.clone();
+    let bound = |id: &str| {
+        let mut config = testing::config(Path::new("/nowhere"));
+        let routers = Granted::These([id.parse().unwrap()].into());
+        config.grants = vec![Grant { to: Grantee::Fifo(path.clone()), routers }];
+        config
+    };
+    rig.fifo.reload(&bound("00000000-0000-4000-8000-000000000000"));
+    writer.write_all(b"INSTANCE \"VR_1\" MASTER 1\n").unwrap();
+    let event = rig.event().await;
+    let Event::ReportRefused { router_id, reason, .. } = event else { panic!("{event:?}") };
+    assert_eq!((router_id, reason.as_str()), (Some(router()), "instance_not_granted"));
+    rig.fifo.reload(&bound(testing::ROUTER));
+    writer.write_all(b"INSTANCE \"VR_1\" FAULT 1\n").unwrap();
+    assert_eq!(rig.report().await, State::Fault);
     rig.fifo.stop().await;
 }
 

@@ -9,13 +9,43 @@ fn limits(change: impl FnOnce(&mut config::Intake), previous: Option<&Limits>) -
 }
 
 #[test]
+fn a_granted_user_may_report_its_routers_and_one_without_a_grant_all() {
+    let [one, other] = [1, 2].map(|number| RouterId(uuid::Uuid::from_u128(number)));
+    let these = |ids: &[RouterId]| Granted::These(ids.iter().copied().collect());
+    let own = rustix::process::geteuid().as_raw();
+    let grant = |uid, routers| Grant { to: Grantee::User(uid), routers };
+    let limits = limits(
+        |c| {
+            c.grants = vec![
+                grant(4001, these(&[one])),
+                grant(4003, these(&[one])),
+                grant(4003, these(&[other])),
+                grant(4004, these(&[one])),
+                grant(4004, Granted::All),
+                grant(own, these(&[one])),
+            ];
+        },
+        None,
+    );
+    let table = [(4001, true, false), (4002, true, true), (4003, true, true), (4004, true, true), (own, true, true)];
+    for (uid, may_one, may_other) in table {
+        assert!(limits.share(uid).is_some(), "a grant lets a user report, uid {uid}");
+        assert_eq!((limits.may_report(uid, one), limits.may_report(uid, other)), (may_one, may_other), "uid {uid}");
+    }
+    assert!(limits.share(4005).is_none());
+}
+
+#[test]
 fn one_user_s_rate_is_not_another_s() {
     let limits = limits(|c| c.max_requests_per_second = 5, None);
     let taken = (0..100).filter(|_| limits.count_request(4001).is_ok()).count();
     assert!((10..=11).contains(&taken), "burst of twice the rate, not {taken}");
     assert_eq!(limits.count_request(4001), Err(Refusal::TooManyRequests));
+    let taken = (0..100).filter(|_| limits.count_connection(4001).is_ok()).count();
+    assert!((10..=11).contains(&taken), "connections have a bucket of their own, not {taken}");
     for _ in 0..10 {
         limits.count_request(4002).expect("the other user is not affected");
+        limits.count_connection(4002).expect("nor are its connections");
     }
 }
 

@@ -104,5 +104,6 @@ pub(super) fn router(id: RouterId, instance: &Instance, netns: PathBuf) -> Route
         vrid: instance.vrid,
         advert_interval: instance.advert_interval,
         fifo_instance: None,
+        password: instance.password,
     }
 }

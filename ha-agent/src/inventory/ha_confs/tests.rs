@@ -127,6 +127,7 @@ async fn what_is_there_is_told_before_complete() {
             vrid: 1,
             advert_interval: Duration::from_secs(2),
             fifo_instance: None,
+            password: None,
         }
     );
     assert_eq!(site.next().await, Discovery::Complete);

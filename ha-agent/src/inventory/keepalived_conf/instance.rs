@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::statements::{Reader, Statement, shown};
 use super::{ConfError, Place, refuse_unseen, vmac};
+use crate::core::model::Password;
 use crate::netlink::decode::IfName;
 
 /// A VRRP instance, with keepalived's own defaults where the text is silent.
@@ -41,6 +42,8 @@ pub struct Instance {
     pub unicast: bool,
     /// `auth_type`, where it is one that keepalived knows and the version has it.
     pub authentication: Option<Authentication>,
+    /// `auth_pass` with `auth_type PASS`.
+    pub password: Option<Password>,
 }
 
 /// VRRPv2 authentication.
@@ -96,6 +99,7 @@ pub(super) struct Draft {
     native_ipv6: bool,
     unicast: bool,
     authentication: Option<Authentication>,
+    password: Option<Password>,
 }
 
 /// The first `virtual_ipaddress`.
@@ -132,6 +136,7 @@ impl Draft {
             native_ipv6: false,
             unicast: false,
             authentication: None,
+            password: None,
         };
         if !head.opens {
             return Err(head.error("expected { after \"vrrp_instance\""));
@@ -170,12 +175,16 @@ impl Draft {
             "virtual_ipaddress" => return reader.block(statement, |_, line| self.address(line)),
             "authentication" => {
                 return reader.block(statement, |_, line| {
-                    if line.keyword() == "auth_type" {
-                        self.authentication = match line.value("PASS or AH")? {
-                            "PASS" => Some(Authentication::Pass),
-                            "AH" => Some(Authentication::Ah),
-                            _ => None,
-                        };
+                    match line.keyword() {
+                        "auth_type" => {
+                            self.authentication = match line.value("PASS or AH")? {
+                                "PASS" => Some(Authentication::Pass),
+                                "AH" => Some(Authentication::Ah),
+                                _ => None,
+                            };
+                        }
+                        "auth_pass" => self.password = password(line),
+                        _ => {}
                     }
                     refuse_unseen(line)
                 });
@@ -267,6 +276,7 @@ impl Draft {
             native_ipv6: self.native_ipv6,
             unicast: self.unicast,
             authentication: self.authentication.filter(|kind| version == 2 && !(v6 && *kind == Authentication::Ah)),
+            password: self.password.filter(|_| version == 2 && self.authentication == Some(Authentication::Pass)),
         })
     }
 }
@@ -300,6 +310,14 @@ fn sent(interval: Duration, version: u8) -> Duration {
     let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
     let units = (micros.saturating_add(unit / 2) / unit).clamp(1, most);
     Duration::from_micros(units * unit)
+}
+
+/// `auth_pass WORD`. A word that releases of keepalived split or replace in ways of their own is not
+/// compared with anything: a peer must not be called a liar for it.
+fn password(line: &Statement) -> Option<Password> {
+    let [_, word] = line.words.as_slice() else { return None };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+/=:@%".contains(c);
+    (!line.opens && !word.is_empty() && word.chars().all(plain)).then(|| Password::new(word))
 }
 
 /// `use_vmac [NAME] [MAC]`, in either order.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::model::Password;
 
 /// The layout of Neutron 29's `KeepalivedConf`.
 const NEUTRON: &str = "\
@@ -86,8 +87,32 @@ fn what_neutron_writes_is_read() {
             native_ipv6: false,
             unicast: false,
             authentication: Some(Authentication::Pass),
+            password: None,
         }
     );
+}
+
+#[test]
+fn a_password_is_taken_only_where_every_release_reads_the_same() {
+    let read = |lines: &str| one(&with(&format!("authentication {{\n {lines}\n}}"))).password;
+    assert_eq!(read("auth_type PASS\n auth_pass secret"), Some(Password::new("secret")));
+    assert_eq!(
+        read("auth_pass secret-long-one\n auth_type PASS"),
+        Some(Password::new("secret-l")),
+        "eight bytes count"
+    );
+    for lines in [
+        "auth_type AH\n auth_pass secret",
+        "auth_type PASS",
+        "auth_type PASS\n auth_pass",
+        "auth_type PASS\n auth_pass se{cret}",
+        "auth_type PASS\n auth_pass $word",
+        "auth_type PASS\n auth_pass two words",
+        "auth_type PASS\n auth_pass \"a b\"",
+    ] {
+        assert_eq!(read(lines), None, "{lines}");
+    }
+    assert!(!format!("{:?}", read("auth_type PASS\n auth_pass secret")).contains("secret"));
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn router(netns: &Netns, instance: &Instance) -> Router {
         vrid: instance.vrid,
         advert_interval: instance.advert_interval,
         fifo_instance: Some(instance.name.clone()),
+        password: instance.password,
     }
 }
 

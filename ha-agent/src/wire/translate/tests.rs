@@ -20,6 +20,7 @@ fn speaker(last: u8) -> Speaker {
         version: 2,
         vip_count: 1,
         auth_type: 1,
+        auth_data: *b"secret\0\0",
         last_priority: 40,
         ..Speaker::default()
     }
@@ -46,6 +47,7 @@ fn a_speaker_keeps_every_field() {
             interval: Duration::from_secs(2),
             version: 2,
             auth_type: 1,
+            password: Some(Password::from_wire(*b"secret\0\0")),
             vips_hash: 77,
             vip_count: 1,
             run_since: Mono(10),
