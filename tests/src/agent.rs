@@ -36,6 +36,10 @@ pub struct Settings {
     pub top: String,
     /// Sections to append; no section twice in TOML.
     pub sections: String,
+    /// Lines for `[intake]`.
+    pub intake: String,
+    /// Lines for each `[[router]]`.
+    pub router: String,
     /// Lines for `[corroboration]`.
     pub corroboration: String,
     /// Lines for `[delivery]`.
@@ -79,8 +83,9 @@ impl Agent {
         let mut text = format!("{}\n", settings.top);
         writeln!(text, "runtime_dir = {:?}", self.folder.join("run"))?;
         writeln!(text, "state_dir = {state_dir:?}")?;
+        writeln!(text, "[intake]\n{}", settings.intake)?;
         if !settings.without_fifo {
-            writeln!(text, "[intake]\nnotify_fifos = [{:?}]", self.fifo())?;
+            writeln!(text, "notify_fifos = [{:?}]", self.fifo())?;
         }
         writeln!(text, "[neutron]\nstate_path = {:?}", self.neutron())?;
         let keepalived = settings.keepalived.as_deref().unwrap_or("configs = []");
@@ -95,6 +100,7 @@ impl Agent {
             writeln!(text, "netns = {:?}\ninterface = {:?}", site.netns_path(), site.interface)?;
             writeln!(text, "vip = \"{}\"\nvrid = {}", site.router.vip(), site.router.vrid)?;
             writeln!(text, "advert_interval = \"{}s\"", settings.advert_interval.unwrap_or(1))?;
+            writeln!(text, "{}", settings.router)?;
             if !settings.without_fifo {
                 writeln!(text, "fifo_instance = {:?}", Keepalived::instance(site))?;
             }
@@ -135,6 +141,11 @@ impl Agent {
     /// Where a service manager would listen.
     pub fn notify_socket(&self) -> PathBuf {
         self.folder.join("notify.sock")
+    }
+
+    /// Lets the agent be started with so few descriptors, soft and hard limit.
+    pub fn with_descriptors(&mut self, most: u32) {
+        self.wrapper = vec!["prlimit".to_owned(), format!("--nofile={most}:{most}")];
     }
 
     /// Starts it and waits until it says that it is ready.

@@ -23,6 +23,8 @@ pub struct Settings {
     pub advert_int: u8,
     /// The FIFO that state changes are written to.
     pub fifo: Option<PathBuf>,
+    /// VRRPv2 password.
+    pub auth_pass: Option<String>,
     /// The socket that a notify script reports to.
     pub socket: Option<PathBuf>,
     /// Reports by `ha-agent notify` instead of curl.
@@ -40,6 +42,7 @@ impl Default for Settings {
             nopreempt: true,
             advert_int: 1,
             fifo: None,
+            auth_pass: None,
             socket: None,
             by_notify: false,
             no_track: false,
@@ -237,6 +240,9 @@ fn write_conf(path: &Path, site: &Site, settings: &Settings) -> Result<()> {
         conf.push_str("    nopreempt\n");
     }
     writeln!(conf, "    advert_int {}", settings.advert_int)?;
+    if let Some(password) = &settings.auth_pass {
+        writeln!(conf, "    authentication {{\n        auth_type PASS\n        auth_pass {password}\n    }}")?;
+    }
     writeln!(conf, "    track_interface {{\n        {interface}\n    }}")?;
     let vip = settings.vip.clone().unwrap_or_else(|| site.router.vip());
     let no_track = if settings.no_track { " no_track" } else { "" };

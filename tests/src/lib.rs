@@ -5,12 +5,14 @@
 //! functions, [`differential`] its test runs of the classifier): what it promises to the outside is
 //! looked at from the outside. Whatever a [`lab::Lab`] made is gone when it ends, however it ends.
 
+pub mod abuse;
 pub mod agent;
 pub mod bed;
 pub mod command;
 pub mod differential;
 pub mod drop_in;
 pub mod forge;
+pub mod frames;
 pub mod guardian;
 pub mod hearing;
 pub mod holdings;

@@ -47,6 +47,7 @@ pub fn send(socket: &Path, request: &[u8]) -> Result<String> {
 pub fn status(answer: &str) -> Result<u16> {
     answer
         .strip_prefix("HTTP/1.1 ")
+        .or_else(|| answer.strip_prefix("HTTP/1.0 "))
         .and_then(|rest| rest.get(..3))
         .and_then(|code| code.parse().ok())
         .with_context(|| format!("an HTTP answer: {answer:?}"))

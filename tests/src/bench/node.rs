@@ -51,13 +51,13 @@ impl Node {
     /// Starts an agent with nothing kept from before, for the routers of a bed.
     pub(crate) fn start(lab: &Lab, name: &str, bed: Option<&Bed>, setup: Setup) -> Result<Self> {
         // The limit of a user is lifted: one user measures here what many have.
-        let mut sections = "[intake]\nmax_requests_per_second = 1000000\n".to_owned();
-        sections.push_str(&bed.map(Bed::sections).unwrap_or_default());
+        let intake = "max_requests_per_second = 1000000\n".to_owned();
+        let sections = bed.map(Bed::sections).unwrap_or_default();
         let mut delivery = format!("protocol = \"{}\"\n", setup.protocol);
         if setup.without_hold {
             delivery.push_str("l3_agent_hold = \"0s\"\n");
         }
-        let settings = Settings { sections, delivery, without_fifo: true, ..Settings::default() };
+        let settings = Settings { intake, sections, delivery, without_fifo: true, ..Settings::default() };
         let mut agent = Agent::configure(lab, name, &[], &settings)?;
         let listener = L3Agent::start(&agent.l3_socket())?;
         agent.start()?;

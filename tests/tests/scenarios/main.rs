@@ -5,6 +5,7 @@
 //! Adverts go every second and all priorities are 50, so a backup waits 3.8 s for a master that fell
 //! silent and 0.8 s for one that resigned. `a` is elected first.
 
+mod abuse;
 mod actions;
 mod catalogue;
 mod delivery;
@@ -22,6 +23,8 @@ mod privileges;
 mod reading;
 mod reports;
 mod restarts;
+mod trust;
+mod wire;
 
 use std::time::Duration;
 

@@ -1,0 +1,119 @@
+//! Frames of one's own making on the wire between the nodes, as anyone with root on some machine of the
+//! HA network could send them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use ha_agent_common::build::{Advert, checksum};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+
+use crate::lab::Site;
+
+/// An `AF_PACKET` socket on a site's HA interface.
+#[derive(Debug)]
+pub struct Injector {
+    socket: Socket,
+}
+
+impl Injector {
+    /// Opens it in the site's namespace.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or the socket not be opened.
+    pub fn at(site: &Site) -> Result<Self> {
+        let netns = std::fs::File::open(site.netns_path()).context("opening the namespace")?;
+        let interface = site.interface.clone();
+        // A thread of its own, which ends in the namespace that it entered; the socket stays there.
+        let socket = std::thread::spawn(move || {
+            use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+            use std::os::fd::AsFd;
+            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+                .context("entering the namespace")?;
+            open(&interface)
+        });
+        let socket = socket.join().map_err(|_| anyhow::anyhow!("the thread ended badly"))??;
+        Ok(Self { socket })
+    }
+
+    /// Sends one frame.
+    ///
+    /// # Errors
+    /// When the interface does not take it.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        let frame = sealed(frame);
+        let sent = self.socket.send(&frame).with_context(|| format!("sending {} bytes", frame.len()))?;
+        ensure!(sent == frame.len(), "{sent} of {} bytes were sent", frame.len());
+        Ok(())
+    }
+
+    /// Sends the frames in turn, as fast as one core does, for so long; how many.
+    pub fn flood(&self, frames: &[Vec<u8>], length: Duration) -> u64 {
+        let frames: Vec<Vec<u8>> = frames.iter().map(|frame| sealed(frame)).collect();
+        let end = Instant::now() + length;
+        let mut sent = 0;
+        while Instant::now() < end {
+            // A full queue drops; the next one may pass.
+            sent += frames.iter().filter(|frame| self.socket.send(frame).is_ok()).count() as u64;
+        }
+        sent
+    }
+}
+
+/// The frame with the checksum of its IPv4 header, which the IP layer of a receiver wants.
+fn sealed(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let length = frame.get(14).map_or(0, |byte| usize::from(byte & 15) * 4);
+    if frame.get(12..14) == Some(&[0x08, 0x00])
+        && let Some(header) = frame.get_mut(14..14 + length)
+        && length >= 20
+    {
+        header[10..12].fill(0);
+        let sum = checksum(header);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
+    frame
+}
+
+fn open(interface: &str) -> Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0))).context("a packet socket")?;
+    let index = rustix::net::netdevice::name_to_index(&socket, interface).context("the interface's index")?;
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: `sockaddr_ll` is a socket address: all integers, and no larger than the storage.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = u16::try_from(libc::AF_PACKET)?;
+    address.sll_ifindex = i32::try_from(index)?;
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>())?;
+    // SAFETY: family and length are those of the `sockaddr_ll` that was just written.
+    let address = unsafe { SockAddr::new(storage, length) };
+    socket.bind(&address).with_context(|| format!("binding descriptor {} to {interface}", socket.as_raw_fd()))?;
+    Ok(socket)
+}
+
+/// An advert of the site's virtual router as a stranger at `source` would send it: everything as the
+/// lab's keepalived sends it.
+pub fn advert(site: &Site, source: Ipv4Addr) -> Advert {
+    let vip = site.router.vip();
+    let vip: IpAddr = vip.split('/').next().and_then(|text| text.parse().ok()).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    Advert { vrid: site.router.vrid, interval_cs: 100, addresses: vec![vip], source: source.into(), ..Advert::v2() }
+}
+
+/// The same numbers each time, so that a failure can be repeated (xorshift).
+#[derive(Debug)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+
+    /// A byte.
+    pub fn byte(&mut self) -> u8 {
+        u8::try_from(self.below(256)).unwrap_or(0)
+    }
+}

@@ -1,0 +1,274 @@
+//! What the wire may do to it: forged frames of every kind, and odd ones.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use ha_agent_common::build::{Advert, Auth};
+use ha_agent_tests::command::run_in;
+use ha_agent_tests::frames::{self, Dice, Injector};
+use ha_agent_tests::pair::{Node, Pair, SLACK, Scene};
+use ha_agent_tests::{report, wait};
+use serde_json::json;
+
+use crate::ADVERT;
+
+/// `forged_advert` is over when none came for so long.
+const QUIET: Duration = Duration::from_secs(10);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(169, 254, 192, 200);
+
+/// A running pair with a password that configuration and keepalived share, and a stranger's place.
+fn pair(name: &str, password: Option<&str>) -> Result<(Pair, Injector)> {
+    let mut scene = Scene::default();
+    scene.keepalived.auth_pass = password.map(str::to_owned);
+    scene.agent.router = password.map_or_else(String::new, |word| format!("auth_pass = {word:?}"));
+    let pair = scene.start(name)?;
+    let place = pair.lab.site("c", &pair.router)?;
+    let wire = Injector::at(&place)?;
+    // The bridge forwards only once it has noticed the new port.
+    let probe = Advert { vrid: pair.router.vrid + 1, ..frames::advert(&place, STRANGER) }.frame();
+    wait::until(SLACK, "frames arrive at both nodes", || {
+        let arrived =
+            |node: &Node| metric(node, "ha_agent_wire_unknown_vrid_frames_total").is_ok_and(|count| count > 0);
+        wire.send(&probe).is_ok_and(|()| arrived(&pair.a) && arrived(&pair.b)).then_some(())
+    })?;
+    Ok((pair, wire))
+}
+
+/// A counter of a node's agent.
+fn metric(node: &Node, name: &str) -> Result<u64> {
+    let socket = node.agent.folder().join("run/admin.sock");
+    let text = report::send(&socket, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.with_context(|| format!("{name} in {text}"))
+}
+
+fn word(text: &str) -> Auth {
+    let mut bytes = [0; 8];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    Auth::Pass(bytes)
+}
+
+/// Each is seen by both nodes, named with its reason, moves nothing, and is over in time.
+fn named_and_nothing_moves(pair: &mut Pair, wire: &Injector, frames: &[(&str, Vec<u8>)]) -> Result<()> {
+    for (reason, frame) in frames {
+        pair.mark()?;
+        wire.send(frame)?;
+        for node in [&mut pair.a, &mut pair.b] {
+            let raised = node.raised(SLACK, "forged_advert").with_context(|| format!("forged: {reason}"))?;
+            let detail = raised["detail"].as_str().unwrap_or_default();
+            ensure!(detail.contains(&format!("not genuine: {reason} ")), "{reason}: {detail}");
+            let words = node.agent.command(&["explain", &node.site.router.id.to_string()])?;
+            ensure!(words.contains("forged_advert"), "{reason}: {words}");
+        }
+        for node in [&mut pair.a, &mut pair.b] {
+            node.cleared(QUIET + SLACK, "forged_advert")?;
+            node.never("transition.confirmed", json!({}))?;
+        }
+    }
+    pair.heard(&["primary"], &["backup"])
+}
+
+#[test]
+#[ignore = "needs root"]
+fn forged_ttl_checksum_password_and_length_are_named() -> Result<()> {
+    let (mut pair, wire) = pair("forged", Some("secret"))?;
+    // Better than anybody: if keepalived took one of them, it would yield.
+    let better = Advert { priority: 255, auth: word("secret"), ..frames::advert(&pair.a.site, STRANGER) };
+    let mut checksum = better.frame();
+    checksum[14 + 20 + 6] ^= 0xff;
+    let mut truncated = better.frame();
+    truncated.truncate(14 + 20 + 10);
+    let mut long = better.frame();
+    long[14 + 2..14 + 4].copy_from_slice(&44u16.to_be_bytes());
+    let frames = [
+        ("ttl", Advert { ttl: 64, ..better.clone() }.frame()),
+        ("checksum", checksum),
+        ("password", Advert { auth: word("guess"), ..better.clone() }.frame()),
+        ("length", truncated),
+        ("length", long),
+        ("type", Advert { kind: 2, ..better.clone() }.frame()),
+    ];
+    named_and_nothing_moves(&mut pair, &wire, &frames)?;
+    for node in [&pair.a, &pair.b] {
+        let log = node.agent.log();
+        let events = std::fs::read_to_string(node.agent.folder().join("events.jsonl"))?;
+        for word in ["secret", "guess"] {
+            ensure!(!log.contains(word) && !events.contains(word), "{word:?} was written down");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_stranger_s_resignation_and_our_own_address_are_named() -> Result<()> {
+    let (mut pair, wire) = pair("stranger", None)?;
+    let begun = Instant::now();
+    // Before three intervals anybody may have been master unheard.
+    wait::until(ADVERT * 8, "the agents listened long enough", || (begun.elapsed() > ADVERT * 4).then_some(()))?;
+    let gone = Advert { priority: 0, ..frames::advert(&pair.a.site, STRANGER) };
+    pair.mark()?;
+    wire.send(&gone.frame())?;
+    for node in [&mut pair.a, &mut pair.b] {
+        let raised = node.raised(SLACK, "forged_advert")?;
+        ensure!(raised["detail"].as_str().is_some_and(|text| text.contains("stranger_resigned")), "{raised}");
+    }
+    for node in [&mut pair.a, &mut pair.b] {
+        node.cleared(QUIET + SLACK, "forged_advert")?;
+    }
+    // The master's own address, which keepalived ignores there and takes for the master's elsewhere.
+    pair.mark()?;
+    let own: Ipv4Addr = pair.a.site.address.split('/').next().context("an address")?.parse()?;
+    wire.send(&Advert { priority: 40, ..frames::advert(&pair.a.site, own) }.frame())?;
+    let raised = pair.a.raised(SLACK, "forged_advert")?;
+    ensure!(raised["detail"].as_str().is_some_and(|text| text.contains("own_source")), "{raised}");
+    pair.a.cleared(QUIET + SLACK, "forged_advert")?;
+    pair.a.never("transition.confirmed", json!({}))?;
+    pair.b.never("transition.confirmed", json!({}))?;
+    pair.heard(&["primary"], &["backup"])
+}
+
+#[test]
+#[ignore = "needs root"]
+fn one_better_advert_of_a_stranger_leaves_nobody_and_that_is_named() -> Result<()> {
+    let (mut pair, wire) = pair("better", None)?;
+    let better = Advert { priority: 200, ..frames::advert(&pair.a.site, STRANGER) };
+    wire.send(&better.frame())?;
+    // keepalived believes it: that is the truth, and it is passed on.
+    pair.a.confirmed(SLACK, "backup")?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.raised(ADVERT * 3 / 2 + SLACK, "no_primary")?;
+    }
+    // Equal backups: whoever is first after its master-down time.
+    let within = pair.a.settings.master_down() + SLACK;
+    wait::until(within, "somebody takes over", || (pair.a.site.holds_vip() || pair.b.site.holds_vip()).then_some(()))?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.cleared(within, "no_primary")?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn odd_frames_are_looked_at_and_change_nothing() -> Result<()> {
+    let (mut pair, wire) = pair("odd", None)?;
+    // Worse than the master, so that keepalived's own answer to a sound one is to go on.
+    let base = Advert { priority: 10, ..frames::advert(&pair.a.site, STRANGER) };
+    let mut tagged = base.frame();
+    tagged.splice(12..12, [0x81, 0x00, 0x00, 0x07]);
+    let mut double = tagged.clone();
+    double.splice(12..12, [0x88, 0xa8, 0x00, 0x07]);
+    let unread = [
+        Advert { fragment: 0x2000, ..base.clone() }.frame(),
+        Advert { fragment: 0x0010, ..base.clone() }.frame(),
+        tagged,
+        double,
+        Advert { vrid: pair.router.vrid + 1, ..base.clone() }.frame(),
+        base.frame()[..14 + 20].to_vec(),
+        base.frame()[..14 + 7].to_vec(),
+        Advert { destination: Ipv4Addr::new(169, 254, 192, 11).into(), ..base.clone() }.frame(),
+    ];
+    pair.mark()?;
+    for frame in &unread {
+        wire.send(frame)?;
+    }
+    // One that is named comes after them: by then they have been looked at.
+    wire.send(&Advert { ttl: 1, ..base.clone() }.frame())?;
+    for node in [&mut pair.a, &mut pair.b] {
+        let raised = node.raised(SLACK, "forged_advert")?;
+        ensure!(raised["detail"].as_str().is_some_and(|text| text.contains("not genuine: ttl")), "{raised}");
+        ensure!(node.agent.events.since_mark().len() == 1, "{}", node.agent.events.story());
+    }
+    for (name, count) in [("ha_agent_wire_fragments_total", 2), ("ha_agent_wire_tagged_frames_total", 2)] {
+        ensure!(metric(&pair.a, name)? == count, "{name}: {}", metric(&pair.a, name)?);
+    }
+    // Options are legal, and so is what comes behind the end of the IP packet: a worse master, heard.
+    wire.send(&[Advert { option_words: 1, ..base.clone() }.frame(), vec![0x5a; 1200]].concat())?;
+    let lower = Ipv4Addr::new(169, 254, 192, 201);
+    wire.send(&Advert { option_words: 10, ..frames::advert(&pair.a.site, lower) }.frame())?;
+    pair.a.never("transition.confirmed", json!({}))?;
+    pair.heard(&["primary"], &["backup"])
+}
+
+/// The share of one core that the agent may take while the wire is flooded.
+const SHARE: f64 = 0.10;
+/// What the flood may add to the verdict.
+const LATER: Duration = Duration::from_millis(50);
+const FLOOD: Duration = Duration::from_secs(10);
+
+/// Frames from random sources: for other VRIDs, for ours and forged, for ours and of other addresses,
+/// for ours and sound but worse; of all sizes. None of them reaches keepalived (nft drops their
+/// sources behind the classifier), so what is measured is the agent alone.
+fn storm(pair: &Pair) -> Vec<Vec<u8>> {
+    let mut dice = Dice(0x5eed);
+    (0..4096)
+        .map(|number| {
+            let source = Ipv4Addr::new(10, 66, dice.byte(), dice.byte());
+            let mut advert = Advert { priority: 1 + dice.byte() / 6, ..frames::advert(&pair.a.site, source) };
+            let count = dice.below(250);
+            match number % 4 {
+                0 => advert.vrid = dice.byte().max(pair.router.vrid + 1),
+                1 => advert.ttl = dice.byte() / 2,
+                2 => advert.addresses = (0..count).map(|_| Ipv4Addr::new(10, 0, 0, dice.byte()).into()).collect(),
+                _ => {}
+            }
+            advert.frame()
+        })
+        .collect()
+}
+
+fn seconds_of_processor(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks: u64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum();
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// A master resigns; how long the other node's agent took from the first sign to the verdict.
+fn failover(pair: &mut Pair) -> Result<Duration> {
+    pair.mark()?;
+    pair.a.keepalived()?.stop()?;
+    let primary = pair.b.confirmed(pair.b.settings.master_down() + SLACK, "primary")?;
+    pair.a.confirmed(SLACK, "backup")?;
+    Ok(crate::latency(&primary))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_flood_neither_delays_the_verdict_nor_costs_much() -> Result<()> {
+    let (mut calm, _) = pair("calm", None)?;
+    let undisturbed = failover(&mut calm)?;
+    drop(calm);
+
+    let (mut pair, wire) = pair("storm", None)?;
+    for node in [&pair.a, &pair.b] {
+        let rules = "add table inet storm; add chain inet storm in { type filter hook input priority 0; }; \
+                     add rule inet storm in ip saddr 10.66.0.0/16 drop";
+        run_in(&node.site.netns, &["nft", rules])?;
+    }
+    let frames = storm(&pair);
+    let agents = [pair.a.agent.id()?, pair.b.agent.id()?];
+    let before: Vec<f64> = agents.iter().map(|id| seconds_of_processor(*id)).collect::<Result<_>>()?;
+    let storming = std::thread::spawn(move || wire.flood(&frames, FLOOD));
+    // In the midst of it.
+    std::thread::sleep(FLOOD / 4);
+    let disturbed = failover(&mut pair)?;
+    ensure!(!storming.is_finished(), "the failover fell into the flood");
+    let sent = storming.join().map_err(|_| anyhow::anyhow!("the flood ended badly"))?;
+    let mut shares = Vec::new();
+    for (id, before) in agents.iter().zip(before) {
+        shares.push((seconds_of_processor(*id)? - before) / FLOOD.as_secs_f64());
+    }
+    let seen = metric(&pair.b, "ha_agent_wire_vrrp_frames_total")?;
+    println!(
+        "  {} frames a second, {seen} of {sent} seen; verdict {undisturbed:?} without, {disturbed:?} with; agents {:.1} % and {:.1} % of a core",
+        sent / FLOOD.as_secs(),
+        shares[0] * 100.0,
+        shares[1] * 100.0
+    );
+    ensure!(seen > 100_000, "{seen} frames are no flood");
+    ensure!(disturbed < undisturbed + LATER, "verdict after {disturbed:?}, without the flood {undisturbed:?}");
+    ensure!(shares.iter().all(|share| *share < SHARE), "{shares:?} of a core");
+    pair.heard(&["primary", "backup"], &["backup", "primary"])
+}
