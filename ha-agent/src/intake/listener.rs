@@ -39,6 +39,11 @@ const REFUSING: usize = 64;
 const ANSWERED: NonZeroU32 = NonZeroU32::new(512).expect("not zero");
 /// So long after that the same user is turned away without another look.
 const CROWD: Duration = Duration::from_millis(5);
+/// Closing frees what the peer has sent, message by message, which may take a hundred times what accepting
+/// takes. Beyond so many bytes it is done elsewhere, ...
+const HEAVY: u64 = 4096;
+/// ... so many at once.
+const CLOSING: usize = 16;
 /// The backlog meanwhile, at most.
 const NARROW: i32 = 512;
 
@@ -74,6 +79,7 @@ pub(super) struct Accepting {
     connections: TaskTracker,
     runtime: Handle,
     refusing: Arc<Semaphore>,
+    closing: Arc<Semaphore>,
     answered: DefaultDirectRateLimiter,
     crowd: Option<Crowd>,
     end: Arc<OwnedFd>,
@@ -98,6 +104,7 @@ impl Accepting {
             connections,
             runtime: Handle::current(),
             refusing: Arc::new(Semaphore::new(REFUSING)),
+            closing: Arc::new(Semaphore::new(CLOSING)),
             answered: RateLimiter::direct(Quota::per_second(ANSWERED)),
             crowd: None,
             end: Arc::clone(&end),
@@ -178,7 +185,8 @@ impl Accepting {
             }
         };
         if let Some(crowd) = self.crowd.filter(|crowd| crowd.uid == peer.uid && Instant::now() < crowd.until) {
-            return self.shared.refused_of_many(crowd.refusal);
+            self.shared.refused_of_many(crowd.refusal);
+            return self.close_one(stream);
         }
         if self.shared.stopping.is_cancelled() {
             self.shared.refused(Refusal::Stopping, peer, None);
@@ -195,7 +203,8 @@ impl Accepting {
                 self.shared.refused_of_many(refusal);
                 self.crowd = Some(Crowd { uid: peer.uid, refusal, until: Instant::now() + CROWD });
                 drop(limits);
-                return self.set_narrow(true);
+                self.set_narrow(true);
+                return self.close_one(stream);
             }
             Err(refusal) => {
                 self.shared.refused(refusal, peer, None);
@@ -228,6 +237,17 @@ impl Accepting {
         self.connections.spawn_on(serving, &self.runtime);
     }
 
+    /// Closes it, in a thread of the runtime's where that takes long.
+    fn close_one(&self, stream: OwnedFd) {
+        let heavy = rustix::io::ioctl_fionread(&stream).is_ok_and(|bytes| bytes > HEAVY);
+        if heavy && let Ok(permit) = self.closing.clone().try_acquire_owned() {
+            self.runtime.spawn_blocking(move || {
+                drop(stream);
+                drop(permit);
+            });
+        }
+    }
+
     fn set_narrow(&mut self, narrow: bool) {
         if narrow != self.narrow {
             let backlog = if narrow { self.backlog.min(NARROW) } else { self.backlog };
@@ -250,6 +270,7 @@ impl Accepting {
             // A fresh socket's buffer holds the answer; the peer may be too late to see it.
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             let _ = rustix::net::send(&stream, refusal.raw().as_bytes(), flags);
+            self.close_one(stream);
         }
     }
 
