@@ -11,6 +11,7 @@ pub mod bed;
 pub mod command;
 pub mod differential;
 pub mod drop_in;
+pub mod figures;
 pub mod forge;
 pub mod frames;
 pub mod guardian;

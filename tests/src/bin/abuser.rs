@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     let socket = Path::new(socket);
     let request =
         format!("POST / HTTP/1.1\r\nHost: x\r\nX-Neutron-Router-Id: {router}\r\nX-Neutron-State: backup\r\n\r\n");
-    println!("begun");
+    writeln!(std::io::stdout(), "begun")?;
     let end = Instant::now() + Duration::from_secs(seconds.parse()?);
     let going_on = || Instant::now() < end;
     let done = match kind.as_str() {
@@ -39,8 +39,7 @@ fn main() -> Result<()> {
         "deaf" => deaf(socket, request.as_bytes(), going_on),
         other => bail!("unknown kind {other}"),
     };
-    println!("done {done}");
-    Ok(())
+    writeln!(std::io::stdout(), "done {done}").context("saying how often")
 }
 
 fn become_user(uid: u32, gid: u32) -> Result<()> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ha_agent_tests::abuse::{self, ABUSER, Abuser, HONEST, Latencies, STRANGER};
+use ha_agent_tests::figures;
 use ha_agent_tests::pair::{Pair, Scene};
 
 /// What an abuser may add to another user's notification.
@@ -48,11 +49,11 @@ fn beside(pair: &Pair, kind: &str, uid: u32) -> Result<(Latencies, u64)> {
 #[ignore = "needs root"]
 fn no_abuser_delays_another_user_s_notification() -> Result<()> {
     let mut pair = pair("abuse")?;
-    println!("  {:<28} {}", "nobody else", honest(&pair, |done| done < 300)?);
+    figures::tell(format_args!("{:<28} {}", "nobody else", honest(&pair, |done| done < 300)?));
     let calm = kibibytes(pair.b.agent.id()?)?;
     // Not against an idle machine: a user who only computes costs the others something, too.
     let (busy, _) = beside(&pair, "spin", ABUSER)?;
-    println!("  {:<28} {busy}", "a user who only computes");
+    figures::tell(format_args!("{:<28} {busy}", "a user who only computes"));
     let kinds = [
         ("hold", ABUSER),
         ("churn", ABUSER),
@@ -68,7 +69,7 @@ fn no_abuser_delays_another_user_s_notification() -> Result<()> {
         let mut tried = 0;
         loop {
             let (abused, done) = beside(&pair, kind, uid)?;
-            println!("  {:<28} {abused}", format!("{kind} ({who}, {done})"));
+            figures::tell(format_args!("{:<28} {abused}", format!("{kind} ({who}, {done})")));
             ensure!(done > 100, "{kind}: {done} is no abuse");
             let added = abused.per_mille(990).saturating_sub(busy.per_mille(990));
             if added <= BOUND {
@@ -80,7 +81,7 @@ fn no_abuser_delays_another_user_s_notification() -> Result<()> {
         }
     }
     let most = kibibytes(pair.b.agent.id()?)?;
-    println!("  the agent's memory: {calm} KiB before, {most} KiB at most");
+    figures::tell(format_args!("the agent's memory: {calm} KiB before, {most} KiB at most"));
     ensure!(most < calm + MEMORY, "from {calm} KiB to {most} KiB");
     pair.heard(&["primary"], &["backup"])
 }

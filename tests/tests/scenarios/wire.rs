@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ha_agent_common::build::{Advert, Auth};
 use ha_agent_tests::command::run_in;
+use ha_agent_tests::figures;
 use ha_agent_tests::frames::{self, Dice, Injector};
 use ha_agent_tests::pair::{Node, Pair, SLACK, Scene};
 use ha_agent_tests::{report, wait};
@@ -261,12 +262,12 @@ fn a_flood_neither_delays_the_verdict_nor_costs_much() -> Result<()> {
         shares.push((seconds_of_processor(*id)? - before) / FLOOD.as_secs_f64());
     }
     let seen = metric(&pair.b, "ha_agent_wire_vrrp_frames_total")?;
-    println!(
-        "  {} frames a second, {seen} of {sent} seen; verdict {undisturbed:?} without, {disturbed:?} with; agents {:.1} % and {:.1} % of a core",
+    figures::tell(format_args!(
+        "{} frames a second, {seen} of {sent} seen; verdict {undisturbed:?} without, {disturbed:?} with; agents {:.1} % and {:.1} % of a core",
         sent / FLOOD.as_secs(),
         shares[0] * 100.0,
         shares[1] * 100.0
-    );
+    ));
     ensure!(seen > 100_000, "{seen} frames are no flood");
     ensure!(disturbed < undisturbed + LATER, "verdict after {disturbed:?}, without the flood {undisturbed:?}");
     ensure!(shares.iter().all(|share| *share < SHARE), "{shares:?} of a core");
