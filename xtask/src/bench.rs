@@ -37,9 +37,12 @@ enum What {
 pub(crate) struct Arguments {
     #[arg(value_enum, default_value = "all")]
     what: Vec<What>,
-    /// Routers, each in a namespace of its own, for storm, steady and memory
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    routers: u16,
+    /// Routers, each in a namespace of its own, for storm, steady and memory [default: 1000, with --against 100]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    routers: Option<u16>,
+    /// Let storm be one beside Neutron's own monitors and server, in the same run (`storm --against …`)
+    #[arg(long, value_parser = ["neutron-29.0.0"])]
+    against: Option<String>,
     /// How often each figure is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     runs: u16,
@@ -55,13 +58,19 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let privilege = Privilege::detect();
     privilege.prefix("cargo xtask bench (namespaces, eBPF)")?;
-    setup::ensure(&[Group::AgentDemo])?;
+    let groups: &[Group] = match &arguments.against {
+        Some(_) if arguments.what != [What::Storm] => bail!("--against goes with storm alone: bench storm --against …"),
+        Some(_) => &[Group::Tests, Group::Neutron],
+        None => &[Group::AgentDemo],
+    };
+    setup::ensure(groups)?;
 
     say_error("building the agent and the measurements, with optimisation");
     let mut build = Command::new(cargo());
     build.current_dir(root()).args(["build", "--locked", "--quiet", "--release"]);
     // What is built stays off standard output: that may be JSON.
-    build.args(["-p", "ha-agent", "-p", "ha-agent-tests", "--bins"]).stdout(Stdio::null());
+    build.args(["-p", "ha-agent", "-p", "ha-agent-tests", "-p", "neutron-keepalived-state-change", "--bins"]);
+    build.stdout(Stdio::null());
     let status = build.status().context("starting cargo build")?;
     if !status.success() {
         bail!("cargo build failed ({status}): its words are above");
@@ -71,8 +80,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for what in &arguments.what {
         bench.arg(what.to_possible_value().context("a name")?.get_name());
     }
-    bench.args(["--routers", &arguments.routers.to_string(), "--runs", &arguments.runs.to_string()]);
+    let routers = arguments.routers.unwrap_or(if arguments.against.is_some() { 100 } else { 1000 });
+    bench.args(["--routers", &routers.to_string(), "--runs", &arguments.runs.to_string()]);
     bench.args(["--output", &arguments.output, "--commit", &commit()]);
+    if let Some(against) = &arguments.against {
+        bench.args(["--against", against]);
+    }
     if let Some(file) = &arguments.write {
         bench.arg("--write").arg(std::path::absolute(file).context("the path of the figures")?);
     }

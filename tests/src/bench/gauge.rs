@@ -1,5 +1,6 @@
 //! What a process used, by /proc.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,12 @@ impl Gauge {
         Self { folder: PathBuf::from(format!("/proc/{pid}")) }
     }
 
+    /// CPU time as [`Gauge::cpu`], with that of the children that it has waited for.
+    pub(crate) fn cpu_with_children(&self) -> Result<Duration> {
+        let ticks = self.ticks(13)? + self.ticks(14)?;
+        Ok(self.cpu()? + Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    }
+
     /// CPU time since it was started, of all its threads, in user space and in the kernel. Work that
     /// the kernel does in others' names (the classifier, in the sender's) is not in it.
     ///
@@ -34,14 +41,17 @@ impl Gauge {
             let on_cpu = text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
             threads += Duration::from_nanos(on_cpu);
         }
-        let stat = self.read("stat")?;
-        // The name, in parentheses, may hold anything; utime is the 12th word after it.
-        let (_, rest) = stat.rsplit_once(") ").context("a name in stat")?;
-        let words: Vec<&str> = rest.split_whitespace().collect();
-        let ticks =
-            |index: usize| words.get(index).and_then(|word| word.parse::<u64>().ok()).context("CPU time in stat");
-        let ticks = ticks(11)? + ticks(12)?;
+        let ticks = self.ticks(11)? + self.ticks(12)?;
         Ok(threads.max(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)))
+    }
+
+    /// A number in `stat`, counted after the name, which stands in parentheses and may hold anything:
+    /// utime is the 11th from zero, then come stime, cutime, cstime.
+    fn ticks(&self, index: usize) -> Result<u64> {
+        let stat = self.read("stat")?;
+        let (_, rest) = stat.rsplit_once(") ").context("a name in stat")?;
+        let word = rest.split_whitespace().nth(index).and_then(|word| word.parse().ok());
+        word.context("CPU time in stat")
     }
 
     /// Proportional set size in KiB: its own pages, and its part of those that it shares.
@@ -56,4 +66,15 @@ impl Gauge {
         let path = self.folder.join(name);
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     }
+}
+
+/// Every process of these process groups.
+pub(crate) fn groups(ids: impl Iterator<Item = u32>) -> Vec<Gauge> {
+    let ids: HashSet<u32> = ids.collect();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // The group's id is the third word after the name.
+    pids.map(Gauge::new)
+        .filter(|gauge| gauge.ticks(2).ok().and_then(|id| u32::try_from(id).ok()).is_some_and(|id| ids.contains(&id)))
+        .collect()
 }

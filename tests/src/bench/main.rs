@@ -4,6 +4,7 @@
 //!
 //! Progress goes to standard error, the figures to standard output.
 
+mod against;
 mod figure;
 mod gauge;
 mod machine;
@@ -42,6 +43,14 @@ enum What {
     All,
 }
 
+/// What the agent is set beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Opponent {
+    /// The monitor script of Neutron 29.0.0, a process group per router
+    #[value(name = "neutron-29.0.0")]
+    Neutron29,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
     Table,
@@ -61,6 +70,9 @@ struct Arguments {
     /// How often each figure is measured
     #[arg(long, default_value_t = 5)]
     runs: u16,
+    /// Measure storm beside this, in the same run
+    #[arg(long, value_enum)]
+    against: Option<Opponent>,
     /// What goes to standard output
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -109,6 +121,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
     clean_up_on_signals(lab.guardian())?;
 
     let mut figures: Vec<Figure> = Vec::new();
+    if arguments.against == Some(Opponent::Neutron29) {
+        figures.extend(against::storm(&lab, scale)?);
+    }
     if wants(What::Classifier) {
         figures.extend(measure::classifier(scale)?);
     }
@@ -121,7 +136,12 @@ fn measure(arguments: &Arguments) -> Result<()> {
             figures.extend(measure::latency(&lab, &bed, scale)?);
         }
     }
-    let many = Many { storm: wants(What::Storm), steady: wants(What::Steady), memory: wants(What::Memory) };
+    // Beside another one, the storm is measured there.
+    let many = Many {
+        storm: wants(What::Storm) && arguments.against.is_none(),
+        steady: wants(What::Steady),
+        memory: wants(What::Memory),
+    };
     if many.storm || many.steady || many.memory {
         figures.extend(measure::many(&lab, scale, many)?);
     }

@@ -76,6 +76,11 @@ impl Monitor {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
+    /// Its process group.
+    pub fn group(&self) -> u32 {
+        self.group.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// Whether that process is alive.
     pub fn lives(&self) -> bool {
         test_kill_process(self.pid).is_ok()

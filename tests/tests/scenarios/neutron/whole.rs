@@ -55,7 +55,7 @@ fn a_failover_is_told_once(name: &str, release: Release) -> Result<()> {
     holds(&here, &own)?;
     let confirmed = json!({"event": "transition.confirmed", "state": "primary", "basis": "vip+wire"});
     agent.events.expect(SLACK * 2, &confirmed)?;
-    server.expect(SLACK * 2, router.id, &["backup", "primary"])?;
+    server.expect_changes(SLACK * 2, router.id, &["backup", "primary"]).with_context(|| agent.events.story())?;
 
     assert!(monitor.lives());
     let status = agent.ask(&["status"])?;
