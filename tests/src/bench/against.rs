@@ -181,7 +181,7 @@ fn resign(bed: &Bed) -> Result<()> {
 fn figures(routers: usize, theirs: &[Side], ours: &[Side]) -> Vec<Figure> {
     type Look = fn(&Side) -> f64;
     let rows: [(&str, &str, &'static str, Look); 6] = [
-        ("memory_kib", "memory (PSS) per router", "KiB", |side| side.memory),
+        ("memory_kib", "memory (PSS) of all processes ÷ routers", "KiB", |side| side.memory),
         ("processes", "processes per router", "", |side| side.processes),
         ("cpu_ms", "CPU per transition", "ms", |side| side.cpu),
         ("median_ms", "VIP → L3 agent, median", "ms", |side| side.median),
