@@ -39,6 +39,7 @@ use crate::core::model::{Reporter, RouterId, State};
 use crate::core::time::Mono;
 use crate::inventory::Directory;
 use crate::paths::{BoundSocket, PathsError};
+use crate::privilege::{self, Role};
 use crate::telemetry::Events;
 
 pub use refusal::Refusal;
@@ -141,8 +142,11 @@ impl Intake {
             listener::Accepting::new(listener, config.backlog, file, shared.clone(), connections.clone())
                 .map_err(IntakeError::Accept)?;
         let accepting = std::thread::Builder::new()
-            .name("intake".to_owned())
-            .spawn(move || accepting.run())
+            .name(Role::Intake.thread_name().to_owned())
+            .spawn(move || {
+                privilege::enter(Role::Intake);
+                accepting.run();
+            })
             .map_err(IntakeError::Accept)?;
         let stopping = stop.clone();
         // Also when the runtime goes without a word: the thread must not outlive it.

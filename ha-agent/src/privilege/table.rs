@@ -15,6 +15,8 @@ pub enum Role {
     Main,
     /// tokio's threads, the blocking ones too: everything that parses what others wrote.
     Worker,
+    /// Takes connections to the state-change socket and turns away what is too much; reads nothing.
+    Intake,
     /// Enters namespaces and attaches there.
     Netns,
     /// Opens the netlink sockets and namespace files, and carries requests to the kernel and back.
@@ -107,9 +109,10 @@ use Forbidden::{Attributes, Bpf, BpfBeyondElements, EnterNamespace, Never, Proce
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Main,
         Self::Worker,
+        Self::Intake,
         Self::Netns,
         Self::Netlink,
         Self::Inventory,
@@ -126,6 +129,7 @@ impl Role {
         match self {
             Self::Main => "ha-agent",
             Self::Worker => "worker",
+            Self::Intake => "intake",
             Self::Netns => "netns",
             Self::Netlink => "netlink",
             Self::Inventory => "inventory",
@@ -149,6 +153,7 @@ impl Role {
                 Sockets::UNIX.and(Sockets::INET),
                 Files::Reports,
             ),
+            Self::Intake => (none, all, Sockets::NONE, Files::Reports),
             Self::Netns => (
                 CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::BPF,
                 &[Never, Processes, Attributes],

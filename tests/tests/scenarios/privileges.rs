@@ -32,9 +32,10 @@ const BPF: u64 = 1 << 39;
 const ALL: u64 = u64::MAX;
 
 /// Every thread that there may be, and its capabilities. One more is a decision.
-const THREADS: [(&str, u64); 9] = [
+const THREADS: [(&str, u64); 10] = [
     ("ha-agent", 0),
     ("worker", 0),
+    ("intake", 0),
     ("netns", SYS_ADMIN | NET_ADMIN | BPF),
     ("netlink", NET_ADMIN | NET_BROADCAST),
     ("inventory", DAC_READ_SEARCH),
