@@ -227,6 +227,39 @@ fn an_outage_is_probed_by_one_and_its_end_asserts_all() {
     assert_eq!(heard.len(), 7, "also the one that was delivered before");
 }
 
+/// All routers flap all the while.
+#[test]
+fn after_an_hour_without_a_receiver_the_latest_states_are_told() {
+    const ROUTERS: u128 = 50;
+    let (mut s, mut now) = schedule(RULES);
+    let (begun, mut probes, mut sequence) = (now, 0, 0);
+    while now.since(begun) < Duration::from_secs(3600) {
+        sequence += 1;
+        let state = if sequence % 2 == 0 { State::Primary } else { State::Backup };
+        for n in 1..=ROUTERS {
+            confirm(&mut s, n, sequence, state, now);
+        }
+        for send in sends(&mut s, now) {
+            probes += 1;
+            s.answered(&send, vec![failure(FailureKind::Absent)], now);
+        }
+        now = s.deadline().expect("it is tried for ever").max(now + MS);
+    }
+    assert!((3600 / 30..3600 / 15 + 50).contains(&probes), "{probes} requests in an hour");
+    let mut heard = BTreeSet::new();
+    loop {
+        for send in sends(&mut s, now) {
+            assert_eq!(send.items[0].sequence, sequence, "the latest");
+            heard.insert(send.items[0].router);
+            take(&mut s, &send, now);
+        }
+        let Some(due) = s.deadline() else { break };
+        now = due;
+    }
+    assert_eq!((heard.len(), s.pending()), (50, 0));
+    assert!(now.since(begun) < Duration::from_secs(3600) + RULES.retry_max + RULES.hold * 2);
+}
+
 #[test]
 fn a_full_queue_is_tried_again_within_milliseconds_and_is_no_outage() {
     let (mut s, now) = schedule(RULES);
