@@ -68,7 +68,6 @@ impl Server {
         let mut command = self.release.script("server.py")?;
         command.arg(&self.state_path);
         command.arg(if self.kind == Kind::Mixin { "mixin" } else { "recorder" });
-        let before = inode(&self.socket());
         let log = self.state_path.join("server.log");
         let (process, said) = Process::start_heard(&mut command, &log, self.lab.guardian())?;
         let process = self.process.insert(process);
@@ -80,9 +79,8 @@ impl Server {
             if process.ended().is_some() {
                 return Some(false);
             }
-            // The file appears before the socket listens.
-            let anew = inode(&socket).is_some_and(|now| Some(now) != before);
-            (anew && listens(&socket)).then_some(true)
+            // The file appears before the socket listens; the one before was closed with its process.
+            listens(&socket).then_some(true)
         });
         if !bound.unwrap_or(false) {
             bail!("the server of Neutron {} does not listen; it said:\n{}", self.release, self.log());
@@ -141,11 +139,6 @@ fn listen_to(said: ChildStdout, ears: &Ears) {
             ears.updated.keep(router, state.as_str().unwrap_or_default(), None);
         }
     }
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|data| data.ino())
 }
 
 /// Whether a socket with this path accepts connections, without making one.
