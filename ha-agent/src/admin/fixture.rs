@@ -60,6 +60,7 @@ pub(crate) fn evidence() -> Evidence {
             reporter: Reporter::Socket { uid: 42, pid: 4711 },
             age_ms: 65_000,
         }),
+        listener: None,
         channels_down: vec![],
     }
 }

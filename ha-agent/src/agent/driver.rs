@@ -23,13 +23,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::attacher::{AttachJob, Attached};
+use super::looker::Looked;
 use super::mailbox::Mailbox;
 use super::metrics::Metrics;
 use super::state::{Inner, Restored, Shared, Source};
 
 use crate::actions::{Change, Orders};
 use crate::clock;
-use crate::config::{Corroboration, Mode, Router};
+use crate::config::{Corroboration, Mode, Netns, Router};
 use crate::core::io::{Input, Output, Transition};
 use crate::core::model::{RouterId, State};
 use crate::core::time::Mono;
@@ -75,6 +76,8 @@ pub(super) struct Inbox {
     pub(super) reports: mpsc::Receiver<Report>,
     /// From the attacher.
     pub(super) attached: mpsc::Receiver<Attached>,
+    /// From the looker.
+    pub(super) looked: mpsc::Receiver<Looked>,
     /// From the discovery.
     pub(super) discoveries: mpsc::Receiver<Discovery>,
     /// From the status API, the newest word per router.
@@ -95,6 +98,8 @@ pub(super) struct Parts {
     pub(super) wire: Option<Arc<Wire>>,
     /// To the attacher.
     pub(super) attachments: Mailbox<AttachJob>,
+    /// To the looker.
+    pub(super) places: Mailbox<Netns>,
     /// Takes confirmed states.
     pub(super) outbox: Outbox,
     /// Takes what transitions set off.
@@ -174,6 +179,9 @@ impl Driver {
                 Some(event) = inbox.netlink.recv() => self.netlink(event),
                 Some(report) = inbox.reports.recv() => self.report(&report),
                 Some(attached) = inbox.attached.recv() => self.attached(attached),
+                Some(Looked { router, listener }) = inbox.looked.recv() => {
+                    self.input(router, Input::Listener(listener));
+                }
                 Some(command) = inbox.commands.recv() => self.command(command),
                 changed = inbox.registrations.changed() => self.registrations(changed),
                 Some(discovery) = inbox.discoveries.recv() => self.discoveries(discovery, &mut inbox.discoveries),
@@ -301,6 +309,11 @@ impl Driver {
                 }
                 let confirmed_at_us = clock::wall_micros();
                 self.deliver.push(Confirmed { router: router_id, state, previous, basis, confirmed_at_us });
+            }
+            Output::LookForListener => {
+                if let Some(watched) = inner.routers.get(&router_id) {
+                    self.parts.places.post(router_id, watched.router.netns.clone());
+                }
             }
             Output::ReadWire => {}
         }

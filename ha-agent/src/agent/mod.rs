@@ -6,6 +6,7 @@
 mod attacher;
 mod board;
 mod driver;
+mod looker;
 mod mailbox;
 mod metrics;
 mod state;
@@ -57,6 +58,8 @@ mod capacity {
     pub(super) const REPORTS: usize = 8192;
     /// Finished attachments.
     pub(super) const ATTACHED: usize = 64;
+    /// Namespaces looked into.
+    pub(super) const LOOKED: usize = 64;
     /// Routers found and gone.
     pub(super) const DISCOVERIES: usize = 256;
     /// Checks and reconfigurations.
@@ -167,6 +170,7 @@ struct Agent {
     discovery_stop: CancellationToken,
     driver: tokio::task::JoinHandle<()>,
     attacher: Option<tokio::task::JoinHandle<()>>,
+    looker: tokio::task::JoinHandle<()>,
     driver_stop: CancellationToken,
     actions: Actions,
     /// The thread that a plain keepalived's files are read on.
@@ -268,6 +272,9 @@ impl Agent {
         let attacher = wire
             .as_ref()
             .map(|wire| attacher::run(attachments.clone(), Arc::clone(wire), attached_sender, driver_stop.clone()));
+        let places = Mailbox::default();
+        let (looked_sender, looked_inbox) = mpsc::channel(capacity::LOOKED);
+        let looker = looker::run(places.clone(), netns.clone(), looked_sender, driver_stop.clone());
         let discovery_stop = CancellationToken::new();
         let (discovery_sender, discovery_inbox) = mpsc::channel(capacity::DISCOVERIES);
         let neutron = HaConfs::start(
@@ -307,6 +314,7 @@ impl Agent {
             netlink,
             wire: wire.clone(),
             attachments,
+            places,
             outbox: outbox.clone(),
             actions: actions.orders(),
             ha_confs: config.neutron.ha_confs_path.clone(),
@@ -363,6 +371,7 @@ impl Agent {
             wire: wire_inbox,
             reports: report_inbox,
             attached: attached_inbox,
+            looked: looked_inbox,
             discoveries: discovery_inbox,
             registrations,
             commands: command_inbox,
@@ -377,6 +386,7 @@ impl Agent {
             discovery_stop,
             driver,
             attacher,
+            looker,
             driver_stop,
             actions,
             plain_host,
@@ -490,6 +500,9 @@ impl Agent {
             && let Err(error) = attacher.await
         {
             error!(%error, "the attacher ended badly");
+        }
+        if let Err(error) = self.looker.await {
+            error!(%error, "the looker ended badly");
         }
         tokio::join!(self.actions.stop(), self.delivery.stop());
         if let Some(host) = self.plain_host {

@@ -8,7 +8,7 @@ use super::status::note;
 use super::terminal::{Cell, Terminal, Tone};
 use super::time::{ago, clock, millis, moment};
 use crate::core::evidence::{Evidence, Tx};
-use crate::core::model::{AnomalyKind, Channel, Link, State, Vip};
+use crate::core::model::{AnomalyKind, Channel, Link, Listener, State, Vip};
 use crate::status::{RouterDetail, RouterStatus};
 use crate::telemetry::summary::{summary, teller};
 
@@ -169,6 +169,14 @@ fn seen(router: &RouterStatus, evidence: &Evidence) -> Vec<(&'static str, String
         ("link", link),
         ("wire", with_vote(Channel::Wire, wire)),
     ];
+    if let Some(listener) = evidence.listener {
+        let words = match listener {
+            Listener::Reading => "keepalived listens here and reads what comes",
+            Listener::Stalled => "keepalived is frozen: the adverts that come pile up unread",
+            Listener::Gone => "nobody listens for adverts here: keepalived is dead",
+        };
+        rows.push(("", words.to_owned()));
+    }
     if let Some(foreign) = &evidence.foreign {
         rows.push((
             "",

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::evidence::Tx;
-use super::model::{AnomalyKind, InvalidFrame, Link, Side, Vip};
+use super::model::{AnomalyKind, InvalidFrame, Link, Listener, Side, Vip};
 use super::policy::{FLAP_CLEAR, FLAP_RAISE, FLAP_WINDOW, FORGED_QUIET, Policy, master_down_max, silence};
 use super::seen::{Seen, Votes};
 use super::speakers::Speakers;
@@ -25,6 +25,8 @@ pub struct Context<'a> {
     pub vip_gone: Option<Mono>,
     /// HA interface.
     pub link: Link,
+    /// Who listens for adverts here, where that was looked for.
+    pub listener: Option<Listener>,
     /// W-tx.
     pub tx: Tx,
     /// The seen role.
@@ -241,12 +243,25 @@ fn detail(kind: AnomalyKind, c: &Context<'_>, forged: Option<&InvalidFrame>) -> 
             format!("this node and {} (priority {}) both advertise as master", f.source, f.priority)
         }),
         AnomalyKind::SilentPrimary => {
-            "the VIP is set but no adverts leave: keepalived is frozen, dead, or its output is filtered".to_owned()
+            let why = match c.listener {
+                Some(Listener::Gone) => "keepalived is dead, nobody listens for adverts here",
+                Some(Listener::Stalled) => "keepalived is frozen, adverts pile up unread",
+                Some(Listener::Reading) => "keepalived is there, but frozen, or its output is filtered",
+                None => "keepalived is frozen, dead, or its output is filtered",
+            };
+            format!("the VIP is set but no adverts leave: {why}")
         }
-        AnomalyKind::OrphanVip => foreign.map_or_else(
-            || "the VIP is set here although another node is master".to_owned(),
-            |f| format!("the VIP is set here although {} (priority {}) is master", f.source, f.priority),
-        ),
+        AnomalyKind::OrphanVip => {
+            let master = foreign
+                .map_or_else(|| "another node".to_owned(), |f| format!("{} (priority {})", f.source, f.priority));
+            let why = match c.listener {
+                Some(Listener::Gone) => "; keepalived is dead, nobody listens for adverts here",
+                Some(Listener::Stalled) => "; keepalived is frozen, adverts pile up unread",
+                Some(Listener::Reading) => "; keepalived reads adverts here, but none of its own leave",
+                None => "",
+            };
+            format!("the VIP is set here although {master} is master{why}")
+        }
         AnomalyKind::MissingVip => "adverts leave but the VIP is not set".to_owned(),
         AnomalyKind::ForgedAdvert => forged.map_or_else(String::new, |frame| {
             let reason = serde_json::to_value(frame.reason).ok();

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::io::{Input, Output as O};
-use super::model::{AnomalyKind as Kind, Link, Side, State, Vip};
+use super::model::{AnomalyKind as Kind, Link, Listener, Side, State, Vip};
 use super::simulation::{ADV, Bench, MS, US};
 
 #[test]
@@ -119,4 +119,34 @@ fn an_orphan_stays_one_until_its_node_is_master() {
     bench.advertise(&[Side::Local], 50, ADV * 9);
     assert_eq!((bench.raised(), bench.cleared()), (vec![Kind::OrphanVip], vec![Kind::OrphanVip]));
     assert_eq!(bench.delivered(), [State::Backup, State::Primary]);
+}
+
+#[test]
+fn dead_frozen_and_filtered_are_told_apart_by_the_socket() {
+    let cases = [
+        (Some(Listener::Gone), "keepalived is dead"),
+        (Some(Listener::Stalled), "keepalived is frozen, adverts pile up unread"),
+        (Some(Listener::Reading), "keepalived reads adverts here, but none of its own leave"),
+        (None, "is master"),
+    ];
+    for (listener, words) in cases {
+        let mut bench = Bench::settled_primary(ADV * 3);
+        bench.listener = listener;
+        bench.until(ADV * 7);
+        bench.advertise(&[Side::Foreign], 50, ADV * 10);
+        let details: Vec<(Kind, String)> = bench
+            .out
+            .iter()
+            .filter_map(|(_, output)| match output {
+                O::AnomalyRaised { kind, detail, .. } => Some((*kind, detail.clone())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(details.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [Kind::SilentPrimary, Kind::OrphanVip]);
+        assert!(details[1].1.contains(words), "{details:?}");
+        assert_eq!(bench.machine.view(bench.now).evidence.listener, listener);
+        // Once it is over, what was seen says nothing any more.
+        bench.input(Input::Vip(Vip::Absent));
+        assert_eq!(bench.machine.view(bench.now).evidence.listener, None);
+    }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Link, Reporter, State, Vip};
+use super::model::{Link, Listener, Reporter, State, Vip};
 
 /// A snapshot of all that is known of one router at the moment of a verdict. Ages are milliseconds
 /// before that moment.
@@ -22,6 +22,9 @@ pub struct Evidence {
     /// The last report.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub report: Option<ReportEvidence>,
+    /// Who listens for adverts here, where the VIP is held and nothing is sent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub listener: Option<Listener>,
     /// Channels that have no vote now.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub channels_down: Vec<super::model::Channel>,

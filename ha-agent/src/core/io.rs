@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
-use super::model::{Advert, AnomalyKind, Basis, Channel, InvalidFrame, Link, Reporter, RouterId, State, Vip};
+use super::model::{Advert, AnomalyKind, Basis, Channel, InvalidFrame, Link, Listener, Reporter, RouterId, State, Vip};
 use super::time::Mono;
 
 /// One observation about one router.
@@ -34,6 +34,8 @@ pub enum Input {
     },
     /// A frame for our VRID that no honest speaker sends.
     InvalidFrame(InvalidFrame),
+    /// Who listens for adverts: the answer to [`Output::LookForListener`]; none where it cannot be told.
+    Listener(Option<Listener>),
     /// A channel has no vote from now on, or has it again.
     Channel {
         /// Which one.
@@ -99,6 +101,9 @@ pub enum Output {
         /// On whose word.
         basis: Basis,
     },
+    /// Look who listens for adverts in the router's namespace and answer with [`Input::Listener`]: the VIP
+    /// is held, and nothing is sent.
+    LookForListener,
     /// Read the router's speakers from the maps and answer with [`Input::WireRead`].
     ReadWire,
 }

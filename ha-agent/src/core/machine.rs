@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::anomalies::Anomalies;
 use super::evidence::{Evidence, ReportEvidence, Tx};
 use super::io::{Input, Output, View};
-use super::model::{Advert, Basis, Channel, InvalidFrame, InvalidReason, Link, RouterId, Side, State, Vip};
+use super::model::{Advert, Basis, Channel, InvalidFrame, InvalidReason, Link, Listener, RouterId, Side, State, Vip};
 use super::policy::{Policy, READ_GRID, READ_RETRY, fits, silence};
 use super::seen::{Seen, Votes};
 use super::speakers::{Speakers, millis};
@@ -40,6 +40,9 @@ pub struct Machine {
     /// When the VIP went, if it was there before.
     vip_gone: Option<Mono>,
     link: Link,
+    listener: Option<Listener>,
+    /// For which silence the listener was looked for: before or after another node was established.
+    listener_asked: Option<bool>,
     speakers: Speakers,
     reported: Option<Claim>,
     claim: Option<Claim>,
@@ -73,6 +76,8 @@ impl Machine {
             vip: Vip::Unknown,
             vip_gone: None,
             link: Link::Unknown,
+            listener: None,
+            listener_asked: None,
             speakers: Speakers::new(now, &policy),
             reported: None,
             claim: None,
@@ -136,6 +141,7 @@ impl Machine {
                 self.read(speakers, as_of, now);
             }
             Input::InvalidFrame(frame) => self.anomalies.forged(frame, now),
+            Input::Listener(listener) => self.listener = listener.filter(|_| self.listener_asked.is_some()),
             Input::Channel { channel, up } => self.channel(channel, up, now),
             Input::Check { seen_by_server } => {
                 if let (Some(state), Some((.., basis))) = (self.delivered, self.confirmed)
@@ -221,6 +227,20 @@ impl Machine {
         }
     }
 
+    /// A VIP that is held in silence: whether keepalived is dead, frozen or filtered, its socket shows. It
+    /// is looked at when the silence begins, and again once another node's adverts should have been read.
+    fn look_for_listener(&mut self, out: &mut Vec<Output>) {
+        let silent = self.votes.vip && self.vip == Vip::Present && self.tx() == Tx::Silent;
+        let phase = silent.then(|| self.speakers.foreign_established());
+        if phase != self.listener_asked {
+            self.listener_asked = phase;
+            self.listener = None;
+            if silent {
+                out.push(Output::LookForListener);
+            }
+        }
+    }
+
     /// Everything that follows from what is known at `now`; sets the next deadline.
     fn evaluate(&mut self, now: Mono, out: &mut Vec<Output>) {
         let mut next = Deadline(None);
@@ -242,6 +262,7 @@ impl Machine {
         }
         self.stand_in(out);
         self.look(now, out);
+        self.look_for_listener(out);
         self.judge_claim(now, out, &mut next);
         self.judge_seen(now, out, &mut next);
         let context = super::anomalies::Context {
@@ -249,6 +270,7 @@ impl Machine {
             votes: self.votes,
             vip: self.vip,
             vip_gone: self.vip_gone,
+            listener: self.listener,
             link: self.link,
             tx: self.tx(),
             seen: self.seen,
@@ -284,6 +306,7 @@ impl Machine {
                 reporter: report.reporter,
                 age_ms: millis(now.since(report.at)),
             }),
+            listener: self.listener,
             channels_down: [(self.votes.vip, Channel::Vip), (self.votes.wire, Channel::Wire)]
                 .into_iter()
                 .filter_map(|(up, channel)| (!up).then_some(channel))

@@ -167,6 +167,18 @@ pub enum Link {
     Unknown,
 }
 
+/// keepalived as its own socket shows it: who listens for adverts in the router's namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Listener {
+    /// Somebody does, and reads what comes.
+    Reading,
+    /// Somebody has the socket, but adverts pile up unread.
+    Stalled,
+    /// Nobody.
+    Gone,
+}
+
 /// Who made a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "via")]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::io::{Input, Output as O, RejectReason, Transition};
 use super::machine::Machine;
-use super::model::{Advert, AnomalyKind as Kind, Basis, Channel, Link, Password, Reporter, RouterId, Side, State, Vip};
+use super::model::{
+    Advert, AnomalyKind as Kind, Basis, Channel, Link, Listener, Password, Reporter, RouterId, Side, State, Vip,
+};
 use super::policy::Policy;
 use super::time::Mono;
 
@@ -23,6 +25,8 @@ pub(super) struct Bench {
     pub(super) speakers: Vec<Advert>,
     /// What every frame carries from now on.
     pub(super) password: Option<Password>,
+    /// Who listens for adverts, when that is looked for.
+    pub(super) listener: Option<Listener>,
     pub(super) out: Vec<(Duration, O)>,
 }
 
@@ -47,7 +51,7 @@ impl Bench {
         let restored = restored.map(|state| (state, Basis::default()));
         let id = RouterId(uuid::Uuid::from_u128(1));
         let machine = Machine::new(id, policy, restored, now);
-        Self { machine, now, speakers: Vec::new(), password: None, out: Vec::new() }
+        Self { machine, now, speakers: Vec::new(), password: None, listener: None, out: Vec::new() }
     }
 
     pub(super) fn policy(&mut self, change: impl FnOnce(&mut Policy)) {
@@ -68,7 +72,11 @@ impl Bench {
     pub(super) fn take(&mut self, out: Vec<O>) {
         let mut outputs = VecDeque::from(out);
         while let Some(output) = outputs.pop_front() {
-            if output == O::ReadWire {
+            if output == O::LookForListener {
+                let mut more = Vec::new();
+                self.machine.input(Input::Listener(self.listener), self.now, &mut more);
+                outputs.extend(more);
+            } else if output == O::ReadWire {
                 let mut more = Vec::new();
                 let input = Input::WireRead { speakers: self.speakers.clone(), as_of: self.now };
                 self.machine.input(input, self.now, &mut more);

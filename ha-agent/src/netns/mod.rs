@@ -4,6 +4,7 @@
 //! A namespace is a property of a thread, and tokio moves tasks between threads: nothing outside
 //! [`thread`] ever changes it.
 
+pub mod listener;
 pub mod names;
 pub mod thread;
 

@@ -35,6 +35,7 @@ fn evidence() -> Evidence {
             reporter: Reporter::Socket { uid: 42, pid: 4711 },
             age_ms: 251,
         }),
+        listener: None,
         channels_down: vec![Channel::Wire],
     }
 }
@@ -46,6 +47,7 @@ fn bare_evidence() -> Evidence {
         tx: TxEvidence { state: Tx::Transmitting, priority: None, age_ms: None },
         foreign: None,
         report: None,
+        listener: None,
         channels_down: vec![],
     }
 }

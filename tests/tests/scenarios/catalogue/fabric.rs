@@ -64,7 +64,9 @@ fn output_dropped_on_the_master() -> Result<()> {
     pair.a.explains(&[
         "the VIP is still set here while another node is master",
         "169.254.192.11 is master too: priority 50",
+        "keepalived reads adverts here, but none of its own leave",
     ])?;
+    assert_eq!(orphan["evidence"]["listener"], "reading");
 
     pair.a.site.pass_vrrp()?;
     pair.a.cleared(ADVERT * 2 + SLACK, "orphan_vip")?;

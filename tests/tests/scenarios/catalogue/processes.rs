@@ -48,10 +48,15 @@ fn frozen() -> Result<()> {
     let orphan = pair.a.raised(ADVERT * 2 + SLACK, "orphan_vip")?;
     case.came("a: orphan_vip", &orphan)?;
     assert_eq!(orphan["evidence"]["foreign"]["priority"], 50);
+    assert_eq!(orphan["evidence"]["listener"], "stalled");
     let backup = pair.a.confirmed(SLACK, "backup")?;
     assert_eq!(backup["basis"], "wire");
     assert!(pair.a.site.holds_vip(), "both hold it until the first one goes on");
-    pair.a.explains(&["the VIP is still set here while another node is master", "Confirmed backup"])?;
+    pair.a.explains(&[
+        "the VIP is still set here while another node is master",
+        "Confirmed backup",
+        "keepalived is frozen",
+    ])?;
     pair.a.heard(SLACK, &["primary", "backup"])?;
 
     assert_eq!(pair.a.anomalies()?, ["silent_primary", "orphan_vip"]);
@@ -80,6 +85,8 @@ fn both_killed() -> Result<()> {
     // The killed one's VIP stays: first it is only silent, then another node is master.
     let silent = pair.a.raised(ADVERT * 2 + SLACK, "silent_primary")?;
     case.came("a: silent_primary", &silent)?;
+    assert_eq!(silent["evidence"]["listener"], "gone");
+    pair.a.explains(&["nobody listens for adverts here: keepalived is dead"])?;
 
     let primary = pair.b.confirmed(pair.b.settings.master_down() + SLACK, "primary")?;
     case.came("b: primary", &primary)?;
