@@ -125,7 +125,7 @@ pub(super) fn outputs_follow_each_other(bench: &Bench, setting: Setting) -> Resu
             Output::AnomalyCleared { kind, .. } => {
                 ensure(present.remove(kind), || format!("at {at:?} {} was cleared unraised", kind.as_str()))?;
             }
-            Output::Rejected { .. } | Output::Superseded { .. } | Output::ReadWire => {}
+            Output::Rejected { .. } | Output::Superseded { .. } | Output::ReadWire | Output::LookForListener => {}
         }
     }
     let view = bench.machine.view(bench.now);

@@ -106,7 +106,7 @@ const SCENARIOS: &[Scenario] = &[
 
 #[test]
 #[ignore = "needs root"]
-fn claims_in_rounds() -> Result<()> {
+fn claims_of_the_catalogue_in_rounds() -> Result<()> {
     let rounds = match std::env::var("HA_AGENT_ROUNDS") {
         Ok(text) => text.parse().context("HA_AGENT_ROUNDS is a number")?,
         Err(_) => ROUNDS,

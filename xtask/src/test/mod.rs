@@ -96,7 +96,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         if matches!(step, Step::E2e | Step::Matrix) && done.outcome != Outcome::Skipped {
             found.read(&verdicts::records(step))?;
         }
-        if step == Step::Matrix && done.outcome == Outcome::Passed && arguments.filter.is_none() {
+        let filtered_out = arguments.filter.is_some() && !verdicts::records(step).exists();
+        if step == Step::Matrix && done.outcome == Outcome::Passed && !filtered_out {
             say("");
             say(&found.table());
             for wrong in found.wrong(arguments.rounds) {
