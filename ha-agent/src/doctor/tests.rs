@@ -24,9 +24,12 @@ fn missing_capabilities_are_named_with_what_stops() {
     assert_eq!(judge::capabilities(Some(ALL)).result, Outcome::Ok);
     let none = judge::capabilities(Some(0));
     assert_eq!(none.result, Outcome::Fail);
-    assert_eq!(none.found, "missing: CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_NET_BROADCAST");
+    assert_eq!(
+        none.found,
+        "missing: CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_NET_BROADCAST, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH"
+    );
     let found = judge::capabilities(Some(SYS_ADMIN)).found;
-    assert_eq!(found, "missing: CAP_NET_ADMIN, CAP_NET_BROADCAST");
+    assert_eq!(found, "missing: CAP_NET_ADMIN, CAP_NET_BROADCAST, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH");
     assert_eq!(judge::capabilities(None).result, Outcome::Warn);
 }
 
@@ -137,6 +140,7 @@ fn a_wrong_configuration_fails_and_the_examination_goes_on() {
         [
             "configuration",
             "privileges",
+            "confinement",
             "kernel",
             "BPF",
             "classifier",

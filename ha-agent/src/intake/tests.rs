@@ -408,10 +408,11 @@ async fn the_stop_answers_what_is_under_way_and_removes_the_socket_only() {
     let rig = Rig::start(|c| c.header_timeout = Duration::from_secs(60));
     let neighbour = rig.folder.path().join("neighbour");
     std::fs::write(&neighbour, "kept").unwrap();
+    // First, so that it has been accepted when the other one is answered.
+    let mut silent = UnixStream::connect(&rig.config.socket).await.unwrap();
     let mut open = UnixStream::connect(&rig.config.socket).await.unwrap();
     open.write_all(good("").as_bytes()).await.unwrap();
     assert_eq!(status(&read_answer(&mut open).await), 200);
-    let mut silent = UnixStream::connect(&rig.config.socket).await.unwrap();
 
     let stop = rig.intake.stop.clone();
     let stopping = tokio::spawn(rig.intake.stop());
