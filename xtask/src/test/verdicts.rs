@@ -91,6 +91,8 @@ impl Found {
                 Record::Case(case) => self.cases.push(case),
             }
         }
+        // Tests beside each other end in any order.
+        self.rows.sort_by(|a, b| (a.timed, &a.scenario).cmp(&(b.timed, &b.scenario)));
         self.cases.sort_by(|a, b| a.case.cmp(&b.case));
         Ok(())
     }

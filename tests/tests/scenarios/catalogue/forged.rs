@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use ha_agent_tests::forge::Advert;
@@ -35,6 +35,10 @@ fn is_named(name: &'static str, reason: &str, priority: u8, change: impl FnOnce(
     let witness = Witness::of(&pair.lab, &[&pair.a.site, &pair.b.site])?;
     let mut frame = Advert::of(&pair.router, STRANGER, priority);
     change(&mut frame);
+    // keepalived puts its next advert off with each one that it rejects: just after an advert of its own
+    // that makes no silence that anybody would name.
+    let since = SystemTime::now();
+    witness.until(ADVERT * 2, "an advert of the master", |seen| seen.first_of(&pair.a.site, since).map(drop))?;
     let mut case = Case::now(name, REJECTED);
     frame.send(&pair.lab)?;
     for (node, what) in [(&mut pair.a, "a: forged_advert"), (&mut pair.b, "b: forged_advert")] {
