@@ -237,7 +237,10 @@ fn an_advert_interval_that_differs() -> Result<()> {
     assert!(pair.a.site.holds_vip() && pair.b.site.holds_vip(), "both hold it");
     let backup = pair.b.confirmed(ADVERT * 2 + SLACK, "backup")?;
     case.came("b: backup", &backup)?;
-    assert_eq!(pair.b.anomalies()?, ["orphan_vip"], "beside the mismatch, which stays");
+    // Beside the mismatch, which is named anew when its only advert puts the other master's next one off.
+    let mut anomalies = pair.b.anomalies()?;
+    anomalies.retain(|kind| kind != "advert_interval_mismatch");
+    assert_eq!(anomalies, ["orphan_vip"]);
     pair.b.explains(&["advert_interval_mismatch", "orphan_vip", "Confirmed backup"])?;
 
     pair.mark()?;
