@@ -32,8 +32,8 @@ pub(super) struct AgentBoard {
     pub(super) commands: mpsc::Sender<Command>,
     /// Those that stand in for Neutron's monitors.
     pub(super) registrations: Arc<Registrations>,
-    /// Where registered routers have their folders.
-    pub(super) ha_confs_path: PathBuf,
+    /// Where registered routers have their folders, as the L3 agent sees it.
+    pub(super) l3_agent_ha_confs_path: PathBuf,
     /// Set once everything runs.
     pub(super) ready: AtomicBool,
     /// Host name.
@@ -103,7 +103,7 @@ impl Board for AgentBoard {
     }
 
     fn register(&self, id: RouterId, body: &[u8], uid: u32, pid: i32) -> Result<Held, RegisterError> {
-        Ok(self.registrations.hold(Registration::parse(id, body, &self.ha_confs_path)?, uid, pid)?)
+        Ok(self.registrations.hold(Registration::parse(id, body, &self.l3_agent_ha_confs_path)?, uid, pid)?)
     }
 
     fn check(&self, router: RouterId, seen_by_server: State) -> Result<(), CheckError> {

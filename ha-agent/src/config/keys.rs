@@ -94,6 +94,7 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
 
     ("neutron", "state_path", ABSOLUTE),
     ("neutron", "ha_confs_path", Path { base: Some("neutron.state_path") }),
+    ("neutron", "l3_agent_ha_confs_path", ABSOLUTE),
     ("neutron", "release", Integer(8, 99)),
 
     ("keepalived", "configs", Paths),

@@ -160,6 +160,8 @@ pub struct Neutron {
     pub state_path: PathBuf,
     /// Where it writes the routers' keepalived.conf.
     pub ha_confs_path: PathBuf,
+    /// The same folder as the L3 agent sees it: another path where that runs in a container.
+    pub l3_agent_ha_confs_path: PathBuf,
     /// Release number; 16 or less speaks `master`.
     pub release: u32,
 }

@@ -121,6 +121,7 @@ fn every_key_of_the_table_is_read_into_the_configuration() {
         "[intake]\nnotify_fifos = [\"x\"]",
         "[neutron]\nstate_path = \"/x\"",
         "[neutron]\nha_confs_path = \"x\"",
+        "[neutron]\nl3_agent_ha_confs_path = \"/x\"",
         "[neutron]\nrelease = 16",
         "[keepalived]\nconfigs = []",
         "[keepalived]\nconfig_id = \"an-id-of-no-host\"",

@@ -183,8 +183,10 @@ fn token(section: &Section, path: &Path, problems: &mut Problems) -> Option<Stri
 
 fn neutron(section: &Section) -> Neutron {
     let state_path = section.path("state_path").unwrap_or_else(|| PathBuf::from("/var/lib/neutron"));
+    let ha_confs_path = state_path.join(section.path("ha_confs_path").unwrap_or_else(|| "ha_confs".into()));
     Neutron {
-        ha_confs_path: state_path.join(section.path("ha_confs_path").unwrap_or_else(|| "ha_confs".into())),
+        l3_agent_ha_confs_path: section.path("l3_agent_ha_confs_path").unwrap_or_else(|| ha_confs_path.clone()),
+        ha_confs_path,
         state_path,
         release: section.integer("release").unwrap_or(29),
     }

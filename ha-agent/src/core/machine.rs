@@ -104,7 +104,7 @@ impl Machine {
     }
 
     /// The settings in force.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn policy(&self) -> Policy {
         self.policy
     }

@@ -12,7 +12,7 @@
 //! | `namespace` | a name under `/run/netns`, at most 255 bytes | refused |
 //! | `interface` | the HA interface, at most 15 bytes | refused |
 //! | `cidr` | the primary VIP with its prefix length | refused |
-//! | `conf_dir` | the router's folder, directly below `neutron.ha_confs_path` | refused |
+//! | `conf_dir` | the router's folder, directly below `neutron.l3_agent_ha_confs_path` | refused |
 //! | `enable_conntrackd` | whether conntrackd is to follow the router's state | false |
 //! | `user`, `group` | whose the state file is, a name or a number | nobody in particular |
 //! | `pid` | the process that registers, as it sees itself | unknown |
@@ -47,8 +47,8 @@ pub struct Registration {
     pub vip: IpAddr,
     /// Its prefix length.
     pub prefix: u8,
-    /// Where the monitor kept the file `state`, absolute, directly below `neutron.ha_confs_path`,
-    /// its last part the router's id.
+    /// Where the monitor kept the file `state`, as the L3 agent sees it: absolute, directly below
+    /// `neutron.l3_agent_ha_confs_path`, its last part the router's id.
     pub conf_dir: PathBuf,
     /// Whether the monitor synchronised conntrackd.
     pub conntrackd: bool,
@@ -78,7 +78,7 @@ pub enum RegistrationError {
     },
     /// The agent looks for routers elsewhere.
     #[error(
-        "conf_dir: expected the router's own folder directly below {}: set neutron.ha_confs_path (or neutron.state_path) to the L3 agent's",
+        "conf_dir: expected the router's own folder directly below {}: set neutron.state_path (or neutron.ha_confs_path) to the L3 agent's; where that runs in a container and sees it elsewhere, set neutron.l3_agent_ha_confs_path",
         .0.display()
     )]
     Elsewhere(PathBuf),
@@ -90,7 +90,7 @@ impl Registration {
         Netns::Path(Path::new(NETNS).join(&self.namespace))
     }
 
-    /// Reads a body for this router, where the agent looks for routers below `ha_confs_path`.
+    /// Reads a body for this router, where the L3 agent keeps its routers' folders in `ha_confs_path`.
     ///
     /// # Errors
     /// The first field that is missing or wrong, or that the folder is elsewhere.

@@ -5,7 +5,6 @@
 //! Adverts go every second and all priorities are 50, so a backup waits 3.8 s for a master that fell
 //! silent and 0.8 s for one that resigned. `a` is elected first.
 
-mod abuse;
 mod actions;
 mod catalogue;
 mod delivery;

@@ -301,8 +301,7 @@ fn who_only_looks_needs_no_root() -> Result<()> {
     let (code, text) = run(&[0], &notify)?;
     assert_eq!(code, Some(77), "{text}");
     node.agent.events.mark()?;
-    let allowed =
-        agent::Settings { sections: format!("[intake]\nallow_users = [\"{ORDINARY}\"]"), ..Default::default() };
+    let allowed = agent::Settings { intake: format!("allow_users = [\"{ORDINARY}\"]"), ..Default::default() };
     let without_fifo = agent::Settings { without_fifo: true, ..allowed };
     node.agent.write_configuration(&[&node.site], &without_fifo)?;
     fs::set_permissions(&configuration, PermissionsExt::from_mode(0o644))?;
