@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
                 assert!(instance.prefix <= if instance.vip.is_ipv4() { 32 } else { 128 });
                 assert!((10..=255_000).contains(&instance.advert_interval.as_millis()));
                 assert!(!instance.interface.is_empty() && instance.interface.len() <= 15);
-                assert!(!instance.vip_interface().is_empty());
+                assert!(!instance.vip_interface.is_empty());
             }
         }
         Err(error) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ha_agent_tests::abuse::{self, ABUSER, Abuser, HONEST, Latencies, STRANGER};
 use ha_agent_tests::figures;
-use ha_agent_tests::pair::{Pair, Scene};
+use ha_agent_tests::pair::{Pair, SLACK, Scene};
 
 /// What an abuser may add to another user's notification.
 const BOUND: Duration = Duration::from_millis(50);
@@ -83,5 +83,7 @@ fn no_abuser_delays_another_user_s_notification() -> Result<()> {
     let most = kibibytes(pair.b.agent.id()?)?;
     figures::tell(format_args!("the agent's memory: {calm} KiB before, {most} KiB at most"));
     ensure!(most < calm + MEMORY, "from {calm} KiB to {most} KiB");
-    pair.heard(&["primary"], &["backup"])
+    // It takes longer than an L3 agent that has just come is told again what it may have dropped.
+    pair.a.l3.expect_changes(SLACK, pair.router.id, &["primary"])?;
+    pair.b.l3.expect_changes(SLACK, pair.router.id, &["backup"])
 }

@@ -67,7 +67,9 @@ fn named_and_nothing_moves(pair: &mut Pair, wire: &Injector, frames: &[(&str, Ve
             node.never("transition.confirmed", json!({}))?;
         }
     }
-    pair.heard(&["primary"], &["backup"])
+    // It takes longer than an L3 agent that has just come is told again what it may have dropped.
+    pair.a.l3.expect_changes(SLACK, pair.router.id, &["primary"])?;
+    pair.b.l3.expect_changes(SLACK, pair.router.id, &["backup"])
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Definitions {
                 continue;
             };
             let value = lines.first().map_or("", String::as_str).to_owned();
+            // It stays, so it is none to look for again.
+            if name == "_RANDOM" && value == RANDOM {
+                at += 1;
+                continue;
+            }
             let mut more: Vec<String> = lines.iter().skip(1).cloned().collect();
             more.extend(further.take().unwrap_or_default());
             further = Some(more);
@@ -72,9 +77,6 @@ impl Definitions {
             text.replace_range(at..end, &value);
             if text.len() > MAX_LINE || count > MAX_REPLACEMENTS {
                 return Err("expected a line of at most 1023 bytes after the replacement of its definitions");
-            }
-            if value == RANDOM {
-                at += 1;
             }
         }
         Ok(further)

@@ -558,3 +558,9 @@ $BLOCK
         );
     }
 }
+
+#[test]
+fn a_line_that_begins_with_a_number_that_only_keepalived_knows_ends() {
+    // It was replaced by itself for ever; as no keyword is known by that name, the line says nothing.
+    assert_eq!(parse(&with("$_RANDOM interface eth9"), "k.conf"), parse(&with(""), "k.conf"));
+}
