@@ -1,6 +1,6 @@
 //! What a confirmed transition sets off on this node.
 //!
-//! - [`plan`]: a router's place and state → what is to be done; pure.
+//! - [`mod@plan`]: a router's place and state → what is to be done; pure.
 //! - `pool`: lanes that do it, a few jobs at once, of each router only the newest.
 //! - `work`: one job → its outcome. `report`: outcome → event and metric.
 //! - `state_file`, `ipv6`, `conntrackd`, `hook`: each kind; `child`: running a program, bounded.

@@ -4,7 +4,7 @@
 //! its verdict, the frame itself, the records, the memory of the speaker, the watch and every counter
 //! are compared with what the reference reads and the model makes of it.
 //!
-//! - [`reference`]: what a frame is and says, from the RFCs; uses nothing of the product.
+//! - [`mod@reference`]: what a frame is and says, from the RFCs; uses nothing of the product.
 //! - [`terms`]: the reference's words as the shared records have them.
 //! - [`model`]: what should be remembered and reported.
 //! - [`frames`]: what the frames are.

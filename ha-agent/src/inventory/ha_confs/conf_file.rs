@@ -51,7 +51,7 @@ pub(super) fn read(Unread { path, text }: Unread) -> Result<Option<Instance>, St
 /// The gateway devices that the file names now; none where there is no file.
 ///
 /// # Errors
-/// As [`read`].
+/// What is wrong with the file, in words, beginning with its path.
 pub fn gateways(Unread { path, text }: Unread) -> Result<Vec<Gateway>, String> {
     let shown = path.display().to_string();
     match text {

@@ -73,7 +73,7 @@ pub enum Discovery {
     },
     /// All that there is has been told: what was known before a restart and was not told is gone, or its
     /// file is broken (`Trouble`). Once by each source: `ha_confs` when it could be read, or was not
-    /// there for [`GRACE`].
+    /// there for five minutes.
     Complete,
 }
 
