@@ -1,5 +1,8 @@
 //! The composition root: every task, thread and bounded channel in one place, and their ordered end.
 //!
+//! - `start`: every part, in the order in which one needs another; `reload`: SIGHUP; here: their end.
+//! - `driver`: feeds the core; `attacher`, `looker`: what it must not wait for.
+//!
 //! What starts last ends first. Each part gets its own stop, because a part may only end when those
 //! that feed it have.
 
@@ -9,30 +12,28 @@ mod driver;
 mod looker;
 mod mailbox;
 mod metrics;
+mod reload;
+mod signals;
+mod start;
 mod state;
 mod trust;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::actions::Actions;
 use crate::admin::{Admin, AdminError};
-use crate::clock;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::intake::fifo::{Fifo, FifoError};
 use crate::intake::{Intake, IntakeError};
-use crate::inventory::{Directory, HaConfs, Plain, Registrations};
-use crate::netlink::{Netlink, NetlinkError};
+use crate::netlink::NetlinkError;
 use crate::netns::{NetnsError, NetnsThread};
 use crate::outbox::Outbox;
 use crate::paths::{self, Lock, PathsError};
@@ -42,29 +43,9 @@ use crate::telemetry::event::Event;
 use crate::telemetry::{self, Events};
 use crate::wire::{Wire, WireOptions};
 
-use board::AgentBoard;
-use driver::{Command, Driver, Inbox, Parts};
-use mailbox::Mailbox;
-use state::{Restored, Shared};
-
-/// Queue lengths. When one is full: netlink and wire wait, the kernel then drops and says so, which
-/// leads to a fresh dump or reading, and so does the discovery; the intake answers 503; a check is answered "busy".
-mod capacity {
-    /// Address and link events: two per router at the start.
-    pub(super) const NETLINK: usize = 4096;
-    /// Wire records.
-    pub(super) const WIRE: usize = 4096;
-    /// Reports.
-    pub(super) const REPORTS: usize = 8192;
-    /// Finished attachments.
-    pub(super) const ATTACHED: usize = 64;
-    /// Namespaces looked into.
-    pub(super) const LOOKED: usize = 64;
-    /// Routers found and gone.
-    pub(super) const DISCOVERIES: usize = 256;
-    /// Checks and reconfigurations.
-    pub(super) const COMMANDS: usize = 1024;
-}
+use driver::Command;
+use signals::{Asked, Signals};
+use state::Shared;
 
 /// Everything must have ended by then.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -227,185 +208,6 @@ impl Agent {
         Ok(())
     }
 
-    async fn start(config: Config, options: Options, lock: Lock) -> Result<Self, AgentError> {
-        let host = host_name();
-        let mut registry = telemetry::metrics::registry();
-        let (events, recent, telemetry) =
-            telemetry::start(&config.sinks, &host, &mut registry, CancellationToken::new());
-        let (outbox, entries) = Outbox::open(&config.state_dir, events.clone(), &mut registry);
-        let restored: BTreeMap<_, _> = entries.iter().map(|entry| (entry.router, Restored::from(entry))).collect();
-        let shared = Arc::new(Shared::default());
-        let directory = Arc::new(Directory::default());
-        let registrations = Arc::new(Registrations::new(events.clone()));
-
-        let netns = NetnsThread::spawn(CancellationToken::new())?;
-        let (wire_sender, wire_inbox) = mpsc::channel(capacity::WIRE);
-        let wire = match Wire::start(options.wire, netns.clone(), wire_sender, &mut registry, CancellationToken::new())
-        {
-            Ok(wire) => Some(Arc::new(wire)),
-            Err(error) => {
-                let reason = format!("{error}; reports and VIPs decide alone");
-                warn!("{reason}");
-                shared.lock().degraded.push(Degraded { channel: "wire".to_owned(), reason: reason.clone() });
-                events.emit(Event::ChannelDegraded { channel: "wire".to_owned(), reason, router_id: None });
-                None
-            }
-        };
-        let netlink_stop = CancellationToken::new();
-        let (netlink_sender, netlink_inbox) = mpsc::channel(capacity::NETLINK);
-        let (netlink, netlink_task) = Netlink::start(netlink_sender, &mut registry, netlink_stop.clone())?;
-        let delivery = Arc::new(Delivery::start(
-            &config.delivery,
-            config.neutron.release,
-            host.clone(),
-            outbox.clone(),
-            entries,
-            events.clone(),
-            &mut registry,
-            CancellationToken::new(),
-        ));
-
-        let actions = Actions::start(&config, events.clone(), &mut registry, CancellationToken::new())?;
-        let driver_stop = CancellationToken::new();
-        let attachments = Mailbox::default();
-        let (attached_sender, attached_inbox) = mpsc::channel(capacity::ATTACHED);
-        let attacher = wire
-            .as_ref()
-            .map(|wire| attacher::run(attachments.clone(), Arc::clone(wire), attached_sender, driver_stop.clone()));
-        let places = Mailbox::default();
-        let (looked_sender, looked_inbox) = mpsc::channel(capacity::LOOKED);
-        let looker = looker::run(places.clone(), netns.clone(), looked_sender, driver_stop.clone());
-        let discovery_stop = CancellationToken::new();
-        let (discovery_sender, discovery_inbox) = mpsc::channel(capacity::DISCOVERIES);
-        let neutron = HaConfs::start(
-            &config.neutron.ha_confs_path,
-            discovery_sender.clone(),
-            events.clone(),
-            &mut registry,
-            discovery_stop.clone(),
-        );
-        let plain_host = if config.keepalived.configs.is_empty() { None } else { Some(Host::start(Role::Keepalived)?) };
-        let mut start_plain = || {
-            let found = discovery_sender.clone();
-            Plain::start(&config.keepalived, found, events.clone(), &mut registry, discovery_stop.clone())
-        };
-        let plain = match &plain_host {
-            Some(host) => host.within(start_plain),
-            None => start_plain(),
-        };
-        let mut discoveries = Vec::new();
-        for (source, started) in [("Neutron's files", neutron), ("keepalived's configuration", plain)] {
-            match started {
-                Ok(task) => discoveries.push(task),
-                Err(error) => {
-                    let reason = format!("{error}; routers are not looked for in {source}");
-                    warn!("{reason}");
-                    shared.lock().degraded.push(Degraded { channel: "inventory".to_owned(), reason: reason.clone() });
-                    events.emit(Event::ChannelDegraded { channel: "inventory".to_owned(), reason, router_id: None });
-                    // Never complete: what was watched before the restart may well be there.
-                }
-            }
-        }
-        let (report_sender, report_inbox) = mpsc::channel(capacity::REPORTS);
-        let (commands, command_inbox) = mpsc::channel(capacity::COMMANDS);
-        let driver = Driver::new(Parts {
-            shared: Arc::clone(&shared),
-            directory: Arc::clone(&directory),
-            netlink,
-            wire: wire.clone(),
-            attachments,
-            places,
-            outbox: outbox.clone(),
-            actions: actions.orders(),
-            ha_confs: config.neutron.ha_confs_path.clone(),
-            events: events.clone(),
-            metrics: metrics::Metrics::register(&mut registry),
-            mode: config.mode,
-            fifos: !config.intake.notify_fifos.is_empty(),
-            l3_agent: config.delivery.protocol == config::Protocol::Neutron,
-            corroboration: config.corroboration,
-            restored,
-        });
-        let channels = if wire.is_some() { "report+vip+wire" } else { "report+vip" };
-        let board = Arc::new(AgentBoard {
-            shared: Arc::clone(&shared),
-            outbox: outbox.clone(),
-            delivery: Arc::clone(&delivery),
-            sinks: telemetry.sinks(),
-            commands: commands.clone(),
-            registrations: Arc::clone(&registrations),
-            l3_agent_ha_confs_path: config.neutron.l3_agent_ha_confs_path.clone(),
-            ready: false.into(),
-            host,
-            mode: config.mode,
-            started_at: clock::wall(),
-        });
-        let intake = Intake::start(
-            &config.intake,
-            Arc::clone(&directory),
-            report_sender.clone(),
-            events.clone(),
-            &mut registry,
-            CancellationToken::new(),
-        )?;
-        let fifo = Fifo::start(
-            &config.intake,
-            directory,
-            report_sender,
-            events.clone(),
-            &mut registry,
-            CancellationToken::new(),
-        )?;
-        let admin_board: Arc<dyn crate::admin::Board> = board.clone();
-        crate::admin::collector::register(&mut registry, Arc::clone(&admin_board));
-        let admin = Admin::start(&config.admin, admin_board, recent, Arc::new(registry), CancellationToken::new())?;
-
-        events.emit(Event::AgentStarted {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            mode: if config.mode == config::Mode::Observe { "observe" } else { "enforce" }.to_owned(),
-            channels: channels.to_owned(),
-        });
-        let inbox = Inbox {
-            netlink: netlink_inbox,
-            wire: wire_inbox,
-            reports: report_inbox,
-            attached: attached_inbox,
-            looked: looked_inbox,
-            discoveries: discovery_inbox,
-            registrations,
-            commands: command_inbox,
-        };
-        let driver = tokio::spawn(driver.run(config.routers.clone(), inbox, driver_stop.clone()));
-        board.ready.store(true, Ordering::Release);
-        info!(routers = config.routers.len(), socket = %config.intake.socket.display(), channels, "ha-agent runs");
-        Ok(Self {
-            intake,
-            fifo,
-            discoveries,
-            discovery_stop,
-            driver,
-            attacher,
-            looker,
-            driver_stop,
-            actions,
-            plain_host,
-            delivery,
-            outbox,
-            wire,
-            netlink: netlink_task,
-            netlink_stop,
-            netns,
-            admin,
-            shared,
-            events,
-            telemetry,
-            commands,
-            config,
-            _lock: lock,
-        })
-    }
-
     /// What of the threads' confinement this kernel does not have.
     fn tell_privileges(&self) {
         for reason in privilege::lacking() {
@@ -414,75 +216,6 @@ impl Agent {
             self.shared.lock().degraded.push(Degraded { channel: channel.clone(), reason: reason.clone() });
             self.events.emit(Event::ChannelDegraded { channel, reason, router_id: None });
         }
-    }
-
-    /// Reads the configuration again: validated first, kept as it was on error.
-    async fn reload(&mut self, path: Option<&std::path::Path>) {
-        self.telemetry.reopen();
-        let new = match config::load(path) {
-            Ok(new) => new,
-            Err(error) => {
-                error!("configuration kept as it was:\n{error}");
-                return;
-            }
-        };
-        for (what, changed) in [
-            ("mode", new.mode != self.config.mode),
-            (
-                "runtime_dir or state_dir",
-                (&new.runtime_dir, &new.state_dir) != (&self.config.runtime_dir, &self.config.state_dir),
-            ),
-            ("events.sinks", new.sinks != self.config.sinks),
-            ("[admin]", new.admin != self.config.admin),
-            ("intake.notify_fifos", new.intake.notify_fifos != self.config.intake.notify_fifos),
-            (
-                "neutron.l3_agent_ha_confs_path",
-                new.neutron.l3_agent_ha_confs_path != self.config.neutron.l3_agent_ha_confs_path,
-            ),
-            ("neutron.ha_confs_path", new.neutron.ha_confs_path != self.config.neutron.ha_confs_path),
-            ("[keepalived]", new.keepalived != self.config.keepalived),
-            ("neutron.release", new.neutron.release != self.config.neutron.release),
-        ] {
-            if changed {
-                warn!("{what} changed: takes effect when ha-agent is restarted");
-            }
-        }
-        if !self.check_trust(&new, path) {
-            return;
-        }
-        self.intake.reload(&new.intake);
-        self.fifo.reload(&new.intake);
-        self.delivery.reload(&new.delivery);
-        self.actions.reload(&new.actions);
-        let command = Command::Reconfigure { routers: new.routers.clone(), corroboration: new.corroboration };
-        if self.commands.send(command).await.is_err() {
-            error!("the driver has ended");
-        }
-        self.config = new;
-        info!("configuration read again");
-    }
-
-    /// Whether nobody else could change what the agent trusts. If somebody could, the event stream and
-    /// `status` say so, until a later reload finds it in order.
-    fn check_trust(&self, new: &Config, path: Option<&std::path::Path>) -> bool {
-        let openings = trust::openings(new, path, trust::When::Reload(&self.config));
-        let mut inner = self.shared.lock();
-        let before = inner.degraded.len();
-        inner.degraded.retain(|degraded| degraded.channel != trust::CHANNEL);
-        let restored = inner.degraded.len() < before;
-        if openings.is_empty() {
-            drop(inner);
-            if restored {
-                self.events.emit(Event::ChannelRestored { channel: trust::CHANNEL.to_owned(), router_id: None });
-            }
-            return true;
-        }
-        error!("configuration kept as it was, others could change what the agent trusts:\n{}", openings.join("\n"));
-        let reason = format!("the reload is refused: {}", openings.join("; "));
-        inner.degraded.push(Degraded { channel: trust::CHANNEL.to_owned(), reason: reason.clone() });
-        drop(inner);
-        self.events.emit(Event::ChannelDegraded { channel: trust::CHANNEL.to_owned(), reason, router_id: None });
-        false
     }
 
     /// Ends every part: first those that feed, then those that are fed.
@@ -519,38 +252,4 @@ impl Agent {
         self.events.emit(Event::AgentStopped { reason: reason.to_owned() });
         self.telemetry.stop().await;
     }
-}
-
-/// What a signal asks for.
-enum Asked {
-    Reload,
-    Stop(&'static str),
-}
-
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.hangup.recv() => Asked::Reload,
-            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
-        }
-    }
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
