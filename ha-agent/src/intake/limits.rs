@@ -14,6 +14,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::Refusal;
+use super::turn::Turn;
 use crate::config::{self, Grant, Granted, Grantee};
 use crate::core::model::RouterId;
 
@@ -114,6 +115,8 @@ pub(super) struct Share {
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
     max_waiting: usize,
+    /// Of the connections that have their slot, one at a time is worked on.
+    pub(super) turn: Turn,
 }
 
 impl Share {
@@ -122,6 +125,7 @@ impl Share {
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
             max_waiting: slots.saturating_mul(2),
+            turn: Turn::new(),
         }
     }
 

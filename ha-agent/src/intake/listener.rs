@@ -227,7 +227,10 @@ impl Accepting {
             // Not before: each thing that the peer of a watched connection writes wakes a worker.
             let Some(stream) = watched(stream) else { return };
             match slot {
-                Ok(_slot) => serve(shared, share, stream, peer, header_timeout).await,
+                Ok(_slot) => {
+                    let turn = share.turn.clone();
+                    turn.take(serve(shared, share, stream, peer, header_timeout)).await;
+                }
                 Err(refusal) => {
                     shared.refused(refusal, peer, None);
                     refuse(stream, refusal).await;

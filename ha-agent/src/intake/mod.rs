@@ -2,7 +2,7 @@
 //!
 //! Here a request or a line becomes a [`Report`], or is refused with a reason. Whether the claim
 //! is true is decided in `core`, never here. `listener` accepts, `peer` knows who connected,
-//! `limits` keeps reporters apart, `server` speaks HTTP, `request` validates, `refusal` has every
+//! `limits` and `turn` keep reporters apart, `server` speaks HTTP, `request` validates, `refusal` has every
 //! reason to say no, `gate` turns refusals into events without flooding, `fifo` reads FIFOs.
 
 #[doc(hidden)]
@@ -24,6 +24,7 @@ mod testing;
 mod tests;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod trial;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;

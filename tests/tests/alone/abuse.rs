@@ -14,6 +14,9 @@ const LENGTH: Duration = Duration::from_secs(4);
 /// Between two notifications of the honest user: below his own rate.
 const PAUSE: Duration = Duration::from_millis(8);
 
+/// The best of so many counts.
+const TRIES: usize = 4;
+
 /// What all that may add to the agent's memory, KiB.
 const MEMORY: u64 = 32 * 1024;
 
@@ -45,6 +48,12 @@ fn beside(pair: &Pair, kind: &str, uid: u32) -> Result<(Latencies, u64)> {
     Ok((latencies, abuser.end()?))
 }
 
+fn beside_one_who_computes(pair: &Pair) -> Result<Latencies> {
+    let (busy, _) = beside(pair, "spin", ABUSER)?;
+    figures::tell(format_args!("{:<28} {busy}", "a user who only computes"));
+    Ok(busy)
+}
+
 #[test]
 #[ignore = "needs root"]
 fn no_abuser_delays_another_user_s_notification() -> Result<()> {
@@ -52,8 +61,7 @@ fn no_abuser_delays_another_user_s_notification() -> Result<()> {
     figures::tell(format_args!("{:<28} {}", "nobody else", honest(&pair, |done| done < 300)?));
     let calm = kibibytes(pair.b.agent.id()?)?;
     // Not against an idle machine: a user who only computes costs the others something, too.
-    let (busy, _) = beside(&pair, "spin", ABUSER)?;
-    figures::tell(format_args!("{:<28} {busy}", "a user who only computes"));
+    let mut busy = beside_one_who_computes(&pair)?;
     let kinds = [
         ("hold", ABUSER),
         ("churn", ABUSER),
@@ -75,9 +83,10 @@ fn no_abuser_delays_another_user_s_notification() -> Result<()> {
             if added <= BOUND {
                 break;
             }
-            // What else runs on this machine only ever adds: the best of three counts.
+            // What else runs on this machine only ever adds, to both: they are measured anew, close together.
             tried += 1;
-            ensure!(tried < 3, "{kind} ({who}): p99 is {added:?} longer than beside a user who only computes");
+            ensure!(tried < TRIES, "{kind} ({who}): p99 is {added:?} longer than beside a user who only computes");
+            busy = beside_one_who_computes(&pair)?;
         }
     }
     let most = kibibytes(pair.b.agent.id()?)?;
