@@ -1,7 +1,7 @@
 //! The process that stands in for Neutron's monitor: registered for as long as it lives.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -224,6 +224,14 @@ fn a_killed_agent_finds_its_registrations_again() -> Result<()> {
     Ok(())
 }
 
+/// The session of a process, from its folder in /proc; 0 where that lies outside our pid namespace, as in
+/// a container, for which `getsid` has no word.
+fn session_of(proc: &Path) -> Result<i32> {
+    let stat = std::fs::read_to_string(proc.join("stat"))?;
+    let session = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(3));
+    Ok(session.context("the session's field")?.parse()?)
+}
+
 #[test]
 #[ignore = "needs root"]
 fn it_starts_lives_and_ends_as_each_release_expects() -> Result<()> {
@@ -239,15 +247,14 @@ fn it_starts_lives_and_ends_as_each_release_expects() -> Result<()> {
             let target = std::fs::read_link(proc.join(format!("fd/{stream}")))?;
             assert_eq!(target.to_str(), Some("/dev/null"), "{form:?}");
         }
-        let stat = std::fs::read_to_string(proc.join("stat"))?;
-        let fields: Vec<&str> = stat.rsplit_once(") ").context("fields")?.1.split(' ').collect();
+        let session = session_of(&proc)?;
         let status = std::fs::read_to_string(proc.join("status"))?;
         let has = |line: &str| status.lines().any(|found| found == line);
         assert!(has("Threads:\t1") && has("CapEff:\t0000000000000002") && has("NoNewPrivs:\t1"), "{status}");
         if form == Form::Daemon {
             // Another session than ours, and not its leader.
-            let own = rustix::process::getsid(None)?.as_raw_nonzero().to_string();
-            assert!(fields[3] != own && fields[3] != shim.pid().as_raw_nonzero().to_string(), "{stat}");
+            let own = session_of(Path::new("/proc/self"))?;
+            assert!(session != own && session != shim.pid().as_raw_nonzero().get(), "{session} beside {own}");
             assert_eq!(std::fs::read_link(proc.join("cwd"))?.to_str(), Some("/"));
             // A second one for the same pid file is refused as long as the first one lives.
             let again = std::process::Command::new(drop_in::program()?)
