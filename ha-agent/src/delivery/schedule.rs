@@ -19,6 +19,8 @@ mod outage;
 mod reassert;
 mod slot;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -1,40 +1,12 @@
 mod invariants;
 mod outage;
 
-use uuid::Uuid;
-
+use super::testing::{JSON, RULES, START, entry, id};
 use super::*;
-use crate::core::model::{Basis, State};
+use crate::core::model::State;
 use crate::delivery::answer::{Answer, Failure, FailureKind};
 
 const MS: Duration = Duration::from_millis(1);
-const START: Mono = Mono(1_000_000_000_000);
-const RULES: Rules = Rules {
-    protocol: Protocol::Neutron,
-    batch_interval: Duration::from_millis(200),
-    hold: Duration::from_secs(2),
-    max_in_flight: 4,
-    retry_max: Duration::from_secs(30),
-    reassert: None,
-};
-const JSON: Rules = Rules { protocol: Protocol::Json, ..RULES };
-
-fn id(n: u128) -> RouterId {
-    RouterId(Uuid::from_u128(n))
-}
-
-fn entry(n: u128, sequence: u64, state: State) -> Entry {
-    Entry {
-        router: id(n),
-        state,
-        previous: None,
-        basis: Basis::default(),
-        confirmed_at_us: 0,
-        sequence,
-        delivered: 0,
-        delivered_state: None,
-    }
-}
 
 fn failure(kind: FailureKind) -> Answer {
     let written = !matches!(kind, FailureKind::Absent | FailureKind::NotListening | FailureKind::Busy);

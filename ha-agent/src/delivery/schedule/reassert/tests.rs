@@ -1,43 +1,18 @@
 //! On virtual time: the schedule is polled at its deadlines, and the receiver takes everything at once.
 
 use proptest::prelude::*;
-use uuid::Uuid;
 
+use super::super::testing::{self, START, entry, id};
 use super::super::{Output, Rules, Schedule, Send};
 use super::*;
 use crate::config::Protocol;
-use crate::core::model::{Basis, State};
+use crate::core::model::State;
 use crate::delivery::answer::{Answer, Failure, FailureKind};
 use crate::outbox::Entry;
 
 const SECOND: Duration = Duration::from_secs(1);
-const START: Mono = Mono(1_000_000_000_000);
-const RULES: Rules = Rules {
-    protocol: Protocol::Neutron,
-    batch_interval: Duration::from_millis(200),
-    hold: Duration::from_secs(2),
-    max_in_flight: 4,
-    retry_max: Duration::from_secs(30),
-    reassert: Some(Duration::from_secs(300)),
-};
+const RULES: Rules = Rules { reassert: Some(Duration::from_secs(300)), ..testing::RULES };
 const JSON: Rules = Rules { protocol: Protocol::Json, ..RULES };
-
-fn id(n: u128) -> RouterId {
-    RouterId(Uuid::from_u128(n))
-}
-
-fn entry(n: u128, sequence: u64, state: State) -> Entry {
-    Entry {
-        router: id(n),
-        state,
-        previous: None,
-        basis: Basis::default(),
-        confirmed_at_us: 0,
-        sequence,
-        delivered: 0,
-        delivered_state: None,
-    }
-}
 
 struct World {
     s: Schedule,
