@@ -126,7 +126,7 @@ impl Schedule {
             return;
         }
         let hold = self.hold();
-        self.forgotten.retain(|_, last| now.since(last.at) < hold);
+        self.forgotten.retain(|_, last| now < last.over(hold));
         if let Some(slot) = self.slots.remove(&router) {
             self.forgotten.insert(router, slot.last);
         }
@@ -302,8 +302,7 @@ impl Schedule {
             || slot.want != Want::Change
             || slot.entry.previous == Some(slot.entry.state)
             || slot.in_flight
-            || !slot.last.sure
-            || slot.last.state != Some(slot.entry.state)
+            || !slot.last.has(slot.entry.state)
         {
             return;
         }

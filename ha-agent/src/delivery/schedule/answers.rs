@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::outage::{Back, RETRY_FIRST};
-use super::slot::{Last, Want};
+use super::slot::Want;
 use super::{Output, Schedule, Send, loads_routers};
 use crate::config::Protocol;
 use crate::core::model::RouterId;
@@ -57,7 +57,7 @@ impl Schedule {
             slot.in_flight = false;
             let written = !matches!(&answer, Answer::Failed(failure) if !failure.written);
             if written {
-                slot.last = Last { state: Some(entry.state), at: now, sure: newest && answer == Answer::Taken };
+                slot.last.hear(entry.state, newest && answer == Answer::Taken, now);
             }
             let done = slot.entry.sequence == entry.sequence && newest;
             match &answer {

@@ -23,16 +23,42 @@ pub(super) enum Want {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Last {
     /// None: unknown (before this run).
-    pub(super) state: Option<State>,
+    state: Option<State>,
     /// When at the latest.
-    pub(super) at: Mono,
+    at: Mono,
+    /// When at the latest it heard what it had taken and what lets nothing wait once more.
+    repeated: Option<Mono>,
     /// Whether the present receiver said that it took it.
-    pub(super) sure: bool,
+    sure: bool,
 }
+
+/// A word that takes the receiver no longer than to look at is over after this part of the hold: the
+/// L3 agent sits out its wait after `primary` alone (Neutron 26.0.6 to 29.0.0).
+const GLANCE: u32 = 4;
 
 impl Last {
     pub(super) fn unknown(at: Mono) -> Self {
-        Self { state: None, at, sure: false }
+        Self { state: None, at, repeated: None, sure: false }
+    }
+
+    /// It may have heard this; `taken`: it said so, and is still the same.
+    pub(super) fn hear(&mut self, state: State, taken: bool, now: Mono) {
+        if taken && state != State::Primary && self.has(state) {
+            self.repeated = Some(now);
+        } else {
+            *self = Self { state: Some(state), at: now, repeated: None, sure: taken };
+        }
+    }
+
+    /// Whether the present receiver took this and heard nothing else since.
+    pub(super) fn has(&self, state: State) -> bool {
+        self.sure && self.state == Some(state)
+    }
+
+    /// From when on another state may follow.
+    pub(super) fn over(&self, hold: Duration) -> Mono {
+        let over = self.at + hold;
+        self.repeated.map_or(over, |at| over.max(at + hold / GLANCE))
     }
 }
 
@@ -75,7 +101,7 @@ impl Slot {
             return None;
         }
         let contrary = self.last.state != Some(self.entry.state);
-        let held = if contrary && !hold.is_zero() { self.last.at + hold } else { Mono(0) };
+        let held = if contrary && !hold.is_zero() { self.last.over(hold) } else { Mono(0) };
         Some(self.not_before.max(held))
     }
 
@@ -94,7 +120,7 @@ impl Slot {
 
     /// Its turn in a round.
     pub(super) fn assert_routinely(&mut self, hold: Duration, now: Mono) {
-        let at_rest = self.want == Want::Nothing && !self.in_flight && now.since(self.last.at) >= hold;
+        let at_rest = self.want == Want::Nothing && !self.in_flight && self.last.over(hold) <= now;
         if at_rest && self.known && self.current {
             self.want = Want::Routine;
         }

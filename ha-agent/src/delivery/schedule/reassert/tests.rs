@@ -187,6 +187,25 @@ fn not_what_changed_within_the_hold_nor_what_nobody_confirmed_in_this_run() {
     assert_eq!(times, [0, 61], "{:?}", world.heard);
 }
 
+/// The L3 agent waits after `primary` alone, so that a failover right after a round is told at once.
+#[test]
+fn a_repeated_backup_is_over_sooner_than_a_repeated_primary() {
+    for (state, other, wait) in [(State::Backup, State::Primary, 525), (State::Primary, State::Backup, 2100)] {
+        let mut world = World::new(Rules { reassert: Some(300 * SECOND), ..RULES }, 1);
+        world.confirm(1, 2, state);
+        world.until(START + 29 * SECOND);
+        world.heard.clear();
+        world.until(START + 40 * SECOND);
+        let (repeated, _, heard) = world.heard.pop().expect("the quick round");
+        assert_eq!(heard, state);
+        world.now = repeated;
+        world.confirm(1, 3, other);
+        world.until(repeated + 10 * SECOND);
+        let (at, _, heard) = world.heard.pop().expect("the change");
+        assert_eq!((heard, at.since(repeated)), (other, Duration::from_millis(wait)));
+    }
+}
+
 #[test]
 fn it_is_no_pending_state_and_a_change_goes_before_it() {
     let slow = Rules { max_in_flight: 1, reassert: Some(10 * SECOND), ..RULES };
@@ -273,11 +292,20 @@ proptest! {
             }
         }
         if !json {
-            let mut last: BTreeMap<RouterId, (Mono, State)> = BTreeMap::new();
+            // Since when it is so, and when that was last heard.
+            let mut last: BTreeMap<RouterId, (Mono, Mono, State)> = BTreeMap::new();
             for (at, router, state) in &world.heard {
-                if let Some((before, other)) = last.insert(*router, (*at, *state)) {
-                    prop_assert!(other == *state || at.since(before) >= RULES.hold, "contrary within the hold");
-                }
+                let since = match last.get(router) {
+                    Some((since, _, other)) if other == state => *since,
+                    Some((since, repeated, other)) => {
+                        let wait = if *other == State::Primary { RULES.hold } else { RULES.hold / 4 };
+                        prop_assert!(at.since(*since) >= RULES.hold, "contrary within the hold");
+                        prop_assert!(at.since(*repeated) >= wait, "contrary right after a repetition");
+                        *at
+                    }
+                    None => *at,
+                };
+                last.insert(*router, (since, *at, *state));
             }
         }
         world.away = false;
