@@ -242,14 +242,20 @@ impl Draft {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
-        let missing = |what: &str| {
-            self.place.error(format!("expected {what} in vrrp_instance {:?}, found none", shown(&self.name)))
+        let wrong = |expected: &str, found: &str| {
+            self.place.error(format!("expected {expected} in vrrp_instance {:?}, found {found}", shown(&self.name)))
         };
+        let missing = |what: &str| wrong(what, "none");
         let vip = self.vip.ok_or_else(|| missing("an address in virtual_ipaddress"))?;
         let vrid = self.vrid.ok_or_else(|| missing("virtual_router_id"))?;
         let interface = self.interface.ok_or_else(|| missing("interface"))?;
         let v6 = vip.address.is_ipv6();
         let version = self.version.unwrap_or(if v6 { 3 } else { globals.version.unwrap_or(2) });
+        if v6 && version == 2 {
+            // keepalived 2.2.7 takes it, when the version stands before the address, and sends VRRPv2 over
+            // IPv6. No RFC has that, and the classifier calls it invalid.
+            return Err(wrong("version 3 with an IPv6 address", "2"));
+        }
         let vmac = self.vmac.map(|name| name.unwrap_or_else(|| vmacs.instance(vrid, v6)));
         let elsewhere = vip.device.filter(|device| *device != interface);
         let vip_interface = match (&vmac, elsewhere) {
@@ -275,7 +281,7 @@ impl Draft {
             vmac,
             native_ipv6: self.native_ipv6,
             unicast: self.unicast,
-            authentication: self.authentication.filter(|kind| version == 2 && !(v6 && *kind == Authentication::Ah)),
+            authentication: self.authentication.filter(|_| version == 2),
             password: self.password.filter(|_| version == 2 && self.authentication == Some(Authentication::Pass)),
         })
     }

@@ -242,6 +242,10 @@ fn an_error_names_file_line_and_what_was_expected() {
             with("").replace("virtual_router_id 7", ""),
             "k.conf:1: expected virtual_router_id in vrrp_instance \"A\", found none",
         ),
+        (
+            with("version 2").replace("10.0.0.1/24", "fe80::1/64"),
+            "k.conf:1: expected version 3 with an IPv6 address in vrrp_instance \"A\", found 2",
+        ),
         (with("").replace("interface eth0", ""), "k.conf:1: expected interface in vrrp_instance \"A\", found none"),
         ("\nvrrp_instance {\n}".to_owned(), "k.conf:2: expected a name after \"vrrp_instance\", found nothing"),
         ("vrrp_instance A\nglobal_defs {\n}".to_owned(), "k.conf:1: expected { after \"vrrp_instance\""),
