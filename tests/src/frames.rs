@@ -1,7 +1,7 @@
 //! Frames of one's own making on the wire between the nodes, as anyone with root on some machine of the
 //! HA network could send them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -9,32 +9,22 @@ use anyhow::{Context, Result, ensure};
 use ha_agent_common::build::{Advert, checksum};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
-use crate::lab::Site;
+use crate::lab::{Lab, Router};
+use crate::place;
 
-/// An `AF_PACKET` socket on a site's HA interface.
+/// An `AF_PACKET` socket on the lab's bridge, which floods all nodes with what it is given.
 #[derive(Debug)]
 pub struct Injector {
     socket: Socket,
 }
 
 impl Injector {
-    /// Opens it in the site's namespace.
+    /// Opens it.
     ///
     /// # Errors
-    /// When the namespace cannot be entered or the socket not be opened.
-    pub fn at(site: &Site) -> Result<Self> {
-        let netns = std::fs::File::open(site.netns_path()).context("opening the namespace")?;
-        let interface = site.interface.clone();
-        // A thread of its own, which ends in the namespace that it entered; the socket stays there.
-        let socket = std::thread::spawn(move || {
-            use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-            use std::os::fd::AsFd;
-            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
-                .context("entering the namespace")?;
-            open(&interface)
-        });
-        let socket = socket.join().map_err(|_| anyhow::anyhow!("the thread ended badly"))??;
-        Ok(Self { socket })
+    /// When the bridge's namespace cannot be entered or the socket not be opened.
+    pub fn on_fabric(lab: &Lab) -> Result<Self> {
+        Ok(Self { socket: place::within(&lab.fabric(), || open("fabric"))? })
     }
 
     /// Sends one frame.
@@ -91,29 +81,9 @@ fn open(interface: &str) -> Result<Socket> {
     Ok(socket)
 }
 
-/// An advert of the site's virtual router as a stranger at `source` would send it: everything as the
-/// lab's keepalived sends it.
-pub fn advert(site: &Site, source: Ipv4Addr) -> Advert {
-    let vip = site.router.vip();
-    let vip: IpAddr = vip.split('/').next().and_then(|text| text.parse().ok()).unwrap_or(Ipv4Addr::LOCALHOST.into());
-    Advert { vrid: site.router.vrid, interval_cs: 100, addresses: vec![vip], source: source.into(), ..Advert::v2() }
-}
-
-/// The same numbers each time, so that a failure can be repeated (xorshift).
-#[derive(Debug)]
-pub struct Dice(pub u64);
-
-impl Dice {
-    /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-
-    /// A byte.
-    pub fn byte(&mut self) -> u8 {
-        u8::try_from(self.below(256)).unwrap_or(0)
-    }
+/// An advert of the router as a stranger at `source` would send it: everything as the lab's keepalived
+/// sends it.
+pub fn advert(router: &Router, source: Ipv4Addr) -> Advert {
+    let addresses = vec![router.vip_ip().into()];
+    Advert { vrid: router.vrid, interval_cs: 100, addresses, source: source.into(), ..Advert::v2() }
 }

@@ -12,7 +12,6 @@ pub mod command;
 pub mod differential;
 pub mod drop_in;
 pub mod figures;
-pub mod forge;
 pub mod frames;
 pub mod guardian;
 pub mod hearing;

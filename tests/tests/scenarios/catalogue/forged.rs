@@ -5,7 +5,8 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use ha_agent_tests::forge::Advert;
+use ha_agent_common::build::Advert;
+use ha_agent_tests::frames::{self, Injector};
 use ha_agent_tests::pair::{SLACK, Scene};
 use ha_agent_tests::witness::Witness;
 use serde_json::json;
@@ -26,27 +27,30 @@ const REJECTED: &[Bound] = &[
     Bound { what: "b: cleared", least: QUIET, most: QUIET + TURN, why: "10 s without such a frame" },
 ];
 
+/// Where an Ethernet frame has its IP header.
+const IP: usize = 14;
+
 /// Sends one forged frame that changes nothing.
-fn is_named(name: &'static str, reason: &str, priority: u8, change: impl FnOnce(&mut Advert)) -> Result<()> {
+fn is_named(name: &'static str, reason: &str, priority: u8, forge: impl FnOnce(Advert) -> Vec<u8>) -> Result<()> {
     let mut pair = Scene::default().start("forged")?;
     // Whoever resigns before the agent listened for long could have been a master.
     std::thread::sleep(Duration::from_millis(SILENCE * 2));
     pair.mark()?;
     let witness = Witness::of(&pair.lab, &[&pair.a.site, &pair.b.site])?;
-    let mut frame = Advert::of(&pair.router, STRANGER, priority);
-    change(&mut frame);
+    let wire = Injector::on_fabric(&pair.lab)?;
+    let frame = forge(Advert { priority, ..frames::advert(&pair.router, STRANGER) });
     // keepalived puts its next advert off with each one that it rejects: just after an advert of its own
     // that makes no silence that anybody would name.
     let since = SystemTime::now();
     witness.until(ADVERT * 2, "an advert of the master", |seen| seen.first_of(&pair.a.site, since).map(drop))?;
     let mut case = Case::now(name, REJECTED);
-    frame.send(&pair.lab)?;
+    wire.send(&frame)?;
     for (node, what) in [(&mut pair.a, "a: forged_advert"), (&mut pair.b, "b: forged_advert")] {
         let forged = node.raised(SLACK, "forged_advert")?;
         case.came(what, &forged)?;
         assert_eq!(
             forged["detail"],
-            format!("an advert from {STRANGER} is not genuine: {reason} (priority {priority}, TTL {})", frame.ttl)
+            format!("an advert from {STRANGER} is not genuine: {reason} (priority {priority}, TTL {})", frame[IP + 8])
         );
         node.explains(&["a frame came that keepalived rejects", &STRANGER.to_string(), reason])?;
     }
@@ -66,19 +70,23 @@ fn is_named(name: &'static str, reason: &str, priority: u8, change: impl FnOnce(
 #[test]
 #[ignore = "needs root"]
 fn that_crossed_a_router() -> Result<()> {
-    is_named("forged TTL", "ttl", 200, |frame| frame.ttl = 254)
+    is_named("forged TTL", "ttl", 200, |advert| Advert { ttl: 254, ..advert }.frame())
 }
 
 #[test]
 #[ignore = "needs root"]
 fn with_a_wrong_checksum() -> Result<()> {
-    is_named("forged checksum", "checksum", 200, |frame| frame.sound = false)
+    is_named("forged checksum", "checksum", 200, |advert| {
+        let mut frame = advert.frame();
+        frame[IP + 20 + 6] ^= 1;
+        frame
+    })
 }
 
 #[test]
 #[ignore = "needs root"]
 fn that_resigns_for_somebody_who_never_was_master() -> Result<()> {
-    is_named("forged priority 0 from a foreign source", "stranger_resigned", 0, |_| ())
+    is_named("forged priority 0 from a foreign source", "stranger_resigned", 0, |advert| advert.frame())
 }
 
 #[test]
@@ -97,8 +105,9 @@ fn a_valid_better_one() -> Result<()> {
     pair.a.settings.priority = 60;
     pair.elect()?;
     pair.watch()?;
+    let wire = Injector::on_fabric(&pair.lab)?;
     let mut case = Case::now("one forged valid better advert", BOUNDS);
-    Advert::of(&pair.router, STRANGER, 200).send(&pair.lab)?;
+    wire.send(&Advert { priority: 200, ..frames::advert(&pair.router, STRANGER) }.frame())?;
     let backup = pair.a.confirmed(SLACK, "backup")?;
     case.came("a: backup", &backup)?;
     assert_eq!(backup["evidence"]["foreign"]["address"], STRANGER.to_string());
@@ -152,17 +161,16 @@ fn rejected_ones_in_a_row_silence_a_master() -> Result<()> {
     pair.b.settings.priority = 1;
     pair.elect()?;
     pair.watch()?;
-    let frame = Advert { vip: Ipv4Addr::new(169, 254, 0, 99), ..Advert::of(&pair.router, STRANGER, 10) };
+    let wire = Injector::on_fabric(&pair.lab)?;
+    let elsewhere = vec![Ipv4Addr::new(169, 254, 0, 99).into()];
+    let frame = Advert { priority: 10, addresses: elsewhere, ..frames::advert(&pair.router, STRANGER) }.frame();
     let (enough, is_enough) = std::sync::mpsc::channel::<()>();
     let mut case = Case::now("rejected adverts in a row", BOUNDS);
-    let sender = std::thread::spawn({
-        let lab = pair.lab.clone();
-        move || -> Result<()> {
-            loop {
-                frame.send(&lab)?;
-                if is_enough.recv_timeout(Duration::from_millis(EVERY)) != Err(RecvTimeoutError::Timeout) {
-                    return Ok(());
-                }
+    let sender = std::thread::spawn(move || -> Result<()> {
+        loop {
+            wire.send(&frame)?;
+            if is_enough.recv_timeout(Duration::from_millis(EVERY)) != Err(RecvTimeoutError::Timeout) {
+                return Ok(());
             }
         }
     });
