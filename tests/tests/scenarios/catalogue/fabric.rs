@@ -7,7 +7,7 @@ use ha_agent_tests::lab::Router;
 use ha_agent_tests::pair::{Pair, SLACK, Scene};
 use serde_json::json;
 
-use super::{ADV, Bound, Case, DOWN, SETTLE, SILENCE, TURN};
+use super::{ADV, Bound, Case, DOWN, FALLS_SILENT, ORPHANS, SETTLE, SILENCE, TAKES_OVER, TURN};
 use crate::ADVERT;
 
 /// D of a node that advertises every 2 s.
@@ -28,24 +28,9 @@ fn with_a_better(name: &str) -> Result<Pair> {
 #[ignore = "needs root"]
 fn output_dropped_on_the_master() -> Result<()> {
     const BOUNDS: &[Bound] = &[
-        Bound {
-            what: "a: silent_primary",
-            least: SILENCE - ADV + SETTLE,
-            most: SILENCE + SETTLE,
-            why: "1.5 adv after its last advert that passed, + settle",
-        },
-        Bound {
-            what: "b: primary",
-            least: DOWN - ADV + SETTLE,
-            most: DOWN + TURN + SETTLE,
-            why: "D after the last advert that passed + settle",
-        },
-        Bound {
-            what: "a: orphan_vip",
-            least: DOWN - ADV + ADV + SETTLE,
-            most: DOWN + SILENCE + SETTLE,
-            why: "the new master was heard for more than 1 adv, + settle",
-        },
+        Bound { why: "1.5 adv after its last advert that passed, + settle", ..FALLS_SILENT },
+        Bound { why: "D after the last advert that passed + settle", ..TAKES_OVER },
+        ORPHANS,
     ];
     let mut pair = with_a_better("output")?;
     // keepalived goes on in good faith: it claims primary, holds the VIP and hears only worse adverts.
@@ -139,12 +124,7 @@ fn input_dropped_on_a_backup() -> Result<()> {
 #[ignore = "needs root"]
 fn lost_between_the_nodes() -> Result<()> {
     const BOUNDS: &[Bound] = &[
-        Bound {
-            what: "b: primary",
-            least: DOWN - ADV + SETTLE,
-            most: DOWN + TURN + SETTLE,
-            why: "D after the last advert that came + settle: from here the same as a dead peer",
-        },
+        Bound { why: "D after the last advert that came + settle: from here the same as a dead peer", ..TAKES_OVER },
         Bound {
             what: "a: backup",
             least: 0,

@@ -11,7 +11,7 @@ use ha_agent_tests::pair::{SLACK, Scene};
 use ha_agent_tests::witness::Witness;
 use serde_json::json;
 
-use super::{ADV, Bound, Case, SETTLE, SILENCE, TURN};
+use super::{ADV, Bound, Case, FALLS_SILENT, SETTLE, SILENCE, TURN};
 use crate::ADVERT;
 
 /// On the HA network, and nobody's.
@@ -143,12 +143,7 @@ fn rejected_ones_in_a_row_silence_a_master() -> Result<()> {
     const BOUNDS: &[Bound] = &[
         Bound { what: "a: foreign_master", least: SETTLE, most: SETTLE + TURN, why: "other addresses: settle" },
         Bound { what: "b: foreign_master", least: SETTLE, most: SETTLE + TURN, why: "other addresses: settle" },
-        Bound {
-            what: "a: silent_primary",
-            least: SILENCE - ADV + SETTLE,
-            most: SILENCE + SETTLE,
-            why: "1.5 adv after its last advert + settle",
-        },
+        FALLS_SILENT,
         Bound {
             what: "a: cleared",
             least: 0,

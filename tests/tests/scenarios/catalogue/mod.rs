@@ -41,6 +41,28 @@ pub(crate) struct Bound {
     why: &'static str,
 }
 
+/// A master that falls silent and keeps its VIP: the last advert may have left up to one interval before.
+const FALLS_SILENT: Bound = Bound {
+    what: "a: silent_primary",
+    least: SILENCE - ADV + SETTLE,
+    most: SILENCE + SETTLE,
+    why: "1.5 adv after its last advert + settle",
+};
+/// The other node takes over from a master that fell silent.
+const TAKES_OVER: Bound = Bound {
+    what: "b: primary",
+    least: DOWN - ADV + SETTLE,
+    most: DOWN + TURN + SETTLE,
+    why: "D after the last advert + settle",
+};
+/// Then the VIP that the silent one keeps is an orphan.
+const ORPHANS: Bound = Bound {
+    what: "a: orphan_vip",
+    least: DOWN - ADV + ADV + SETTLE,
+    most: DOWN + SILENCE + SETTLE,
+    why: "the new master was heard for more than 1 adv, + settle",
+};
+
 /// A case of the catalogue.
 pub(crate) struct Case {
     name: &'static str,

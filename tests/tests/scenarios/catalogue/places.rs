@@ -6,7 +6,7 @@ use ha_agent_tests::pair::{Node, SLACK, Scene};
 use ha_agent_tests::wait;
 use serde_json::json;
 
-use super::{ADV, Bound, Case, DOWN, SETTLE, SILENCE, TURN};
+use super::{Bound, Case, DOWN, SETTLE, SILENCE, TAKES_OVER, TURN};
 use crate::ADVERT;
 
 /// What an interface that goes down takes: keepalived's FIFO line came 6 to 13 ms after it.
@@ -17,12 +17,7 @@ const LINK: u64 = 15;
 fn the_interface_goes_down() -> Result<()> {
     const BOUNDS: &[Bound] = &[
         Bound { what: "a: fault", least: 0, most: LINK, why: "link and address events; nothing must settle" },
-        Bound {
-            what: "b: primary",
-            least: DOWN - ADV + SETTLE,
-            most: DOWN + TURN + SETTLE,
-            why: "D after the last advert + settle",
-        },
+        TAKES_OVER,
         Bound { what: "a: backup", least: 0, most: TURN, why: "keepalived reports it, the VIP is not there" },
     ];
     let mut pair = Scene::default().start("link")?;

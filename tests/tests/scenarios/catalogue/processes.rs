@@ -4,31 +4,11 @@ use anyhow::Result;
 use ha_agent_tests::pair::{SLACK, Scene};
 use serde_json::json;
 
-use super::{ADV, Bound, Case, DOWN, SETTLE, SILENCE, SKEW, TURN};
+use super::{ADV, Bound, Case, FALLS_SILENT, ORPHANS, SETTLE, SILENCE, SKEW, TAKES_OVER, TURN};
 use crate::{ADVERT, latency};
 
-/// A master that falls silent and keeps its VIP: the last advert may have left up to one interval
-/// before.
-const SILENT: &[Bound] = &[
-    Bound {
-        what: "a: silent_primary",
-        least: SILENCE - ADV + SETTLE,
-        most: SILENCE + SETTLE,
-        why: "1.5 adv after its last advert + settle",
-    },
-    Bound {
-        what: "b: primary",
-        least: DOWN - ADV + SETTLE,
-        most: DOWN + TURN + SETTLE,
-        why: "D after the last advert + settle",
-    },
-    Bound {
-        what: "a: orphan_vip",
-        least: DOWN - ADV + ADV + SETTLE,
-        most: DOWN + SILENCE + SETTLE,
-        why: "the new master was heard for more than 1 adv, + settle",
-    },
-];
+/// A master that falls silent and keeps its VIP.
+const SILENT: &[Bound] = &[FALLS_SILENT, TAKES_OVER, ORPHANS];
 
 #[test]
 #[ignore = "needs root"]
@@ -126,12 +106,7 @@ fn the_child_killed() -> Result<()> {
             most: SILENCE,
             why: "without a priority 0 the last advert counts for 1.5 adv",
         },
-        Bound {
-            what: "b: primary",
-            least: DOWN - ADV + SETTLE,
-            most: DOWN + TURN + SETTLE,
-            why: "D after the last advert + settle",
-        },
+        TAKES_OVER,
     ];
     let mut pair = Scene::default().start("child")?;
     let mut case = Case::now("SIGKILL of the child only", BOUNDS);
