@@ -1,21 +1,14 @@
 //! Scenarios as keepalived plays them (facts measured on 2.2.7), on virtual time.
 
+mod channels;
+mod links;
+mod modes;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::io::{Input, Output as O, RejectReason};
 use super::model::{AnomalyKind as Kind, Channel, Link, Password, Reporter, Side, State, Vip};
 use super::simulation::{ADV, Bench, MS, THEM, US};
-
-#[test]
-fn at_start_silence_is_told_only_after_one_and_a_half_intervals() {
-    let mut bench = Bench::new(None);
-    bench.start(Vip::Absent);
-    bench.until(ADV + ADV / 2 - MS);
-    assert!(bench.out.is_empty(), "{:?}", bench.out);
-    bench.until(ADV + ADV / 2 + MS * 2);
-    let (_, transition) = bench.last_confirmed();
-    assert_eq!((transition.state, transition.basis.to_string().as_str()), (State::Backup, "vip+wire"));
-}
 
 #[test]
 fn an_unchanged_state_is_delivered_again_after_a_restart() {
@@ -221,39 +214,6 @@ fn a_preemption_is_no_split_brain() {
 }
 
 #[test]
-fn interface_down_is_a_fault_at_once_in_either_order() {
-    for link_first in [true, false] {
-        let mut bench = Bench::settled_primary(ADV * 3);
-        let events = [Input::Link(Link::Down), Input::Vip(Vip::Absent)];
-        for input in
-            if link_first { events } else { events.into_iter().rev().collect::<Vec<_>>().try_into().expect("two") }
-        {
-            bench.input(input);
-        }
-        bench.report(State::Fault);
-        let (at, transition) = bench.last_confirmed();
-        assert_eq!((at, transition.state), (ADV * 3, State::Fault));
-        // Up again at once: the adverts from before must not look like a missing VIP.
-        bench.until(ADV * 3 + MS * 100);
-        bench.input(Input::Link(Link::Up));
-        bench.report(State::Backup);
-        bench.until(ADV * 4);
-        assert_eq!(bench.delivered(), [State::Primary, State::Fault, State::Backup]);
-        assert_eq!(bench.raised(), []);
-    }
-}
-
-#[test]
-fn a_fault_with_the_interface_up_is_taken_from_the_report() {
-    let mut bench = Bench::settled_primary(ADV * 3);
-    bench.advert(Side::Local, 0);
-    bench.input(Input::Vip(Vip::Absent));
-    bench.report(State::Fault);
-    bench.until(ADV * 20);
-    assert_eq!(bench.delivered(), [State::Primary, State::Backup, State::Fault]);
-}
-
-#[test]
 fn nobody_on_the_wire_is_named_and_cleared() {
     let mut bench = Bench::settled_backup(ADV * 4);
     bench.until(ADV * 6);
@@ -360,153 +320,6 @@ fn a_forged_advert_with_a_long_interval_stretches_nothing() {
 }
 
 #[test]
-fn without_the_wire_report_and_vip_decide() {
-    let mut bench = Bench::new(None);
-    bench.input(Input::Link(Link::Up));
-    bench.input(Input::Vip(Vip::Absent));
-    bench.report(State::Backup);
-    bench.until(ADV);
-    bench.report(State::Primary);
-    bench.until(ADV * 2);
-    assert_eq!(bench.rejected(), [(State::Primary, RejectReason::Contradicted)]);
-    bench.input(Input::Vip(Vip::Present));
-    bench.report(State::Primary);
-    bench.until(ADV * 3);
-    let (at, transition) = bench.last_confirmed();
-    assert_eq!((at, transition.basis.to_string().as_str()), (ADV * 2 + MS * 250, "report+vip"));
-    // An unreported change is still found, on one channel, after the grace.
-    bench.input(Input::Vip(Vip::Absent));
-    bench.until(ADV * 5);
-    let (at, transition) = bench.last_confirmed();
-    assert_eq!((at, transition.basis.to_string().as_str()), (ADV * 4, "vip"));
-}
-
-#[test]
-fn with_only_the_report_left_claims_are_held_and_marked() {
-    let mut bench = Bench::new(None);
-    bench.input(Input::Channel { channel: Channel::Vip, up: false });
-    bench.report(State::Primary);
-    bench.until(MS * 249);
-    assert!(bench.delivered().is_empty());
-    bench.until(MS * 251);
-    let (_, transition) = bench.last_confirmed();
-    assert_eq!(transition.basis.to_string(), "report");
-}
-
-#[test]
-fn while_the_classifier_is_being_attached_nothing_is_decided_without_the_wire() {
-    let mut bench = Bench::new(Some(State::Backup));
-    let mut out = Vec::new();
-    // Readings are asked for and not answered yet.
-    for input in [
-        Input::Channel { channel: Channel::Wire, up: true },
-        Input::Link(Link::Up),
-        Input::Vip(Vip::Present),
-        Input::Report { state: State::Primary, reporter: Reporter::Fifo },
-    ] {
-        bench.now = bench.now + MS;
-        bench.machine.input(input, bench.now, &mut out);
-    }
-    let end = bench.now + ADV * 30;
-    while let Some(due) = bench.machine.deadline().filter(|due| *due < end) {
-        bench.now = due;
-        bench.machine.expire(due, &mut out);
-    }
-    out.retain(|output| *output != O::ReadWire);
-    assert_eq!(out, []);
-    // Attached: an orphan VIP of a keepalived that was killed, not a primary.
-    bench.input(Input::Channel { channel: Channel::Wire, up: true });
-    let attached = bench.elapsed();
-    bench.advertise(&[Side::Foreign], 50, attached + ADV * 5);
-    assert_eq!((bench.raised(), bench.delivered()), (vec![Kind::OrphanVip], vec![State::Backup]));
-    assert_eq!(bench.rejected(), [(State::Primary, RejectReason::PartlyContradicted)]);
-}
-
-#[test]
-fn while_netlink_is_overrun_the_address_table_has_no_vote() {
-    let mut bench = Bench::settled_primary(ADV * 3);
-    bench.input(Input::Channel { channel: Channel::Vip, up: false });
-    bench.advert(Side::Local, 0);
-    bench.report(State::Backup);
-    let (_, transition) = bench.last_confirmed();
-    assert_eq!((transition.state, transition.basis.to_string().as_str()), (State::Backup, "report+wire"));
-    // The fresh dump told what differed, then the channel is whole again.
-    bench.input(Input::Vip(Vip::Absent));
-    bench.input(Input::Channel { channel: Channel::Vip, up: true });
-    bench.until(ADV * 4);
-    assert_eq!(bench.delivered(), [State::Primary, State::Backup]);
-    // Nothing differed: what was known before counts again.
-    let mut bench = Bench::settled_primary(ADV * 3);
-    for up in [false, true] {
-        bench.input(Input::Channel { channel: Channel::Vip, up });
-    }
-    bench.report(State::Backup);
-    bench.advertise(&[Side::Local], 50, ADV * 5);
-    assert_eq!(bench.rejected(), [(State::Backup, RejectReason::Contradicted)]);
-}
-
-#[test]
-fn observe_passes_reports_on_and_only_logs_verdicts() {
-    let mut bench = Bench::with(None, |policy| policy.observe = true);
-    bench.start(Vip::Absent);
-    bench.advertise(&[Side::Foreign], 50, ADV * 3);
-    bench.report(State::Primary);
-    bench.advertise(&[Side::Foreign], 50, ADV * 5);
-    assert_eq!(bench.delivered(), [State::Primary]);
-    assert_eq!(bench.rejected(), [(State::Primary, RejectReason::Contradicted)]);
-}
-
-#[test]
-fn in_observe_a_stand_in_passes_on_what_the_monitor_would_have() {
-    let mut bench = Bench::with(None, |policy| (policy.observe, policy.stand_in) = (true, true));
-    bench.start(Vip::Absent);
-    assert_eq!(bench.delivered(), [State::Backup], "the initial state, before anything is confirmed");
-    // Nobody advertises: this verdict would not come, or come late. The monitor did not ask.
-    bench.until(ADV * 3);
-    bench.out.clear();
-    for vip in [Vip::Present, Vip::Present, Vip::Absent, Vip::Unknown, Vip::Absent, Vip::Present] {
-        bench.input(Input::Vip(vip));
-    }
-    let now = bench.now.since(super::simulation::START);
-    let passed: Vec<(bool, State, String)> = bench
-        .out
-        .iter()
-        .filter_map(|(at, output)| match output {
-            O::Deliver { state, basis, .. } => Some((*at == now, *state, basis.to_string())),
-            _ => None,
-        })
-        .collect();
-    let vip = |state| (true, state, "vip".to_owned());
-    assert_eq!(passed, [vip(State::Primary), vip(State::Backup), vip(State::Primary)]);
-}
-
-#[test]
-fn a_stand_in_that_comes_later_begins_with_the_state_it_finds() {
-    let mut bench = Bench::with(None, |policy| policy.observe = true);
-    bench.start(Vip::Present);
-    bench.advertise(&[Side::Local], 50, ADV * 5);
-    assert_eq!(bench.delivered(), []);
-    for (stand_in, deliveries) in [(true, 1), (true, 1), (false, 1), (true, 2)] {
-        bench.policy(|policy| policy.stand_in = stand_in);
-        assert_eq!(bench.delivered(), vec![State::Primary; deliveries], "{stand_in}");
-    }
-}
-
-#[test]
-fn in_enforce_a_stand_in_changes_nothing() {
-    let run = |stand_in| {
-        let mut bench = Bench::with(None, |policy| policy.stand_in = stand_in);
-        bench.start(Vip::Absent);
-        bench.advertise(&[Side::Foreign], 50, ADV * 5);
-        bench.input(Input::Vip(Vip::Present));
-        bench.advertise(&[Side::Local], 50, ADV * 9);
-        bench.out
-    };
-    assert_eq!(run(true), run(false));
-    assert!(run(true).iter().any(|(_, output)| matches!(output, O::Deliver { state: State::Primary, .. })));
-}
-
-#[test]
 fn a_check_that_differs_delivers_again() {
     let mut bench = Bench::settled_primary(ADV * 3);
     for (seen, count) in [(State::Primary, 1), (State::Backup, 2), (State::Unknown, 3)] {
@@ -535,60 +348,6 @@ fn many_role_changes_are_flapping_until_they_end() {
 }
 
 #[test]
-fn a_steady_router_wakes_no_more_than_its_adverts_come() {
-    let mut bench = Bench::settled_primary(ADV * 3);
-    let mut wakes = 0;
-    let end = bench.now + ADV * 60;
-    while bench.now < end {
-        let due = bench.machine.deadline().expect("a live speaker is watched");
-        while bench.now + ADV < due {
-            bench.now = bench.now + ADV;
-            bench.advert(Side::Local, 50);
-        }
-        bench.now = bench.now.max(due);
-        bench.advert(Side::Local, 50);
-        let mut out = Vec::new();
-        bench.machine.expire(bench.now, &mut out);
-        bench.take(out);
-        wakes += 1;
-    }
-    assert!(wakes <= 62, "{wakes} wake-ups in 60 intervals");
-}
-
-#[test]
-fn adverts_that_go_on_after_a_short_loss_of_carrier_are_seen_again() {
-    // `dont_track_primary`: keepalived stays master, so the kernel side has nothing new to tell.
-    let mut bench = Bench::settled_primary(ADV * 3);
-    bench.until(ADV * 3 + MS * 300);
-    bench.input(Input::Link(Link::Down));
-    bench.until(ADV * 3 + MS * 400);
-    bench.input(Input::Link(Link::Up));
-    bench.until(ADV * 4);
-    bench.advertise(&[Side::Local], 50, ADV * 9);
-    let view = bench.machine.view(bench.now);
-    assert_eq!((view.seen, view.anomalies), (Some(State::Primary), vec![]));
-}
-
-#[test]
-fn a_reading_that_is_never_answered_is_asked_for_again_without_spinning() {
-    let mut bench = Bench::new(None);
-    bench.start(Vip::Absent);
-    bench.until(ADV * 20);
-    assert_eq!(bench.machine.deadline(), None, "nobody speaks, nothing is awaited");
-    let mut out = Vec::new();
-    bench.machine.input(Input::Vip(Vip::Absent), bench.now, &mut out);
-    let (mut asked, mut wakes) = (0, 0);
-    let end = bench.now + ADV * 10;
-    while let Some(due) = bench.machine.deadline().filter(|due| *due < end) {
-        let mut out = Vec::new();
-        bench.machine.expire(due, &mut out);
-        asked += out.iter().filter(|output| **output == O::ReadWire).count();
-        wakes += 1;
-    }
-    assert_eq!((asked, wakes), (19, 19));
-}
-
-#[test]
 fn a_spoof_that_is_repeated_is_refused_none_the_less() {
     let mut bench = Bench::settled_backup(ADV * 4);
     for tick in 0..10 {
@@ -602,35 +361,6 @@ fn a_spoof_that_is_repeated_is_refused_none_the_less() {
 }
 
 #[test]
-fn a_fault_that_nobody_reported_ends_with_the_interface_up_again() {
-    let mut bench = Bench::settled_primary(ADV * 3);
-    bench.input(Input::Link(Link::Down));
-    bench.input(Input::Vip(Vip::Absent));
-    bench.until(ADV * 5);
-    bench.input(Input::Link(Link::Up));
-    bench.advertise(&[Side::Foreign], 50, ADV * 9);
-    assert_eq!(bench.delivered(), [State::Primary, State::Fault, State::Backup]);
-}
-
-#[test]
-fn after_a_standstill_primary_waits_for_a_fresh_reading() {
-    let mut bench = Bench::settled_backup(ADV * 5);
-    bench.until(ADV * 9);
-    bench.out.clear();
-    bench.advert(Side::Local, 50);
-    bench.input(Input::Vip(Vip::Present));
-    bench.report(State::Primary);
-    bench.until(ADV * 9 + MS * 100);
-    // The agent stands still; meanwhile the other node takes over and its records are not read yet.
-    bench.now = bench.now + ADV * 5;
-    let mut out = Vec::new();
-    bench.machine.expire(bench.now, &mut out);
-    assert!(!out.iter().any(|o| matches!(o, O::Confirmed(_))), "{out:?}");
-    bench.take(out);
-    assert_eq!(bench.delivered(), []);
-}
-
-#[test]
 fn a_flood_of_sources_does_not_make_the_master_forgotten() {
     let mut bench = Bench::settled_backup(ADV * 5);
     for last in 10..60 {
@@ -639,17 +369,4 @@ fn a_flood_of_sources_does_not_make_the_master_forgotten() {
     }
     let view = bench.machine.view(bench.now);
     assert_eq!(view.evidence.foreign.map(|foreign| foreign.address), Some(THEM));
-}
-
-#[test]
-fn a_claim_of_what_is_confirmed_is_not_confirmed_again_when_both_channels_go() {
-    let mut bench = Bench::settled_backup(ADV * 5);
-    bench.out.clear();
-    bench.advert(Side::Local, 50);
-    bench.input(Input::Vip(Vip::Present));
-    bench.report(State::Backup);
-    bench.input(Input::Channel { channel: Channel::Vip, up: false });
-    bench.input(Input::Channel { channel: Channel::Wire, up: false });
-    bench.until(bench.elapsed() + ADV);
-    assert_eq!(bench.delivered(), []);
 }
