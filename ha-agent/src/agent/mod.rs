@@ -122,11 +122,8 @@ pub fn run(config: Config, options: Options) -> Result<(), AgentError> {
 /// Makes the directories and takes the lock: before any thread, whose part of the file system is
 /// bound to them.
 fn claim_directories(config: &Config) -> Result<Lock, AgentError> {
-    match config.intake.socket_gid {
-        // Who may use the socket must be able to reach it.
-        Some(gid) => paths::prepare_for_group(&config.runtime_dir, 0o750, gid)?,
-        None => paths::prepare(&config.runtime_dir, 0o750)?,
-    }
+    // Who may use the socket must be able to reach it.
+    paths::prepare_locked(&config.runtime_dir, config.intake.socket_gid)?;
     let lock = Lock::take(&config.runtime_dir)?;
     if let Err(error) = paths::prepare(&config.state_dir, 0o700) {
         // The outbox then goes on from memory and says so.

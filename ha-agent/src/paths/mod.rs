@@ -121,11 +121,21 @@ pub fn prepare(dir: &Path, mode: u32) -> Result<(), PathsError> {
     open_prepared(dir, mode).map(drop)
 }
 
-/// As [`prepare`], and the directory's group becomes `gid`, so that with mode 0750 the socket's
-/// users can reach what is inside.
-pub fn prepare_for_group(dir: &Path, mode: u32, gid: u32) -> Result<(), PathsError> {
-    let fd = open_prepared(dir, mode)?;
-    fs::fchown(&fd, None, Some(Gid::from_raw(gid))).map_err(|e| PathsError::io("change the group of", dir, e))
+/// As [`prepare`] with 0750, for the directory that is locked; with a group, that can then reach what
+/// is inside. Nobody but root and root's group may list it: who can open a directory can lock it, and
+/// would keep the agent from its next start.
+pub fn prepare_locked(dir: &Path, group: Option<u32>) -> Result<(), PathsError> {
+    let fd = open_prepared(dir, 0o750)?;
+    if let Some(gid) = group {
+        fs::fchown(&fd, None, Some(Gid::from_raw(gid))).map_err(|e| PathsError::io("change the group of", dir, e))?;
+    }
+    let stat = fs::fstat(&fd).map_err(|e| PathsError::io("inspect", dir, e))?;
+    let taken = if stat.st_gid == 0 { 0o004 } else { 0o044 };
+    let mode = stat.st_mode & 0o7777;
+    if mode & taken != 0 {
+        fs::fchmod(&fd, Mode::from_raw_mode(mode & !taken)).map_err(|e| PathsError::io("set the mode of", dir, e))?;
+    }
+    Ok(())
 }
 
 fn open_prepared(dir: &Path, mode: u32) -> Result<OwnedFd, PathsError> {

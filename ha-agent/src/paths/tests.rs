@@ -50,12 +50,27 @@ fn unsafe_directories_are_refused_with_the_reason() {
 }
 
 #[test]
+fn who_may_only_pass_cannot_open_and_so_cannot_lock() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path().join("d");
+    prepare_locked(&dir, None).unwrap();
+    let made = std::fs::metadata(&dir).unwrap();
+    // Root's group is root's; any other one only passes.
+    assert_eq!(made.mode() & 0o7777, if made.gid() == 0 { 0o750 } else { 0o710 });
+    set_mode(&dir, 0o755);
+    prepare_locked(&dir, None).unwrap();
+    let mode = std::fs::metadata(&dir).unwrap().mode() & 0o7777;
+    assert_eq!(mode, if made.gid() == 0 { 0o751 } else { 0o711 });
+}
+
+#[test]
 #[ignore = "needs root"]
 fn privileged_a_stranger_s_directory_is_refused() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path().join("d");
-    prepare_for_group(&dir, 0o750, 4242).unwrap();
-    assert_eq!(std::fs::metadata(&dir).unwrap().gid(), 4242);
+    prepare_locked(&dir, Some(4242)).unwrap();
+    let made = std::fs::metadata(&dir).unwrap();
+    assert_eq!((made.gid(), made.mode() & 0o7777), (4242, 0o710));
     std::os::unix::fs::chown(&dir, Some(4242), None).unwrap();
     assert!(matches!(prepare(&dir, 0o750), Err(PathsError::Owner { owner: 4242, .. })));
 }

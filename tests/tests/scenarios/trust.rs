@@ -67,7 +67,10 @@ fn places_that_let_others_in_keep_it_from_starting_and_from_reloading() -> Resul
 #[test]
 #[ignore = "needs root"]
 fn the_lock_cannot_be_taken_away_and_a_crash_leaves_none() -> Result<()> {
-    let mut pair = Scene::default().start("lock")?;
+    let mut scene = Scene::default();
+    scene.agent.intake = abuse::intake();
+    let mut pair = scene.start("lock")?;
+    abuse::open_way(&pair.lab, &pair.a.agent)?;
     let run = pair.a.agent.folder().join("run");
     let second = |pair: &Pair| Agent::configure(&pair.lab, "a", &[&pair.a.site], &Default::default());
     // Everything in the directory can be removed; the lock is the directory.
@@ -83,6 +86,10 @@ fn the_lock_cannot_be_taken_away_and_a_crash_leaves_none() -> Result<()> {
     let told = json!({"event": "channel.degraded", "channel": "trust"});
     let told = pair.a.agent.events.expect(SLACK, &told)?;
     ensure!(told["reason"].as_str().is_some_and(|reason| reason.contains("was removed")), "{told}");
+    // Who may use the sockets cannot open the directory, and so cannot wait for the lock.
+    let there = run.clone();
+    let opened = abuse::as_user(HONEST, || Ok(std::fs::File::open(&there).err().map(|error| error.kind())))?;
+    ensure!(opened == Some(std::io::ErrorKind::PermissionDenied), "{opened:?}");
     // A crash leaves a lock to nobody.
     pair.a.agent.kill()?;
     pair.a.agent.start()?;
