@@ -1,10 +1,9 @@
 //! `GET /v1/events`: the last events, then, if asked for, each new one, a line of JSON each.
 //!
 //! Bounded on its way: the broadcast ring holds 1,024 lines and the connection's queue [`CHUNKS`]
-//! chunks. A reader that stands still for [`STALL`], or lags behind the ring, is cut.
+//! chunks. A reader that lags behind the ring is cut; one that stands still, by the server.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -21,7 +20,6 @@ use crate::telemetry::Record;
 
 const CHUNKS: usize = 16;
 const CHUNK: usize = 32 * 1024;
-const STALL: Duration = Duration::from_secs(5);
 const NDJSON: &str = "application/x-ndjson";
 
 /// What is asked for.
@@ -67,7 +65,7 @@ pub(super) fn stream(api: &Api, query: Query, cut: CancellationToken) -> Respons
     api.tasks.spawn(async move {
         let _place = place;
         if forward(last, live, query.router, &chunks, &cut).await.is_err() {
-            // The client went away, or does not read: in both cases the connection ends.
+            // The client went away, or lags: in both cases the connection ends.
             cut.cancel();
         }
     });
@@ -132,5 +130,5 @@ async fn send(chunk: &mut Vec<u8>, chunks: &mpsc::Sender<Bytes>) -> Result<(), C
     if chunk.is_empty() {
         return Ok(());
     }
-    chunks.send_timeout(Bytes::from(std::mem::take(chunk)), STALL).await.map_err(|_| Cut)
+    chunks.send(Bytes::from(std::mem::take(chunk))).await.map_err(|_| Cut)
 }

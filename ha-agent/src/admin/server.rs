@@ -14,6 +14,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 
 use super::routes::{Api, Peer};
 
@@ -25,6 +26,8 @@ pub(super) const UNIX_BACKLOG: i32 = 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 const HEADER_BYTES: usize = 8192;
 const HEADERS: usize = 32;
+/// A peer that reads nothing of its answer for so long is cut: hyper times the head only.
+const UNREAD: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, such as one for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What an open connection has at the end to finish its answer.
@@ -108,7 +111,7 @@ async fn connection<S>(stream: S, peer: Peer, api: Arc<Api>, seat: Arc<Seat>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // Cancelled by a stream whose reader stands still: nothing less closes the connection.
+    // Cancelled by a stream whose reader lags: nothing less closes the connection.
     let cut = api.stop.child_token();
     let stop = api.stop.clone();
     let for_requests = cut.clone();
@@ -124,7 +127,9 @@ where
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .max_headers(HEADERS);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(UNREAD));
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);
     tokio::select! {
         result = connection.as_mut() => {

@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use prometheus_client::registry::Registry;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -36,6 +36,16 @@ impl Running {
 
     fn socket(&self) -> PathBuf {
         self.dir.path().join("admin.sock")
+    }
+
+    /// No connection is open any more.
+    async fn empties(&self) {
+        let empty = async {
+            while !self.admin.connections.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), empty).await.expect("the connections are closed");
     }
 
     async fn stop(self) {
@@ -335,14 +345,30 @@ async fn a_follower_that_does_not_read_is_cut() {
             tokio::task::yield_now().await;
         }
     }
-    let open = |running: &Running| running.admin.connections.len();
-    timeout(Duration::from_secs(20), async {
-        while open(&running) > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .expect("the connection is closed");
+    running.empties().await;
+    running.stop().await;
+}
+
+/// Asks until nothing goes any more: by then its answers have filled every buffer.
+async fn ask_deaf<S: AsyncWrite + Send + Unpin + 'static>(mut stream: S, asked: String) -> Box<dyn Send> {
+    while let Ok(Ok(_)) = timeout(Duration::from_millis(500), stream.write(asked.as_bytes())).await {}
+    Box::new(stream)
+}
+
+#[tokio::test]
+async fn who_asks_and_never_reads_keeps_no_place() {
+    let running = Running::start();
+    let address = running.admin.listen().expect("an address");
+    let asked = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(16);
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        asking.spawn(ask_deaf(UnixStream::connect(running.socket()).await.unwrap(), asked.clone()));
+        asking.spawn(ask_deaf(TcpStream::connect(address).await.unwrap(), asked.clone()));
+    }
+    let deaf = asking.join_all().await;
+    assert_eq!(deaf.len(), 8);
+    running.empties().await;
+    assert_eq!(ask(&running.socket(), &request("GET", "/livez", "")).await.0, 200);
     running.stop().await;
 }
 
