@@ -1,8 +1,14 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::due::Due;
 use super::*;
+use crate::config::Netns;
+use crate::telemetry::event::Event;
 
 const LONG: Duration = Duration::from_secs(10);
 
