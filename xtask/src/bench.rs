@@ -2,6 +2,10 @@
 //!
 //! The measurements themselves stand in the tests crate, on the harness of the end-to-end tests.
 
+// The measurements' own list.
+#[path = "../../tests/src/bench/what.rs"]
+mod what;
+
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -12,25 +16,7 @@ use clap::{Args, ValueEnum};
 use crate::privilege::Privilege;
 use crate::setup::{self, Group};
 use crate::workspace::{cargo, root, say_error, target};
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
-    /// What a frame costs in the kernel (BPF_PROG_TEST_RUN)
-    Classifier,
-    /// Requests per second over the state-change socket
-    Intake,
-    /// From the VIP event to the L3 agent, one router
-    Latency,
-    /// N routers change at once: the last one handed over, how many lost, CPU per transition
-    Storm,
-    /// CPU while N routers advertise every 2 s and nothing happens
-    Steady,
-    /// Memory with N routers
-    Memory,
-    /// All of it
-    All,
-}
+use what::What;
 
 /// What is measured, and how it is shown.
 #[derive(Args)]

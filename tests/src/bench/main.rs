@@ -8,9 +8,11 @@ mod against;
 mod figure;
 mod gauge;
 mod machine;
+mod marks;
 mod measure;
 mod node;
 mod page;
+mod what;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,17 +33,7 @@ use figure::Figure;
 use ha_agent_tests::bed::Bed;
 use machine::Machine;
 use measure::{Many, Scale};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
-    Classifier,
-    Intake,
-    Latency,
-    Storm,
-    Steady,
-    Memory,
-    All,
-}
+use what::What;
 
 /// What the agent is set beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -168,7 +160,7 @@ fn show(arguments: &Arguments, machine: &Machine, figures: &[Figure]) -> Result<
     };
     std::io::stdout().lock().write_all(text.as_bytes()).context("writing the figures")?;
     match &arguments.write {
-        Some(path) => page::write(path, machine, figures),
+        Some(path) => marks::write(path, "cargo xtask bench --write", &page::markdown(machine, figures)),
         None => Ok(()),
     }
 }

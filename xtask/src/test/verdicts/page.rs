@@ -1,9 +1,13 @@
 //! The tables in a Markdown file, between two marks; the rest of the file stays.
 
+// As the measurements write theirs.
+#[path = "../../../../tests/src/bench/marks.rs"]
+mod marks;
+
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{Case, Found};
 use crate::bench::commit;
@@ -19,12 +23,9 @@ pub(super) const HEADING: [&str; 8] = [
     "true: ms, median / most",
     "false: ms, median / most",
 ];
-const BEGIN: &str = "<!-- measured: begin (cargo xtask test --write) -->";
-const END: &str = "<!-- measured: end -->";
 
 pub(super) fn write(path: &Path, found: &Found) -> Result<()> {
-    let before = std::fs::read_to_string(path).unwrap_or_default();
-    std::fs::write(path, merge(&before, &markdown(found))).with_context(|| format!("writing {}", path.display()))
+    marks::write(path, "cargo xtask test --write", &markdown(found))
 }
 
 fn markdown(found: &Found) -> String {
@@ -72,24 +73,4 @@ fn machine() -> String {
     let load = file("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or("?");
     format!("{cores} × {model}, Linux {}, commit {}; load average afterwards {load}", kernel.trim(), commit())
-}
-
-fn merge(before: &str, measured: &str) -> String {
-    let block = format!("{BEGIN}\n{measured}\n{END}");
-    match before.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1))) {
-        Some((head, tail)) => format!("{head}{block}{tail}"),
-        None if before.is_empty() => format!("{block}\n"),
-        None => format!("{}\n\n{block}\n", before.trim_end()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_between_the_marks_changes() {
-        let page = merge("# Verdicts\n", "one") + "\nwords\n";
-        assert_eq!(merge(&page, "two"), page.replace("one", "two"));
-    }
 }
