@@ -17,6 +17,8 @@ use crate::privilege::Privilege;
 use crate::setup::{self, Group};
 use crate::workspace::{cargo, root, say, say_error, target};
 
+/// The targets' crate, which is no member of the workspace.
+pub(crate) const MANIFEST: &str = "fuzz/Cargo.toml";
 /// Longest input, bytes: every parser's own limits lie below it.
 const MAX_LEN: &str = "16384";
 /// Seconds that one input may take.
@@ -148,19 +150,30 @@ const COVERAGE: &[&str] = &[
 /// Builds every target.
 fn build() -> Result<()> {
     say_error("building the fuzz targets");
-    let host = host()?;
-    let status = Command::new(cargo())
-        .current_dir(root())
-        .args(["build", "--manifest-path", "fuzz/Cargo.toml", "--locked", "--quiet", "--release", "--bins"])
-        // With a target named, build scripts and macros are built without the flags.
-        .args(["--target", &host, "--target-dir"])
-        .arg(folder())
-        .env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\x1f"))
-        .stdout(Stdio::null())
-        .status()
-        .context("starting cargo build")?;
+    let status =
+        compile("build")?.args(["--quiet", "--bins"]).stdout(Stdio::null()).status().context("starting cargo build")?;
     ensure!(status.success(), "the fuzz targets cannot be built ({status}): cargo's words are above");
     Ok(())
+}
+
+/// A command of cargo's that compiles the crate of the targets, so that what one has built serves the other.
+fn compile(subcommand: &str) -> Result<Command> {
+    let mut command = Command::new(cargo());
+    command
+        .current_dir(root())
+        .args([subcommand, "--manifest-path", MANIFEST, "--locked", "--release"])
+        // With a target named, build scripts and macros are built without the flags.
+        .args(["--target", &host()?, "--target-dir"])
+        .arg(folder())
+        .env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\x1f"));
+    Ok(command)
+}
+
+/// Clippy over the targets, warnings denied.
+pub(crate) fn clippy() -> Result<Command> {
+    let mut command = compile("clippy")?;
+    command.args(["--all-targets", "--", "-D", "warnings"]).env("CARGO_TERM_COLOR", "never");
+    Ok(command)
 }
 
 /// The triple that this compiler builds for by itself.

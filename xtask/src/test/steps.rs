@@ -10,6 +10,7 @@ use super::counts::Results;
 use super::runner::{Done, Log, Outcome};
 use super::verdicts;
 use crate::build_ebpf::fresh_object;
+use crate::fuzz;
 use crate::privilege::Privilege;
 use crate::setup::{Group, cargo_bin};
 use crate::workspace::{cargo, on_path, root};
@@ -27,9 +28,9 @@ const PRIVILEGED_AT_ONCE: &str = "2";
 /// A check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
-    /// cargo fmt --check
+    /// cargo fmt --check, of the workspace and of the fuzz targets
     Fmt,
-    /// Clippy with warnings denied, every target of the workspace
+    /// Clippy with warnings denied, every target of the workspace, and the fuzz targets
     Clippy,
     /// Clippy over the eBPF crate, for its own target
     ClippyEbpf,
@@ -81,7 +82,9 @@ impl Step {
     /// What has to be set up for it.
     pub(crate) fn groups(self, privilege: Privilege) -> &'static [Group] {
         match self {
-            Self::Fmt | Self::Clippy | Self::Deny => &[Group::Lints],
+            Self::Fmt | Self::Deny => &[Group::Lints],
+            // To check the fuzz targets is to build libFuzzer.
+            Self::Clippy => &[Group::Lints, Group::Fuzz],
             Self::Doc | Self::Unit | Self::Differential => &[],
             Self::Fuzz => &[Group::Fuzz],
             Self::Exposure if !privilege.is_root() => &[],
@@ -111,17 +114,27 @@ impl Context {
     pub(crate) fn run(&self, step: Step) -> Result<Done> {
         let log = Log::start(step.name())?;
         match step {
-            Step::Fmt => check(log, &mut self.cargo(&["fmt", "--all", "--check"])),
+            Step::Fmt => check(
+                log,
+                [
+                    self.cargo(&["fmt", "--all", "--check"]),
+                    self.cargo(&["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]),
+                ],
+            ),
             Step::Clippy => check(
                 log,
-                &mut self.cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+                [
+                    self.cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+                    fuzz::clippy()?,
+                ],
             ),
             Step::ClippyEbpf => self.xtask(log, "--clippy"),
             Step::Ebpf => self.xtask(log, "--check"),
-            Step::Doc => check(
-                log,
-                self.cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),
-            ),
+            Step::Doc => {
+                let mut doc = self.cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+                doc.env("RUSTDOCFLAGS", "-D warnings");
+                check(log, [doc])
+            }
             Step::Deny => self.deny(log),
             Step::Exposure => exposure(log),
             Step::Unit => tests(log, &mut self.unit()),
@@ -248,10 +261,13 @@ fn exposure(mut log: Log) -> Result<Done> {
     Ok(log.end(outcome(status.success()), None, remark))
 }
 
-/// A command whose success is the check.
-fn check(mut log: Log, command: &mut Command) -> Result<Done> {
-    let status = log.run(command)?;
-    Ok(log.end(outcome(status.success()), None, None))
+/// Commands whose success is the check. All are run, so that what each has to say is told at once.
+fn check<const N: usize>(mut log: Log, commands: [Command; N]) -> Result<Done> {
+    let mut success = true;
+    for mut command in commands {
+        success &= log.run(&mut command)?.success();
+    }
+    Ok(log.end(outcome(success), None, None))
 }
 
 /// A command that runs test binaries.
