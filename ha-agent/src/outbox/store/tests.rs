@@ -179,25 +179,19 @@ fn damage_never_panics() {
     for length in (0..whole.len()).step_by(whole.len() / 40) {
         attempt(&whole[..length]);
     }
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed as usize
-    };
+    let mut rng = fastrand::Rng::with_seed(0x9e37_79b9_7f4a_7c15);
     let rounds = if std::env::var_os("HA_AGENT_DAMAGE").is_some() { 20_000 } else { 150 };
     let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
     for round in 0..rounds {
         let mut bytes = whole.clone();
         for _ in 0..=round % 4 {
             // In the header, in bytes in use, and anywhere.
-            let at = match random() % 3 {
-                0 => random() % 512,
-                1 => used[random() % used.len()],
-                _ => random() % bytes.len(),
+            let at = match rng.u8(0..3) {
+                0 => rng.usize(0..512),
+                1 => used[rng.usize(0..used.len())],
+                _ => rng.usize(0..bytes.len()),
             };
-            bytes[at] ^= 1 << (random() % 8);
+            bytes[at] ^= 1 << rng.u8(0..8);
         }
         attempt(&bytes);
     }
