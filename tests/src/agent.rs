@@ -134,7 +134,7 @@ impl Agent {
         for kept in [Some(self.folder.clone()), Some(binary()?), object].into_iter().flatten() {
             self.wrapper.extend(["--keep".to_owned(), words(&kept.canonicalize()?)]);
         }
-        self.wrapper.push("--".to_owned());
+        self.wrapper.extend(["--neutron".to_owned(), words(&self.neutron().canonicalize()?), "--".to_owned()]);
         Ok(())
     }
 

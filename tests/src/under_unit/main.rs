@@ -1,8 +1,9 @@
 //! Runs a program under the restrictions of a systemd unit, without systemd: what the unit's file says is
 //! what is done, so that unit and test cannot drift apart. A setting that is not known here is an error.
 //!
-//! `under-unit UNIT [--keep PATH]… -- PROGRAM [ARGUMENT…]`: kept paths stay visible where the sandbox hides
-//! what is around them; a directory among them may be written, as the unit's own directories.
+//! `under-unit UNIT [--keep PATH]… [--neutron PATH] -- PROGRAM [ARGUMENT…]`: kept paths stay visible where the
+//! sandbox hides what is around them; a directory among them may be written, as the unit's own directories. What
+//! stands for `/var/lib/neutron` may be written if the unit says so of that, also within a kept one.
 
 mod calls;
 mod mounts;
@@ -27,6 +28,8 @@ struct Arguments {
     unit: PathBuf,
     #[arg(long)]
     keep: Vec<PathBuf>,
+    #[arg(long)]
+    neutron: Option<PathBuf>,
     #[arg(last = true, required = true)]
     command: Vec<PathBuf>,
 }
@@ -49,7 +52,7 @@ fn main() -> Result<()> {
     }
     // Compiled first: systemd-analyze tells what the groups of calls are.
     let filters = calls::filters(&settings)?;
-    mounts::apply(&settings, &arguments.keep)?;
+    mounts::apply(&settings, &arguments.keep, arguments.neutron.as_deref())?;
     capabilities(&settings)?;
     if settings.yes("NoNewPrivileges")? {
         set_no_new_privs(true)?;

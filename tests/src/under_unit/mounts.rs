@@ -14,11 +14,13 @@ use crate::settings::Settings;
 
 /// Left alone by `ProtectSystem=strict`.
 const APIS: [&str; 3] = ["/dev", "/proc", "/sys"];
+/// Neutron's files where the unit expects them.
+const NEUTRON: &str = "/var/lib/neutron";
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// Gives this process a mount namespace (and others) as the unit says. What is in `keep` stays, and can be written
-/// when it is a directory.
-pub(crate) fn apply(settings: &Settings, keep: &[PathBuf]) -> Result<()> {
+/// when it is a directory; but not `neutron` in it, unless Neutron's files can.
+pub(crate) fn apply(settings: &Settings, keep: &[PathBuf], neutron: Option<&Path>) -> Result<()> {
     let mut spaces = UnshareFlags::NEWNS;
     if settings.yes("PrivateIPC")? {
         spaces |= UnshareFlags::NEWIPC;
@@ -70,6 +72,10 @@ pub(crate) fn apply(settings: &Settings, keep: &[PathBuf]) -> Result<()> {
         Some("strict") => everything_read_only(&but)?,
         other => bail!("ProtectSystem={other:?} is not translated"),
     }
+    if let Some(path) = neutron.filter(|_| !words(settings).any(|word| word.trim_start_matches('-') == NEUTRON)) {
+        mount_bind(path, path).with_context(|| format!("binding {}", path.display()))?;
+        read_only(path)?;
+    }
     if settings.yes("PrivateDevices")? {
         devices()?;
     }
@@ -101,10 +107,14 @@ pub(crate) fn apply(settings: &Settings, keep: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
+fn words(settings: &Settings) -> impl Iterator<Item = &str> {
+    settings.all("ReadWritePaths").iter().flat_map(|value| value.split_whitespace())
+}
+
 /// `ReadWritePaths=`, as far as it is there.
 fn writable(settings: &Settings) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for word in settings.all("ReadWritePaths").iter().flat_map(|value| value.split_whitespace()) {
+    for word in words(settings) {
         let path = PathBuf::from(word.trim_start_matches('-'));
         if path.exists() {
             paths.push(path);

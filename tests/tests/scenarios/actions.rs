@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::ADVERT;
 
 /// Writes an executable script.
-fn script(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn script(path: &Path, text: &str) -> Result<()> {
     fs::write(path, format!("#!/bin/sh\n{text}\n"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).context("making it executable")
 }
@@ -109,7 +109,7 @@ fn hooks_are_read_again_and_examined_and_end_with_the_agent() -> Result<()> {
 }
 
 /// A router that the L3 agent's files name, with a gateway; keepalived is not started.
-fn neutron(lab: &Lab, vrid: u8, scene: &mut Scene) -> Result<Node> {
+pub(crate) fn neutron(lab: &Lab, vrid: u8, scene: &mut Scene) -> Result<Node> {
     let router = Router::new(vrid);
     let site = lab.site_in(&format!("qrouter-{}", router.id), "a", &router)?;
     ip_in(&site.netns, &["link", "add", "qg-1", "type", "veth", "peer", "name", "out"])?;
@@ -119,7 +119,7 @@ fn neutron(lab: &Lab, vrid: u8, scene: &mut Scene) -> Result<Node> {
 }
 
 /// The router's folder as the L3 agent writes it.
-fn write_folder(node: &mut Node) -> Result<PathBuf> {
+pub(crate) fn write_folder(node: &mut Node) -> Result<PathBuf> {
     let folder = node.agent.neutron().join("ha_confs").join(node.site.router.id.to_string());
     fs::create_dir_all(&folder)?;
     let conf = fs::read_to_string(node.keepalived()?.configuration())?;
@@ -159,7 +159,7 @@ fn ipv6_follows_a_failover_without_the_l3_agent() -> Result<()> {
 }
 
 /// Registers a stand-in for the router's monitor, for as long as the connection lives.
-fn register(node: &Node, folder: &Path, more: &str) -> Result<UnixStream> {
+pub(crate) fn register(node: &Node, folder: &Path, more: &str) -> Result<UnixStream> {
     let site = &node.site;
     let body = format!(
         "{{\"namespace\":{:?},\"interface\":{:?},\"cidr\":{:?},\"conf_dir\":{folder:?}{more}}}",
@@ -226,7 +226,7 @@ fn the_state_file_of_a_registered_router_says_what_is_confirmed() -> Result<()> 
 }
 
 /// As Neutron 29.0.0 writes it.
-fn conntrackd_conf(folder: &Path, interface: &str, address: &str) -> String {
+pub(crate) fn conntrackd_conf(folder: &Path, interface: &str, address: &str) -> String {
     let folder = folder.display();
     format!(
         "General {{\n HashSize 32768\n HashLimit 131072\n Syslog on\n LockFile {folder}/conntrackd.lock\n \

@@ -23,6 +23,7 @@ mod reading;
 mod reports;
 mod restarts;
 mod trust;
+mod unit;
 mod wire;
 
 use std::time::Duration;

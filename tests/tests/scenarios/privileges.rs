@@ -132,7 +132,7 @@ fn every_thread_has_what_the_table_says_and_no_more() -> Result<()> {
 }
 
 /// As on a node: Neutron's files are Neutron's, and closed to others.
-fn give_to_neutron(node: &Node) -> Result<()> {
+pub(crate) fn give_to_neutron(node: &Node) -> Result<()> {
     let neutron = node.agent.neutron();
     for path in [neutron.clone(), neutron.join("ha_confs"), node.agent.l3_socket()] {
         fs::create_dir_all(neutron.join("ha_confs"))?;

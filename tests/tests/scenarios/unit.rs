@@ -1,0 +1,83 @@
+//! What a transition sets off, under the restrictions of the systemd unit.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use ha_agent_tests::command::run_in;
+use ha_agent_tests::lab::Lab;
+use ha_agent_tests::pair::{SLACK, Scene};
+use ha_agent_tests::process::Process;
+use ha_agent_tests::wait;
+use serde_json::json;
+
+use crate::actions::{conntrackd_conf, neutron, register, script, write_folder};
+use crate::privileges::give_to_neutron;
+
+/// Neutron's user and group here.
+const OWNER: (u32, u32) = (4021, 4022);
+
+/// What a hook finds of the unit: where it may write, and the router's namespace, which it enters.
+const HOOK: &str = r#"
+exec >"$0.told"
+echo "state $HA_AGENT_STATE"
+[ -w /etc ] && echo "may write /etc"
+[ -w /proc/sys/kernel ] && echo "may write /proc/sys/kernel"
+grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status
+nsenter --net="$HA_AGENT_NETNS" ip -o link show dev "$HA_AGENT_INTERFACE"
+echo end"#;
+
+#[test]
+#[ignore = "needs root"]
+fn under_the_unit_actions_are_done() -> Result<()> {
+    let lab = Lab::new("unit-act")?;
+    let mut scene = Scene::default();
+    let hook = lab.node_folder("a")?.join("hook");
+    script(&hook, HOOK)?;
+    scene.agent.sections = format!("[actions]\nipv6 = true\non_primary = [{hook:?}]");
+    let mut node = neutron(&lab, 35, &mut scene)?;
+    give_to_neutron(&node)?;
+    node.agent.under_unit()?;
+    node.agent.start()?;
+    node.start_keepalived()?;
+    let folder = write_folder(&mut node)?;
+    chown(&folder, Some(OWNER.0), Some(OWNER.1))?;
+    let address = node.site.address.split('/').next().context("an address")?.to_owned();
+    fs::write(folder.join("conntrackd.conf"), conntrackd_conf(&folder, &node.site.interface, &address))?;
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &node.site.netns, "conntrackd", "-C"]).arg(folder.join("conntrackd.conf"));
+    let daemon = Process::start(&mut command, &lab.folder().join("conntrackd.log"), lab.guardian())?;
+    wait::until(SLACK, "conntrackd runs", || daemon.output().contains("console mode").then_some(()))?;
+    let more = format!(",\"enable_conntrackd\":true,\"user\":\"{}\",\"group\":\"{}\"", OWNER.0, OWNER.1);
+    let _registered = register(&node, &folder, &more)?;
+
+    node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    for action in ["state_file", "ipv6", "conntrackd", "hook"] {
+        node.event(SLACK, "action.done", json!({"action": action, "state": "primary"}))?;
+    }
+    let file = folder.join("state");
+    assert_eq!(fs::read(&file)?, b"primary");
+    let stat = fs::metadata(&file)?;
+    assert_eq!((stat.uid(), stat.gid(), stat.mode() & 0o7777), (OWNER.0, OWNER.1, 0o644));
+    for (setting, value) in [("all/forwarding", "1"), ("qg-1/forwarding", "1"), ("qg-1/accept_ra", "2")] {
+        let path = format!("/proc/sys/net/ipv6/conf/{setting}");
+        assert_eq!(run_in(&node.site.netns, &["cat", &path])?.trim(), value, "{setting}");
+    }
+    assert!(daemon.output().contains("sending bulk update"), "{}", daemon.output());
+
+    let told = fs::read_to_string(hook.with_extension("told"))?;
+    // With the unit's limits, and in the namespace that it was told.
+    for line in ["state primary", "NoNewPrivs:\t1", "Seccomp:\t2", "end"] {
+        assert!(told.lines().any(|told| told == line), "{line:?} in {told}");
+    }
+    assert!(told.contains(&format!(": {}", node.site.interface)), "{told}");
+    assert!(!told.contains("may write"), "{told}");
+
+    node.keepalived()?.stop()?;
+    for action in ["state_file", "ipv6", "conntrackd"] {
+        node.event(SLACK, "action.done", json!({"action": action, "state": "backup"}))?;
+    }
+    assert_eq!(fs::read(&file)?, b"backup");
+    node.never("action.failed", json!({}))
+}
