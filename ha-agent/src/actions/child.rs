@@ -1,4 +1,5 @@
-//! A program, run as a process group of its own: bounded in time and output, never left behind.
+//! A program, run as a process group of its own: bounded in time and output, never left behind, not even by an agent
+//! that is killed (`leash`).
 //!
 //! What it leaves in its group is killed when it ends; who wants to outlive it takes a session of
 //! its own (`setsid`, `systemd-run`). It is reaped last, so that its group's number cannot have become
@@ -20,6 +21,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::leash::Leash;
 use crate::config::Netns;
 use crate::netns::NetnsThread;
 use crate::telemetry::line::is_deceiving;
@@ -68,7 +70,7 @@ impl Program {
     ///
     /// # Errors
     /// When it cannot be executed.
-    pub(super) fn start(&self) -> io::Result<Running> {
+    pub(super) fn start(&self, leash: &Leash) -> io::Result<Running> {
         let (output, written) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut command = Command::new(&self.path);
         command
@@ -80,7 +82,8 @@ impl Program {
             .stdout(written.try_clone()?)
             .stderr(written)
             .process_group(0);
-        let group = Group { child: command.spawn()?, reaped: false };
+        let group = Group { child: command.spawn()?, leash: leash.clone(), reaped: false };
+        leash.hold(group.pid());
         // Dropped on an error, the group is killed.
         let exited = pidfd_open(group.pid(), PidfdFlags::empty())?;
         Ok(Running { group, exited, output })
@@ -138,6 +141,7 @@ impl Running {
 #[derive(Debug)]
 struct Group {
     child: Child,
+    leash: Leash,
     reaped: bool,
 }
 
@@ -155,6 +159,7 @@ impl Group {
     }
 
     fn reap(&mut self) -> io::Result<ExitStatus> {
+        self.leash.free(self.pid());
         let status = self.child.wait()?;
         self.reaped = true;
         Ok(status)
@@ -165,8 +170,10 @@ impl Drop for Group {
     fn drop(&mut self) {
         if !self.reaped {
             // Where that may be: an answer that nobody waits for any more is dropped by its thread.
-            let _ = kill_process_group(self.pid(), Signal::KILL);
-            let _ = self.child.try_wait();
+            if kill_process_group(self.pid(), Signal::KILL).is_ok() {
+                self.leash.free(self.pid());
+                let _ = self.child.try_wait();
+            }
         }
     }
 }

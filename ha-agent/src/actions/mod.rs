@@ -3,7 +3,8 @@
 //! - [`mod@plan`]: a router's place and state → what is to be done; pure.
 //! - `pool`: lanes that do it, a few jobs at once, of each router only the newest.
 //! - `work`: one job → its outcome. `report`: outcome → event and metric.
-//! - `state_file`, `ipv6`, `conntrackd`, `hook`: each kind; `child`: running a program, bounded.
+//! - `state_file`, `ipv6`, `conntrackd`, `hook`: each kind; `child`: running a program, bounded; `leash`: also by the
+//!   agent's life.
 //!
 //! One thread, `actions`, does what takes rights; what others wrote is understood elsewhere. Nothing
 //! here decides on states, and nobody waits for it: posting takes the newest word per router.
@@ -16,6 +17,7 @@ mod conntrackd;
 mod folder;
 mod hook;
 mod ipv6;
+mod leash;
 mod metrics;
 pub mod plan;
 mod pool;
@@ -43,6 +45,7 @@ use crate::telemetry::Events;
 pub use hook::Environment;
 pub use plan::{Change, Place, Registered};
 
+use leash::Leash;
 use metrics::Metrics;
 use plan::{Conntrackd, HookCall, Rules, plan};
 use pool::Lane;
@@ -114,7 +117,7 @@ impl Actions {
             report: report.clone(),
         };
         let stop = stop.child_token();
-        let worker = Worker { hands, report, stop: stop.clone() };
+        let worker = Worker { hands, leash: Leash::default(), report, stop: stop.clone() };
         let of = || worker.clone();
         let (for_files, for_conntrackd, for_hooks, settings) = (of(), of(), of(), Arc::clone(&orders.settings));
         let files = orders.files.run(

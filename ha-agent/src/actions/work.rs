@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::child::{Ended, Program, Running};
+use super::child::{Ended, Running};
+use super::leash::Leash;
 use super::plan::{Conntrackd, HookCall, Ipv6, StateFile};
 use super::report::{Failure, Kind, Report};
 use super::{conntrackd, hook, ipv6, state_file};
@@ -30,6 +31,7 @@ pub(super) struct Files {
 pub(super) struct Worker {
     /// The thread that may: it alone writes files and starts programs.
     pub(super) hands: NetnsThread,
+    pub(super) leash: Leash,
     pub(super) report: Report,
     pub(super) stop: CancellationToken,
 }
@@ -65,7 +67,12 @@ impl Worker {
 
     pub(super) async fn conntrackd(&self, router: RouterId, state: State, work: Conntrackd) {
         let begun = Instant::now();
-        let mut failed: Option<Failure> = None;
+        let leash = self.leash.clone();
+        let ready = self.by_hand(Netns::Own, move || {
+            leash.ready();
+            Ok::<_, Infallible>(())
+        });
+        let mut failed = within(LIMIT, ready).await.err();
         for option in work.options {
             let Err(failure) = self.conntrackd_call(router, &work, option).await else { continue };
             let reason = format!("conntrackd {option}: {}", failure.reason);
@@ -83,11 +90,11 @@ impl Worker {
     }
 
     async fn conntrackd_call(&self, router: RouterId, work: &Conntrackd, option: &'static str) -> Result<(), Failure> {
-        let folder = work.folder.clone();
+        let (folder, leash) = (work.folder.clone(), self.leash.clone());
         // The program has the namespace of the thread that starts it.
         let started = self.by_hand(work.netns.clone(), move || {
             let program = conntrackd::program(&folder, option).map_err(Failure::because)?;
-            program.start().map_err(Failure::because)
+            program.start(&leash).map_err(Failure::because)
         });
         let started = within(LIMIT, started);
         self.end(router, Kind::Conntrackd, started.await?, LIMIT).await
@@ -96,7 +103,13 @@ impl Worker {
     pub(super) async fn hook(&self, router: RouterId, state: State, call: HookCall, limit: Duration) {
         let begun = Instant::now();
         let name = call.hook.program.display().to_string();
-        let result = match self.by_hand(Netns::Own, move || start(&call)).await {
+        let leash = self.leash.clone();
+        let started = self.by_hand(Netns::Own, move || {
+            leash.ready();
+            let program = hook::program(&call).map_err(|error| error.to_string())?;
+            program.start(&leash).map_err(|error| error.to_string())
+        });
+        let result = match started.await {
             Ok(running) => self.end(router, Kind::Hook, running, limit).await,
             Err(failure) => Err(failure),
         };
@@ -122,11 +135,6 @@ impl Worker {
         }
         judge(ended, limit)
     }
-}
-
-fn start(call: &HookCall) -> Result<Running, Failure> {
-    let program: Program = hook::program(call).map_err(Failure::because)?;
-    program.start().map_err(Failure::because)
 }
 
 fn judge(ended: Ended, limit: Duration) -> Result<(), Failure> {

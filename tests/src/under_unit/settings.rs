@@ -42,6 +42,7 @@ const OF_THE_MANAGER: &[&str] = &[
     "ExecReload",
     "ExecStart",
     "KeyringMode",
+    "KillMode",
     "LogsDirectory",
     "LogsDirectoryMode",
     "NotifyAccess",

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ha_agent_tests::command::{ip_in, run_in};
+use ha_agent_tests::guardian::Trace;
 use ha_agent_tests::lab::{Lab, Router};
 use ha_agent_tests::pair::{Node, Reporter, SLACK, Scene};
 use ha_agent_tests::process::Process;
 use ha_agent_tests::report::{send, status};
 use ha_agent_tests::wait;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, test_kill_process_group};
 use serde_json::json;
 
 use crate::ADVERT;
@@ -106,6 +107,45 @@ fn hooks_are_read_again_and_examined_and_end_with_the_agent() -> Result<()> {
     let left = lab.traces().leftovers();
     assert!(!left.iter().any(|trace| trace.contains("sleep 1000") || trace.contains("/hook")), "{left:?}");
     Ok(())
+}
+
+/// Waits until a hook runs that wrote down its process id, which is its group's too; it goes with the lab, should the
+/// agent leave it behind.
+pub(crate) fn hook_runs(lab: &Lab, file: &Path) -> Result<u32> {
+    let pid = wait::until(SLACK, "the hook runs", || fs::read_to_string(file).ok()?.trim().parse().ok())?;
+    lab.guardian().make(|notes| {
+        notes.note(Trace::Group(pid));
+        Ok(())
+    })?;
+    Ok(pid)
+}
+
+/// Waits until of a hook's group nobody is left.
+pub(crate) fn hook_is_gone(lab: &Lab, group: u32) -> Result<()> {
+    let id = i32::try_from(group).ok().and_then(Pid::from_raw).context("a process id")?;
+    wait::until(SLACK, "the hook is gone", || test_kill_process_group(id).is_err().then_some(()))?;
+    lab.guardian().forget(group);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn hooks_do_not_outlive_an_agent_that_is_killed() -> Result<()> {
+    // It ignores what asks it to end, and so does what it starts.
+    let text = "trap '' TERM HUP INT; sleep 1000 & echo $$ >$0.own; wait";
+    let (lab, scene, hook) = hooked("orphans", text)?;
+    let mut node = scene.node(&lab, "a", &Router::new(23))?;
+    node.agent.start()?;
+    node.start_keepalived()?;
+    node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    let group = hook_runs(&lab, &hook.with_extension("own"))?;
+    node.agent.kill()?;
+    hook_is_gone(&lab, group)?;
+    // One that finds nothing new runs none, and is not held up.
+    node.agent.start()?;
+    node.confirmed(ADVERT * 3 + SLACK, "primary")?;
+    node.never("action.done", json!({"action": "hook"}))?;
+    node.never("action.failed", json!({"action": "hook"}))
 }
 
 /// A router that the L3 agent's files name, with a gateway; keepalived is not started.

@@ -12,7 +12,7 @@ use ha_agent_tests::process::Process;
 use ha_agent_tests::wait;
 use serde_json::json;
 
-use crate::actions::{conntrackd_conf, neutron, register, script, write_folder};
+use crate::actions::{conntrackd_conf, hook_is_gone, hook_runs, neutron, register, script, write_folder};
 use crate::privileges::give_to_neutron;
 
 /// Neutron's user and group here.
@@ -27,15 +27,23 @@ echo "state $HA_AGENT_STATE"
 grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status
 nsenter --net="$HA_AGENT_NETNS" ip -o link show dev "$HA_AGENT_INTERFACE"
 echo end"#;
+/// One that hangs after a failover, and ignores what asks it to end.
+const HANGING: &str = r#"
+[ "$HA_AGENT_PREVIOUS" = primary ] || exit 0
+trap '' TERM
+echo $$ >"$0.own"
+while :; do sleep 1; done"#;
 
 #[test]
 #[ignore = "needs root"]
 fn under_the_unit_actions_are_done() -> Result<()> {
     let lab = Lab::new("unit-act")?;
     let mut scene = Scene::default();
-    let hook = lab.node_folder("a")?.join("hook");
+    let (hook, hanging) = (lab.node_folder("a")?.join("hook"), lab.node_folder("a")?.join("hanging"));
     script(&hook, HOOK)?;
-    scene.agent.sections = format!("[actions]\nipv6 = true\non_primary = [{hook:?}]");
+    script(&hanging, HANGING)?;
+    scene.agent.sections =
+        format!("[actions]\nipv6 = true\non_primary = [{hook:?}]\non_backup = [{hanging:?}]\nhook_timeout = \"60s\"");
     let mut node = neutron(&lab, 35, &mut scene)?;
     give_to_neutron(&node)?;
     node.agent.under_unit()?;
@@ -79,5 +87,9 @@ fn under_the_unit_actions_are_done() -> Result<()> {
         node.event(SLACK, "action.done", json!({"action": action, "state": "backup"}))?;
     }
     assert_eq!(fs::read(&file)?, b"backup");
-    node.never("action.failed", json!({}))
+    node.never("action.failed", json!({}))?;
+
+    let group = hook_runs(&lab, &hanging.with_extension("own"))?;
+    node.agent.kill()?;
+    hook_is_gone(&lab, group)
 }

@@ -10,7 +10,7 @@ fn shell(script: &str) -> Running {
         arguments: vec!["-c".into(), script.into()],
         environment: vec![("PATH", "/usr/bin:/bin".to_owned()), ("GIVEN", "it is".to_owned())],
     };
-    program.start().expect("it starts")
+    program.start(&Leash::default()).expect("it starts")
 }
 
 fn hands() -> NetnsThread {
@@ -122,7 +122,7 @@ async fn dropped_it_is_killed() {
 async fn what_cannot_be_executed_is_an_error() {
     let text = tempfile::NamedTempFile::new().expect("a file");
     let program = Program { path: text.path().into(), arguments: Vec::new(), environment: Vec::new() };
-    assert_eq!(program.start().expect_err("no program").kind(), io::ErrorKind::PermissionDenied);
+    assert_eq!(program.start(&Leash::default()).expect_err("no program").kind(), io::ErrorKind::PermissionDenied);
     let program = Program { path: "no-such-program".into(), arguments: Vec::new(), environment: Vec::new() };
-    assert_eq!(program.start().expect_err("no program").kind(), io::ErrorKind::NotFound);
+    assert_eq!(program.start(&Leash::default()).expect_err("no program").kind(), io::ErrorKind::NotFound);
 }
