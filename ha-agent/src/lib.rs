@@ -33,4 +33,5 @@ pub mod paths;
 pub mod privilege;
 pub mod status;
 pub mod telemetry;
+pub mod trust;
 pub mod wire;

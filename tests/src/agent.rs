@@ -266,6 +266,15 @@ impl Agent {
         crate::command::run(binary, &[words, &["--config", config]].concat())
     }
 
+    /// As [`Agent::command`], of one that may fail: its exit code, and what it printed on standard output.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn exits(&self, words: &[&str]) -> Result<(Option<i32>, String)> {
+        let output = Command::new(binary()?).args(words).arg("--config").arg(self.configuration()).output()?;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
     /// A router's row of `status`.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::child::Program;
 use super::plan::{Change, HookCall};
 use crate::config::{Hook, Netns, Router};
-use crate::paths::{ProgramError, examine_program};
+use crate::paths::{PathsError, guard};
 
 /// What a hook finds programs in.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -52,11 +52,11 @@ impl Environment {
 /// What is to be executed, examined once more.
 ///
 /// # Errors
-/// [`ProgramError`].
-pub(super) fn program(call: &HookCall) -> Result<Program, ProgramError> {
+/// [`PathsError`].
+pub(super) fn program(call: &HookCall) -> Result<Program, PathsError> {
     let Hook { program, arguments } = &call.hook;
     Ok(Program {
-        path: examine_program(program)?,
+        path: guard::program(program)?,
         arguments: arguments.iter().map(Into::into).collect(),
         environment: call.environment.0.clone(),
     })

@@ -16,7 +16,6 @@ mod reload;
 mod signals;
 mod start;
 mod state;
-mod trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +40,7 @@ use crate::privilege::{self, Host, Role};
 use crate::status::Degraded;
 use crate::telemetry::event::Event;
 use crate::telemetry::{self, Events};
+use crate::trust;
 use crate::wire::{Wire, WireOptions};
 
 use driver::Command;

@@ -2,12 +2,16 @@
 
 use tracing::{error, info, warn};
 
+use super::Agent;
 use super::driver::Command;
-use super::{Agent, trust};
 
 use crate::config::{self, Config};
 use crate::status::Degraded;
 use crate::telemetry::event::Event;
+use crate::trust;
+
+/// The channel that events and `status` name when a reload is refused.
+const CHANNEL: &str = "trust";
 
 impl Agent {
     /// Reads the configuration again: validated first, kept as it was on error.
@@ -62,20 +66,20 @@ impl Agent {
         let openings = trust::openings(new, path, trust::When::Reload(&self.config));
         let mut inner = self.shared.lock();
         let before = inner.degraded.len();
-        inner.degraded.retain(|degraded| degraded.channel != trust::CHANNEL);
+        inner.degraded.retain(|degraded| degraded.channel != CHANNEL);
         let restored = inner.degraded.len() < before;
         if openings.is_empty() {
             drop(inner);
             if restored {
-                self.events.emit(Event::ChannelRestored { channel: trust::CHANNEL.to_owned(), router_id: None });
+                self.events.emit(Event::ChannelRestored { channel: CHANNEL.to_owned(), router_id: None });
             }
             return true;
         }
         error!("configuration kept as it was, others could change what the agent trusts:\n{}", openings.join("\n"));
         let reason = format!("the reload is refused: {}", openings.join("; "));
-        inner.degraded.push(Degraded { channel: trust::CHANNEL.to_owned(), reason: reason.clone() });
+        inner.degraded.push(Degraded { channel: CHANNEL.to_owned(), reason: reason.clone() });
         drop(inner);
-        self.events.emit(Event::ChannelDegraded { channel: trust::CHANNEL.to_owned(), reason, router_id: None });
+        self.events.emit(Event::ChannelDegraded { channel: CHANNEL.to_owned(), reason, router_id: None });
         false
     }
 }

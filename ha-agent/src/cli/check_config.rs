@@ -6,26 +6,39 @@ use serde_json::json;
 
 use super::args::Format;
 use super::exit;
-use crate::config::{Actions, Config, ConfigError, DEFAULT_PATH, Mode, Protocol, Sink};
+use crate::config::{Config, ConfigError, DEFAULT_PATH, Mode, Protocol, Sink};
+use crate::trust::Trust;
 
-/// What to show, and the exit code.
+/// What to show, and the exit code: also for a right configuration that the agent would not start with, because
+/// others could change what it trusts.
 pub(super) fn render(path: Option<&Path>, loaded: Result<Config, ConfigError>, format: Format) -> (String, u8) {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
-    let exists = file.exists();
-    match (loaded, format) {
-        (Ok(_), Format::Json) => (json!({"ok": true, "problems": []}).to_string(), 0),
-        (Err(error), Format::Json) => (json!({"ok": false, "problems": error.problems()}).to_string(), exit::CONFIG),
-        (Ok(config), Format::Table) => (right(file, exists, &config), 0),
-        (Err(error), Format::Table) => {
-            let count = error.problems().len();
-            let noun = if count == 1 { "problem" } else { "problems" };
-            (format!("{error}\n\n{count} {noun}\n"), exit::CONFIG)
+    match loaded {
+        Ok(config) => {
+            let trust = Trust::of(&config, path);
+            let closed = trust.openings.is_empty();
+            let text = match format {
+                Format::Json => json!({"ok": closed, "problems": [], "trust": trust}).to_string(),
+                Format::Table => right(file, &config, &trust),
+            };
+            (text, if closed { 0 } else { exit::FAILURE })
+        }
+        Err(error) => {
+            let text = match format {
+                Format::Json => json!({"ok": false, "problems": error.problems()}).to_string(),
+                Format::Table => {
+                    let count = error.problems().len();
+                    let noun = if count == 1 { "problem" } else { "problems" };
+                    format!("{error}\n\n{count} {noun}\n")
+                }
+            };
+            (text, exit::CONFIG)
         }
     }
 }
 
-fn right(file: &Path, exists: bool, config: &Config) -> String {
-    let head = if exists {
+fn right(file: &Path, config: &Config, trust: &Trust) -> String {
+    let head = if file.exists() {
         format!("{} is right.", file.display())
     } else {
         format!("{} does not exist: every default holds.", file.display())
@@ -39,7 +52,6 @@ fn right(file: &Path, exists: bool, config: &Config) -> String {
             Sink::File(path) => path.display().to_string(),
         })
         .collect();
-    let allowed: Vec<String> = config.intake.allow_uids.iter().map(|uid| format!(", {uid}")).collect();
     let or_none = |text: String| {
         if text.is_empty() { "none".to_owned() } else { text }
     };
@@ -51,7 +63,9 @@ fn right(file: &Path, exists: bool, config: &Config) -> String {
                 Mode::Observe => "observe: every valid report is passed on".to_owned(),
             },
         ),
-        ("reports at", format!("{} from the agent's own uid{}", config.intake.socket.display(), allowed.concat())),
+        ("reports at", config.intake.socket.display().to_string()),
+        ("reporters", several(trust.reporters())),
+        ("FIFOs", or_none(several(trust.fifo_lines()))),
         (
             "routers",
             format!(
@@ -73,7 +87,8 @@ fn right(file: &Path, exists: bool, config: &Config) -> String {
             ),
         ),
         ("reasserts", config.delivery.reassert_interval.map_or("never".to_owned(), |every| format!("every {every:?}"))),
-        ("actions", or_none(actions(&config.actions))),
+        ("actions", or_none(if config.actions.ipv6 { "IPv6".to_owned() } else { String::new() })),
+        ("hooks", or_none(several(trust.hook_lines()))),
         ("events to", or_none(sinks.join(", "))),
         ("status at", config.admin.socket.display().to_string()),
         (
@@ -81,6 +96,8 @@ fn right(file: &Path, exists: bool, config: &Config) -> String {
             or_none(config.admin.listen.map(|address| format!("http://{address}/metrics")).unwrap_or_default()),
         ),
         ("state in", config.state_dir.display().to_string()),
+        ("open", or_none(several(trust.openings.clone()))),
+        ("not seen", or_none(several(trust.hidden.clone()))),
     ];
     let mut out = format!("{head}\n\n");
     for (name, value) in rows {
@@ -89,11 +106,7 @@ fn right(file: &Path, exists: bool, config: &Config) -> String {
     out
 }
 
-/// What is switched on, such as `IPv6, on_primary /etc/ha-agent/up`.
-fn actions(actions: &Actions) -> String {
-    let hooks =
-        [("on_primary", &actions.on_primary), ("on_backup", &actions.on_backup), ("on_fault", &actions.on_fault)];
-    let hooks = hooks.into_iter().filter_map(|(key, hook)| Some(format!("{key} {}", hook.as_ref()?.program.display())));
-    let ipv6 = actions.ipv6.then(|| "IPv6".to_owned());
-    ipv6.into_iter().chain(hooks).collect::<Vec<_>>().join(", ")
+/// One below the other, where values stand.
+fn several(lines: Vec<String>) -> String {
+    lines.join(&format!("\n{:15}", ""))
 }

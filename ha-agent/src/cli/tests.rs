@@ -262,6 +262,31 @@ fn check_config_tells_all_and_exits_with_its_code() {
     let (text, code) = check_config::render(Some(&path), config::load(Some(&path)), Format::Table);
     assert_eq!(code, 0);
     assert!(text.contains("metrics at   http://127.0.0.1:1/metrics\n"), "{text}");
+    assert!(text.contains("reporters    the agent's own user; the socket has mode 0660"), "{text}");
+}
+
+#[test]
+fn check_config_fails_where_the_agent_would_not_start() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (path, hook) = (dir.path().join("c.toml"), dir.path().join("hook"));
+    std::fs::write(&hook, "").unwrap();
+    std::fs::write(&path, format!("[actions]\nipv6 = true\non_backup = [{hook:?}]\n")).unwrap();
+    let render = |mode, format| {
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(mode)).unwrap();
+        check_config::render(Some(&path), config::load(Some(&path)), format)
+    };
+    let (text, code) = render(0o777, Format::Table);
+    assert_eq!(code, exit::FAILURE);
+    assert!(text.contains(&format!("  hooks        on_backup {}: uid ", hook.display())), "{text}");
+    assert!(text.contains("  open         ") && text.contains("chmod 0755"), "{text}");
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let (text, code) = render(0o777, Format::Json);
+    assert_eq!((code, read(&text)["ok"].as_bool()), (exit::FAILURE, Some(false)));
+    assert_eq!(read(&text)["trust"]["openings"].as_array().map(Vec::len), Some(1), "{text}");
+    let (text, code) = render(0o755, Format::Json);
+    assert_eq!((code, read(&text)["ok"].as_bool()), (0, Some(true)), "{text}");
+    assert_eq!(read(&text)["trust"]["hooks"][0]["file"]["mode"], "0755");
 }
 
 #[test]

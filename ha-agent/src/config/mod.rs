@@ -45,12 +45,11 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
-/// For commands that only look for the agent's sockets: what concerns `[intake]` and `[actions]` (a
-/// token file or a hook that this user may not look at, users that exist elsewhere) is not complained
-/// about.
+/// For commands that only look for the agent's sockets: what concerns `[intake]` (a token file that this user may
+/// not look at, users that exist elsewhere) is not complained about.
 ///
 /// # Errors
-/// As [`load`], without problems of these two sections.
+/// As [`load`], without problems of this section.
 pub fn load_as_client(path: Option<&Path>) -> Result<Config, ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     let text = match std::fs::read_to_string(file) {
@@ -61,7 +60,6 @@ pub fn load_as_client(path: Option<&Path>) -> Result<Config, ConfigError> {
     let document = raw::Document::read(&text, &mut problems);
     let config = validate::config(document, &Accounts::local(), &mut problems);
     problems.forget_section("intake");
-    problems.forget_section("actions");
     problems.into_result(config)
 }
 

@@ -186,10 +186,6 @@ fn wrong_input_is_answered_with_place_and_remedy() {
             "/etc/t.toml:2: actions.on_fault: expected a list of a program's path and its arguments, found \"/bin/true\"",
         ),
         (
-            "[actions]\non_backup = [\"/etc/passwd\"]",
-            "/etc/t.toml:2: actions.on_backup: /etc/passwd is not an executable file: chmod +x it",
-        ),
-        (
             "[actions]\nmax_hooks = 0",
             "/etc/t.toml:2: actions.max_hooks: expected a whole number from 1 to 64, found the number 0",
         ),

@@ -6,6 +6,7 @@ use super::Finding;
 use super::facts::{Directory, SocketFact};
 use crate::config::{Config, ConfigError};
 use crate::privilege::facts::Facts;
+use crate::trust::Trust;
 
 /// Descriptors that the agent needs for itself, and for each router (a namespace, two attachments).
 const DESCRIPTORS: (u64, u64) = (256, 3);
@@ -263,17 +264,38 @@ pub(super) fn keepalived(found: Option<(PathBuf, String)>) -> Finding {
     }
 }
 
-pub(super) fn reporters(uids: &[u32]) -> Finding {
-    if uids.is_empty() {
-        return Finding::warn(
-            "reporters",
-            "only the agent's own user: there is no user `neutron` here, and none is configured",
-            "Neutron's monitor runs as root and may report where the agent runs as root; others are refused with 403",
-            "name them in intake.allow_users",
-        );
-    }
-    let uids: Vec<String> = uids.iter().map(ToString::to_string).collect();
-    Finding::ok("reporters", format!("the agent's own user, and uid {}", uids.join(", ")))
+/// Who is let in, and whether the places that decide on it are closed to all others.
+pub(super) fn trust(trust: &Trust) -> [Finding; 4] {
+    let or_none = |lines: Vec<String>| if lines.is_empty() { "none".to_owned() } else { lines.join("\n") };
+    let reporters = trust.reporters().join("\n");
+    let name = "places";
+    let (openings, hidden) = (trust.openings.join("\n"), trust.hidden.join("\n"));
+    [
+        if trust.users.is_empty() {
+            Finding::warn(
+                "reporters",
+                reporters,
+                "there is no user `neutron` here, and none is configured: Neutron's monitor may report where it runs as root, as the agent does; others are refused with 403",
+                "name them in intake.allow_users",
+            )
+        } else {
+            Finding::ok("reporters", reporters)
+        },
+        Finding::ok("FIFOs", or_none(trust.fifo_lines())),
+        Finding::ok("hooks", or_none(trust.hook_lines())),
+        if !trust.openings.is_empty() {
+            Finding::fail(
+                name,
+                openings,
+                "the agent does not start with it (exit code 1), and refuses to reload",
+                "do what each line says",
+            )
+        } else if !trust.hidden.is_empty() {
+            Finding::warn(name, hidden, "it is not known who could change what the agent trusts", "run this as root")
+        } else {
+            Finding::ok(name, "nobody else could change what the agent trusts")
+        },
+    ]
 }
 
 pub(super) fn running(socket: &Path, answers: bool) -> Finding {

@@ -13,6 +13,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::config::{self, Config};
+use crate::trust::Trust;
 
 /// A trial load of the classifier: what was loaded, or what the kernel said.
 pub type WireProbe = fn() -> Result<String, String>;
@@ -67,10 +68,10 @@ impl Finding {
 }
 
 /// All checks, for this many routers.
-pub fn examine(config: Option<&Path>, routers: u64, wire_probe: Option<WireProbe>) -> Vec<Finding> {
-    let loaded = config::load(config);
-    let mut findings = vec![judge::configuration(config.unwrap_or(Path::new(config::DEFAULT_PATH)), &loaded)];
-    let config = loaded.or_else(|_| config::load_as_client(config)).unwrap_or_else(|_| Config::default());
+pub fn examine(path: Option<&Path>, routers: u64, wire_probe: Option<WireProbe>) -> Vec<Finding> {
+    let loaded = config::load(path);
+    let mut findings = vec![judge::configuration(path.unwrap_or(Path::new(config::DEFAULT_PATH)), &loaded)];
+    let config = loaded.or_else(|_| config::load_as_client(path)).unwrap_or_else(|_| Config::default());
     findings.push(judge::capabilities(facts::effective_capabilities()));
     findings.push(judge::confinement(&crate::privilege::facts::gather()));
     findings.extend(judge::kernel(&facts::kernel_release()));
@@ -103,7 +104,7 @@ pub fn examine(config: Option<&Path>, routers: u64, wire_probe: Option<WireProbe
     ));
     findings.extend(judge::plain_configuration(&plain.troubles));
     findings.push(judge::keepalived(facts::keepalived()));
-    findings.push(judge::reporters(&config.intake.allow_uids));
+    findings.extend(judge::trust(&Trust::of(&config, path)));
     findings.push(judge::running(&config.admin.socket, facts::answers(&config.admin.socket)));
     findings
 }

@@ -95,14 +95,25 @@ fn what_is_not_well_always_says_what_it_means_and_what_to_do() {
         judge::routers(0, 0, &path, None),
         judge::plain_configuration(&["k.conf:3: wrong".to_owned()]).expect("something is wrong"),
         judge::keepalived(None),
-        judge::reporters(&[]),
     ];
+    let findings = findings.into_iter().chain(trusts());
     for finding in findings {
         assert_ne!(finding.result, Outcome::Ok, "{finding:?}");
         for text in [&finding.means, &finding.remedy] {
             assert!(text.as_ref().is_some_and(|text| !text.is_empty()), "{finding:?}");
         }
     }
+}
+
+/// What is found where nobody may report and a place is open, and where one is hidden.
+fn trusts() -> impl Iterator<Item = Finding> {
+    let closed = Trust::of(&Config::default(), None);
+    let open = Trust { openings: vec!["chmod 0755 /x".to_owned()], ..closed.clone() };
+    let hidden = Trust { hidden: vec!["cannot inspect /x".to_owned()], openings: Vec::new(), ..closed };
+    let [nobody, _, _, open] = judge::trust(&open);
+    let [.., hidden] = judge::trust(&hidden);
+    assert_eq!((open.result, hidden.result), (Outcome::Fail, Outcome::Warn));
+    [nobody, open, hidden].into_iter()
 }
 
 #[test]
@@ -152,6 +163,9 @@ fn a_wrong_configuration_fails_and_the_examination_goes_on() {
             "routers",
             "keepalived",
             "reporters",
+            "FIFOs",
+            "hooks",
+            "places",
             "agent"
         ]
     );

@@ -1,11 +1,10 @@
 //! The directories and sockets that the agent owns: made safe before use, taken by one agent only.
 //!
-//! Here: directory preparation, the lock, binding a unix socket, whether a program may be run as root. Not here: what is written into
-//! the directories (`outbox`) or spoken over the sockets (`intake`, `admin`).
+//! Here: directory preparation, the lock, binding a unix socket, who else could change what the agent
+//! trusts. Not here: what is written into the directories (`outbox`) or spoken over the sockets (`intake`, `admin`).
 
 pub mod guard;
 mod lock;
-mod program;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -20,7 +19,6 @@ use rustix::fs::{self, Gid, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub use lock::Lock;
-pub use program::{ProgramError, examine_program};
 pub use socket::{BoundSocket, SocketFile, bind_unix};
 
 /// Why a directory, the lock or a socket cannot be used.
@@ -60,6 +58,9 @@ pub enum PathsError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Not something that can be executed.
+    #[error("{} is not an executable file: chmod +x it, or name another one", .0.display())]
+    NotExecutable(PathBuf),
     /// A socket that was bound has lost its name.
     #[error("{} was removed: nobody can reach the agent there until it is restarted", .0.display())]
     Gone(PathBuf),
@@ -105,6 +106,11 @@ impl PathsError {
     /// Whether another agent or server is the cause (exit code 75 rather than 1).
     pub fn is_already_running(&self) -> bool {
         matches!(self, Self::AlreadyRunning { .. } | Self::Live(_))
+    }
+
+    /// Whether the calling user may not even look; that tells nothing about others.
+    pub fn is_hidden(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
     pub(crate) fn io(what: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {

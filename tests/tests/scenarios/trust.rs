@@ -10,10 +10,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ha_agent_tests::abuse::{self, ABUSER, HONEST};
 use ha_agent_tests::agent::Agent;
+use ha_agent_tests::lab::Lab;
 use ha_agent_tests::pair::{Pair, SLACK, Scene};
 use ha_agent_tests::{report, wait};
 use rustix::process::Signal;
 use serde_json::json;
+
+use crate::actions::script;
 
 /// `EX_TEMPFAIL`: another one runs.
 const ALREADY_RUNNING: i32 = 75;
@@ -26,7 +29,14 @@ fn mode(path: &Path, bits: u32) -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn places_that_let_others_in_keep_it_from_starting_and_from_reloading() -> Result<()> {
-    let mut pair = Scene::default().start("places")?;
+    let lab = Lab::new("places")?;
+    let hook = lab.folder().join("hook");
+    script(&hook, "exit 0")?;
+    let mut scene = Scene::default();
+    scene.agent.sections = format!("[actions]\non_fault = [{hook:?}]");
+    let mut pair = scene.build_in(lab)?;
+    pair.elect()?;
+    pair.watch()?;
     let folder = pair.a.agent.folder().to_owned();
     let (conf, fifo, run) = (pair.a.agent.configuration(), pair.a.agent.fifo(), folder.join("run"));
     let cases = [
@@ -36,6 +46,7 @@ fn places_that_let_others_in_keep_it_from_starting_and_from_reloading() -> Resul
         (folder.join("state"), 0o770, "chmod 0700"),
         (run.join("keepalived-state-change"), 0o666, "chmod 0660"),
         (folder.clone(), 0o777, "chmod 0755"),
+        (hook, 0o775, "chmod 0755"),
     ];
     for (path, open, remedy) in &cases {
         let closed = std::fs::metadata(path)?.permissions().mode() & 0o7777;
@@ -47,11 +58,21 @@ fn places_that_let_others_in_keep_it_from_starting_and_from_reloading() -> Resul
         let reason = told["reason"].as_str().unwrap_or_default();
         ensure!(reason.contains(remedy) && reason.contains(&path.display().to_string()), "{remedy}: {reason}");
         ensure!(pair.a.agent.ask(&["status"])?.to_string().contains(remedy), "status says so, too");
+        // So do those that need no agent, of what it would bind: a socket's own mode it gives itself.
+        if !path.ends_with("keepalived-state-change") {
+            for command in ["doctor", "check-config"] {
+                let (code, text) = pair.a.agent.exits(&[command, "-o", "json"])?;
+                ensure!(code == Some(1) && text.contains(remedy), "{command}: {code:?} {text}");
+            }
+        }
         mode(path, closed)?;
         pair.a.agent.signal(Signal::HUP)?;
         pair.a.agent.events.expect(SLACK, &json!({"event": "channel.restored", "channel": "trust"}))?;
         ensure!(pair.a.claim("primary")? == 200);
     }
+    let checked = pair.a.agent.ask(&["check-config"])?;
+    ensure!(checked["ok"] == true && checked["trust"]["hooks"][0]["file"]["mode"] == "0755", "{checked}");
+    ensure!(checked["trust"]["fifos"][0]["file"]["mode"] == "0600", "{checked}");
     pair.a.agent.stop()?;
     for (path, open, remedy) in cases.iter().filter(|(path, ..)| !path.ends_with("keepalived-state-change")) {
         let closed = std::fs::metadata(path)?.permissions().mode() & 0o7777;

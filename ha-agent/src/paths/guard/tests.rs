@@ -112,7 +112,61 @@ fn privileged_what_belongs_to_others_is_found() {
     assert!(error.to_string().contains("chown"), "{error}");
     std::os::unix::fs::chown(&file, Some(0), None).unwrap();
     give(folder.path());
-    for kind in [Kind::File, Kind::Secret, Kind::Socket, Kind::Fifo] {
+    for kind in [Kind::File, Kind::Secret, Kind::Socket, Kind::Fifo, Kind::Program] {
         assert!(matches!(opening(&file, kind), Some(PathsError::Owner { .. })), "the folder's owner, {kind:?}");
     }
+}
+
+#[test]
+fn every_link_on_the_way_counts_also_those_that_links_lead_to() {
+    let (open, real) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (folder, _) = folder();
+    let target = real.path().join("target");
+    std::fs::write(&target, "").unwrap();
+    mode(&target, 0o600);
+    // ours/link -> open/between -> real/target: both ends are closed.
+    let (link, between) = (folder.path().join("link"), open.path().join("between"));
+    symlink(&between, &link).unwrap();
+    symlink(&target, &between).unwrap();
+    assert!(opening(&link, Kind::File).is_none());
+    mode(open.path(), 0o777);
+    assert!(matches!(opening(&link, Kind::File), Some(PathsError::Writable { path, .. }) if path == open.path()));
+    // As a directory on the way.
+    let (link, between) = (folder.path().join("dir"), open.path().join("dir"));
+    symlink(&between, &link).unwrap();
+    symlink(real.path(), &between).unwrap();
+    let place = link.join("target");
+    assert!(matches!(opening(&place, Kind::File), Some(PathsError::Writable { path, .. }) if path == open.path()));
+    mode(open.path(), 0o755);
+    assert!(opening(&place, Kind::File).is_none());
+    assert!(opening(&folder.path().join("dir/../").join(real.path().file_name().unwrap()), Kind::Socket).is_none());
+    let round = folder.path().join("round");
+    symlink(&round, &round).unwrap();
+    assert!(matches!(opening(&round, Kind::File), Some(PathsError::Io { .. })), "it ends");
+}
+
+#[test]
+fn a_program_must_be_there_executable_and_nobody_else_s_to_change() {
+    let (folder, file) = folder();
+    mode(&file, 0o755);
+    let real = std::fs::canonicalize(&file).unwrap();
+    assert_eq!(program(&file).unwrap(), real);
+    let link = folder.path().join("link");
+    symlink("file", &link).unwrap();
+    assert_eq!(program(&link).unwrap(), real, "what is executed is not looked for again");
+    for bad in [0o775, 0o757, 0o777] {
+        mode(&file, bad);
+        assert!(matches!(opening(&link, Kind::Program), Some(PathsError::Writable { mode, .. }) if mode == bad));
+    }
+    mode(&file, 0o644);
+    assert!(matches!(opening(&file, Kind::Program), Some(PathsError::NotExecutable(_))));
+    assert!(matches!(opening(folder.path(), Kind::Program), Some(PathsError::NotExecutable(_))));
+    mode(&file, 0o755);
+    mode(folder.path(), 0o777);
+    assert!(matches!(opening(&file, Kind::Program), Some(PathsError::Writable { path, .. }) if path == folder.path()));
+    mode(folder.path(), 0o1777);
+    assert!(opening(&file, Kind::Program).is_none(), "in a sticky folder it stays");
+    let missing = opening(&folder.path().join("no"), Kind::Program).unwrap().to_string();
+    assert!(missing.contains("No such file"), "{missing}");
+    assert!(program(Path::new("/bin/sh")).unwrap().is_absolute());
 }
