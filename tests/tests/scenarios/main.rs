@@ -20,6 +20,7 @@ mod plain;
 mod plain_reading;
 mod privileges;
 mod reading;
+mod registrations;
 mod reports;
 mod restarts;
 mod trust;
