@@ -107,6 +107,14 @@ impl Monitor {
         })
     }
 
+    /// How many threads it has.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn threads(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/task", self.id()))?.count())
+    }
+
     /// What the liveness check reads.
     pub fn cmdline(&self) -> &str {
         &self.cmdline

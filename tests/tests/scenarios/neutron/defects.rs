@@ -1,6 +1,7 @@
-//! What the script of 29.0.0 loses, and the agent beside it does not.
+//! What the script of 29.0.0 and the monitor of 28.0.2 lose, and the agent beside them does not.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ha_agent_tests::bed::{INTERFACE, Place, VIP, VIP_PREFIX};
@@ -12,38 +13,55 @@ use ha_agent_tests::wait;
 use super::crowd::Crowd;
 use super::tell;
 
-/// One router with two that watch it: the agent with its server, the script with its own.
+/// Longest wait for a monitor in Python.
+const IMPORTING: Duration = Duration::from_secs(60);
+
+/// One router with two that watch it: the agent with its server, a release's monitor with its own.
 struct Beside {
     crowd: Crowd,
+    release: Release,
     server: Server,
     written: Written,
 }
 
 impl Beside {
-    fn start(name: &str) -> Result<Self> {
-        let crowd = Crowd::start(name, 1, Release::V29, Kind::Recorder)?;
+    fn start(name: &str, release: Release) -> Result<Self> {
+        let crowd = Crowd::start(name, 1, release, Kind::Recorder)?;
         let theirs = crowd.lab.node_folder("theirs")?;
         let place = crowd.bed.places().first().context("a router")?;
-        let written = write(Release::V29, &theirs, &place.wanted(), Content::Bare)?.like(place.id, &place.netns)?;
-        let server = Server::start(&crowd.lab, Release::V29, Kind::Recorder, &theirs)?;
-        Ok(Self { crowd, server, written })
+        let written = write(release, &theirs, &place.wanted(), Content::Bare)?.like(place.id, &place.netns)?;
+        let server = Server::start(&crowd.lab, release, Kind::Recorder, &theirs)?;
+        Ok(Self { crowd, release, server, written })
     }
 
     fn place(&self) -> &Place {
         &self.crowd.bed.places()[0]
     }
 
-    fn script(&self) -> Result<Monitor> {
-        let programs = Release::V29.monitor()?;
+    fn monitor(&self) -> Result<Monitor> {
+        let programs = self.release.monitor()?;
         Monitor::start(&self.crowd.lab, &self.written, programs.parent().context("a folder")?, None)
     }
 
-    /// Waits for a word in the file that the script keeps beside the configuration.
+    /// Waits for a word in the file that the monitor keeps beside the configuration.
     fn wrote(&self, state: &str) -> Result<()> {
         let path = self.written.conf.with_file_name("state");
-        wait::until(SLACK, "the script's state file", || {
+        wait::until(SLACK, "the monitor's state file", || {
             std::fs::read_to_string(&path).is_ok_and(|word| word == state).then_some(())
         })
+    }
+
+    /// Both L3 agents are away while the router becomes primary, and come back when the monitor has met that.
+    fn away(&mut self, met: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        self.server.stop()?;
+        self.crowd.server.stop()?;
+        self.crowd.agent.events.mark()?;
+        self.place().become_primary()?;
+        let confirmed = serde_json::json!({"event": "transition.confirmed", "state": "primary"});
+        self.crowd.agent.events.expect(SLACK, &confirmed)?;
+        met(self)?;
+        self.server.listen()?;
+        self.crowd.server.listen()
     }
 
     /// An address event that is nobody's business.
@@ -55,10 +73,10 @@ impl Beside {
 #[test]
 #[ignore = "needs root"]
 fn the_first_state_is_told_without_an_event() -> Result<()> {
-    let beside = Beside::start("first")?;
+    let beside = Beside::start("first", Release::V29)?;
     // The agent told it already.
     beside.crowd.told(SLACK, &["backup"])?;
-    let script = beside.script()?;
+    let script = beside.monitor()?;
     beside.wrote("backup")?;
     wait::until(SLACK, "the script has subscribed", || (script.reads() && script.subscribed()).then_some(()))?;
     let id = beside.place().id;
@@ -73,7 +91,7 @@ fn the_first_state_is_told_without_an_event() -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn a_vip_that_is_set_while_a_monitor_starts_is_not_lost() -> Result<()> {
-    let mut beside = Beside::start("gap")?;
+    let mut beside = Beside::start("gap", Release::V29)?;
     let id = beside.place().id;
     // The agent, started anew with the VIP set meanwhile.
     beside.crowd.agent.kill()?;
@@ -107,19 +125,11 @@ fn a_vip_that_is_set_while_a_monitor_starts_is_not_lost() -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn one_refusal_makes_nobody_deaf() -> Result<()> {
-    let mut beside = Beside::start("deaf")?;
+    let mut beside = Beside::start("deaf", Release::V29)?;
     let id = beside.place().id;
-    let script = beside.script()?;
+    let script = beside.monitor()?;
     wait::until(SLACK, "the script has subscribed", || (script.reads() && script.subscribed()).then_some(()))?;
-    // Both L3 agents are away while the router changes, and come back.
-    beside.server.stop()?;
-    beside.crowd.server.stop()?;
-    beside.place().become_primary()?;
-    let confirmed = serde_json::json!({"event": "transition.confirmed", "state": "primary"});
-    beside.crowd.agent.events.expect(SLACK, &confirmed)?;
-    wait::until(SLACK, "the script gives up", || (!script.reads()).then_some(()))?;
-    beside.server.listen()?;
-    beside.crowd.server.listen()?;
+    beside.away(|_| wait::until(SLACK, "the script gives up", || (!script.reads()).then_some(())))?;
     beside.crowd.told(beside.crowd.patience(), &["backup", "primary"])?;
     beside.place().resign()?;
     beside.crowd.told(beside.crowd.patience(), &["backup", "primary", "backup"])?;
@@ -129,6 +139,42 @@ fn one_refusal_makes_nobody_deaf() -> Result<()> {
     tell(&format!(
         "an L3 agent that was away: by the agent told; the script of {} is deaf, its pid alive",
         Release::V29
+    ));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn one_refusal_makes_nobody_deaf_as_it_makes_the_monitor_of_28() -> Result<()> {
+    let mut beside = Beside::start("deaf28", Release::V28)?;
+    let id = beside.place().id;
+    let monitor = beside.monitor()?;
+    beside.server.expect(IMPORTING, id, &["backup"])?;
+    wait::until(IMPORTING, "the monitor has subscribed", || monitor.subscribed().then_some(()))?;
+    // It hears and tells, as long as somebody listens; and so all of its threads are there.
+    beside.place().become_primary()?;
+    beside.server.expect(SLACK, id, &["backup", "primary"])?;
+    beside.crowd.told(beside.crowd.patience(), &["backup", "primary"])?;
+    beside.place().resign()?;
+    let before = ["backup", "primary", "backup"];
+    beside.server.expect(SLACK, id, &before)?;
+    beside.crowd.told(beside.crowd.patience(), &before)?;
+    let threads = monitor.threads()?;
+
+    beside.away(|beside| {
+        beside.wrote("primary")?;
+        wait::until(SLACK, "its thread that reads events is gone", || (monitor.threads().ok()? < threads).then_some(()))
+    })?;
+    beside.crowd.told(beside.crowd.patience(), &["backup", "primary", "backup", "primary"])?;
+    beside.place().resign()?;
+    beside.crowd.told(beside.crowd.patience(), &["backup", "primary", "backup", "primary", "backup"])?;
+
+    assert!(monitor.lives(), "the liveness check finds it");
+    assert_eq!(beside.server.states(id), before, "it goes on after a refusal now");
+    beside.wrote("primary")?;
+    tell(&format!(
+        "an L3 agent that was away: by the agent told; the monitor of {} is deaf, its pid alive, its state file wrong",
+        Release::V28
     ));
     Ok(())
 }
