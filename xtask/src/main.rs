@@ -4,6 +4,8 @@ mod bench;
 mod build_ebpf;
 mod demo;
 mod digest;
+#[cfg(test)]
+mod documents;
 mod fuzz;
 mod privilege;
 mod setup;
