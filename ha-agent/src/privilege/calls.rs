@@ -30,6 +30,8 @@ pub(super) enum Forbidden {
     /// Owner, mode, times and attributes of files, which Landlock does not guard: the agent owns all
     /// of root's files.
     Attributes,
+    /// connect(2), which Landlock does not guard: root may connect to any service's socket.
+    Connect,
 }
 
 /// Families that socket(2) may be asked for.
@@ -250,6 +252,7 @@ fn add(rules: &mut Rules, group: Forbidden) -> Result<(), BackendError> {
             &[]
         }
         Forbidden::Attributes => ATTRIBUTES,
+        Forbidden::Connect => &[libc::SYS_connect],
     };
     rules.extend(always.iter().map(|call| (*call, Vec::new())));
     Ok(())

@@ -54,7 +54,7 @@ pub(super) struct Needs {
 enum Files {
     /// To read: everything. To remove: the agent's sockets.
     Configuration,
-    /// The FIFOs, the agent's sockets to remove, name services.
+    /// The FIFOs, the agent's sockets to remove, its own figures.
     Reports,
     /// To read: everything. A namespace's file may be anywhere, and a reload may name another one; so may an
     /// included file.
@@ -91,21 +91,10 @@ pub(super) enum Use {
     Remove,
 }
 
-/// For names to addresses, should a receiver be given by name.
-const NAME_SERVICE: [&str; 8] = [
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/nsswitch.conf",
-    "/etc/host.conf",
-    "/etc/gai.conf",
-    "/run/systemd/resolve",
-    "/etc/ld.so.cache",
-    "/usr/lib",
-];
 /// The agent's own figures; how many processors there may be, by which the classifier counts.
 const FIGURES: [&str; 2] = ["/proc", "/sys/devices/system/cpu"];
 
-use Forbidden::{Attributes, Bpf, BpfBeyondElements, EnterNamespace, Never, Processes};
+use Forbidden::{Attributes, Bpf, BpfBeyondElements, Connect, EnterNamespace, Never, Processes};
 
 impl Role {
     /// Every role.
@@ -144,19 +133,20 @@ impl Role {
 
     pub(super) fn needs(self) -> Needs {
         let none = CapabilitySet::empty();
-        let all = &[Never, Processes, EnterNamespace, Bpf, Attributes];
+        let all = &[Never, Processes, EnterNamespace, Bpf, Attributes, Connect];
         let (capabilities, forbidden, sockets, files): (_, &'static [Forbidden], _, _) = match self {
             Self::Main => (none, &[Never, Processes, EnterNamespace, Bpf], Sockets::UNIX, Files::Configuration),
             Self::Worker => (
                 none,
-                &[Never, Processes, EnterNamespace, BpfBeyondElements, Attributes],
-                Sockets::UNIX.and(Sockets::INET),
+                &[Never, Processes, EnterNamespace, BpfBeyondElements, Attributes, Connect],
+                // What listens was bound before this role was taken; what is accepted is handed over.
+                Sockets::NONE,
                 Files::Reports,
             ),
             Self::Intake => (none, all, Sockets::NONE, Files::Reports),
             Self::Netns => (
                 CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::BPF,
-                &[Never, Processes, Attributes],
+                &[Never, Processes, Attributes, Connect],
                 Sockets::UNIX.and(Sockets::INET).and(Sockets::NETLINK),
                 Files::All,
             ),
@@ -166,7 +156,12 @@ impl Role {
             Self::Inventory => (CapabilitySet::DAC_READ_SEARCH, all, Sockets::NONE, Files::HaConfs),
             Self::Keepalived => (none, all, Sockets::NONE, Files::All),
             Self::Actions => (CapabilitySet::all(), &[], Sockets::NONE, Files::All),
-            Self::Delivery => (CapabilitySet::DAC_OVERRIDE, all, Sockets::UNIX, Files::None),
+            Self::Delivery => (
+                CapabilitySet::DAC_OVERRIDE,
+                &[Never, Processes, EnterNamespace, Bpf, Attributes],
+                Sockets::UNIX,
+                Files::None,
+            ),
             Self::Outbox => (none, all, Sockets::NONE, Files::State),
             Self::EventsFile => (CapabilitySet::DAC_OVERRIDE, all, Sockets::NONE, Files::Logs),
             Self::EventsSink => (none, all, Sockets::UNIX, Files::None),
@@ -199,7 +194,7 @@ impl Needs {
             Files::Reports => [
                 sockets(),
                 folders(&mut config.intake.notify_fifos.iter(), Use::Fifo),
-                NAME_SERVICE.iter().chain(&FIGURES).map(|path| place(Path::new(path), Use::Read)).collect(),
+                FIGURES.iter().map(|path| place(Path::new(path), Use::Read)).collect(),
             ]
             .concat(),
             Files::All => vec![whole()],

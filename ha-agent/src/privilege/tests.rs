@@ -127,14 +127,30 @@ fn bpf_is_for_elements_only_where_maps_are_read() {
 fn sockets_are_made_by_family() {
     let make = |family| socket(family, SocketType::DGRAM, None).map(drop);
     filtered(Role::Worker, || {
-        assert_eq!(make(AddressFamily::UNIX), Ok(()));
-        assert_eq!(make(AddressFamily::INET), Ok(()));
-        assert_eq!(make(AddressFamily::NETLINK), Err(Errno::PERM));
-        assert_eq!(make(AddressFamily::PACKET), Err(Errno::PERM));
+        for family in [AddressFamily::UNIX, AddressFamily::INET, AddressFamily::INET6, AddressFamily::NETLINK] {
+            assert_eq!(make(family), Err(Errno::PERM), "{family:?}");
+        }
     });
     assert_eq!(filtered(Role::Netlink, || make(AddressFamily::NETLINK)), Ok(()));
     assert_eq!(filtered(Role::Outbox, || make(AddressFamily::UNIX)), Err(Errno::PERM));
-    assert_eq!(filtered(Role::Delivery, || make(AddressFamily::INET)), Err(Errno::PERM));
+    filtered(Role::Delivery, || {
+        assert_eq!(make(AddressFamily::UNIX), Ok(()));
+        assert_eq!(make(AddressFamily::INET), Err(Errno::PERM));
+        assert_eq!(make(AddressFamily::PACKET), Err(Errno::PERM));
+    });
+}
+
+#[test]
+fn only_who_reaches_out_connects() {
+    // No socket of this number: what is let through says so.
+    let ask = || refused(libc::SYS_connect, [u64::MAX, 0, 0]);
+    // The service manager's socket, the L3 agent's.
+    let may = [Role::Main, Role::Delivery];
+    // Nothing is taken from what starts programs.
+    for role in Role::ALL.into_iter().filter(|role| !role.needs().keeps_everything()) {
+        let expected = if may.contains(&role) { libc::EBADF } else { libc::EPERM };
+        assert_eq!(filtered(role, ask), Some(expected), "{role:?}");
+    }
 }
 
 #[test]
