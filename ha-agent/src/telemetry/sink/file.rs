@@ -29,16 +29,30 @@ impl File {
 
     /// Whether the open file is still the one that the path names.
     fn is_current(&self, file: &fs::File) -> bool {
-        match (file.metadata(), fs::metadata(&self.path)) {
+        match (file.metadata(), fs::symlink_metadata(&self.path)) {
             (Ok(open), Ok(named)) => open.dev() == named.dev() && open.ino() == named.ino(),
             _ => false,
         }
     }
 
+    /// The folder may be another user's, who could put a link to any file there, or a FIFO to wait in.
     fn open(&self) -> io::Result<Open> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(&self.path)?;
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let opened = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(&self.path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) => return Err(no_file()),
+            Err(error) => return Err(error),
+        };
+        if !file.metadata()?.is_file() {
+            return Err(no_file());
+        }
         Ok(Open { file, looked: Instant::now() })
     }
+}
+
+fn no_file() -> io::Error {
+    io::Error::other("it is a link, which is not followed, or no regular file: remove it")
 }
 
 impl Sink for File {

@@ -77,6 +77,51 @@ fn a_failing_sink_keeps_its_line_and_recovers() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\n");
 }
 
+#[test]
+fn no_link_is_followed_and_no_fifo_waited_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    std::fs::write(&target, "as it was\n").unwrap();
+    let path = dir.path().join("e.jsonl");
+    let outlet = Outlet::start(&config::Sink::File(path.clone())).unwrap();
+    let in_the_way: [&dyn Fn(); 3] = [
+        &|| std::os::unix::fs::symlink(&target, &path).unwrap(),
+        // The same file under its name is no reason to follow the link.
+        &|| std::os::unix::fs::symlink(dir.path().join("moved"), &path).unwrap(),
+        &|| rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap(),
+    ];
+    for put in in_the_way {
+        put();
+        outlet.health().reopen();
+        outlet.take(&record("line"));
+        until("trouble", || outlet.trouble().is_some_and(|trouble| trouble.contains("no regular file")));
+        std::fs::remove_file(&path).unwrap();
+        until("recovery", || outlet.trouble().is_none());
+        std::fs::rename(&path, dir.path().join("moved")).unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join("moved")).unwrap(), "line\n");
+    }
+    end(outlet);
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "as it was\n");
+}
+
+#[test]
+fn a_link_in_place_of_the_open_file_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, moved) = (dir.path().join("e.jsonl"), dir.path().join("moved"));
+    let outlet = Outlet::start(&config::Sink::File(path.clone())).unwrap();
+    outlet.take(&record("one"));
+    until("first line", || path.exists());
+    std::fs::rename(&path, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &path).unwrap();
+    until("trouble", || {
+        outlet.take(&record("more"));
+        outlet.trouble().is_some()
+    });
+    std::fs::remove_file(&path).unwrap();
+    until("recovery", || outlet.trouble().is_none());
+    end(outlet);
+}
+
 struct Gate {
     open: Receiver<()>,
     written: mpsc::Sender<String>,
