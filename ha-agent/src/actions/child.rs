@@ -36,7 +36,7 @@ const GRACE: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_millis(100);
 
 /// What to run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Program {
     /// The file, or a name to be looked up in the environment's `PATH`.
     pub(super) path: PathBuf,
@@ -44,6 +44,8 @@ pub(super) struct Program {
     pub(super) arguments: Vec<OsString>,
     /// All of its environment.
     pub(super) environment: Vec<(&'static str, String)>,
+    /// Its standard input.
+    pub(super) input: Stdio,
 }
 
 /// How it ended.
@@ -70,7 +72,7 @@ impl Program {
     ///
     /// # Errors
     /// When it cannot be executed.
-    pub(super) fn start(&self, leash: &Leash) -> io::Result<Running> {
+    pub(super) fn start(self, leash: &Leash) -> io::Result<Running> {
         let (output, written) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut command = Command::new(&self.path);
         command
@@ -78,7 +80,7 @@ impl Program {
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(self.input)
             .stdout(written.try_clone()?)
             .stderr(written)
             .process_group(0);

@@ -1,5 +1,7 @@
 //! The operator's programs, and what they are told.
 
+use std::process::Stdio;
+
 use super::child::Program;
 use super::plan::{Change, HookCall};
 use crate::config::{Hook, Netns, Router};
@@ -59,6 +61,7 @@ pub(super) fn program(call: &HookCall) -> Result<Program, PathsError> {
         path: guard::program(program)?,
         arguments: arguments.iter().map(Into::into).collect(),
         environment: call.environment.0.clone(),
+        input: Stdio::null(),
     })
 }
 

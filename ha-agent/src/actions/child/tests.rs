@@ -9,6 +9,7 @@ fn shell(script: &str) -> Running {
         path: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
         environment: vec![("PATH", "/usr/bin:/bin".to_owned()), ("GIVEN", "it is".to_owned())],
+        input: Stdio::null(),
     };
     program.start(&Leash::default()).expect("it starts")
 }
@@ -121,8 +122,14 @@ async fn dropped_it_is_killed() {
 #[tokio::test]
 async fn what_cannot_be_executed_is_an_error() {
     let text = tempfile::NamedTempFile::new().expect("a file");
-    let program = Program { path: text.path().into(), arguments: Vec::new(), environment: Vec::new() };
+    let program =
+        Program { path: text.path().into(), arguments: Vec::new(), environment: Vec::new(), input: Stdio::null() };
     assert_eq!(program.start(&Leash::default()).expect_err("no program").kind(), io::ErrorKind::PermissionDenied);
-    let program = Program { path: "no-such-program".into(), arguments: Vec::new(), environment: Vec::new() };
+    let program = Program {
+        path: "no-such-program".into(),
+        arguments: Vec::new(),
+        environment: Vec::new(),
+        input: Stdio::null(),
+    };
     assert_eq!(program.start(&Leash::default()).expect_err("no program").kind(), io::ErrorKind::NotFound);
 }
