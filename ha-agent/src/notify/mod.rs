@@ -128,7 +128,7 @@ pub fn run(socket: &Path, args: Args) -> Result<(), NotifyError> {
                 return Err(NotifyError::Socket { socket: socket.to_owned(), source });
             }
         };
-        if left == 0 || Instant::now() + wait >= deadline {
+        if left == 0 || wait >= deadline.saturating_duration_since(Instant::now()) {
             return Err(NotifyError::Unreachable { socket: socket.to_owned(), waited: begin.elapsed(), last });
         }
         left -= 1;

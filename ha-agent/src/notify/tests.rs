@@ -163,3 +163,14 @@ fn what_cannot_work_is_said_at_once() {
     assert!(matches!(run(&socket, args(&["BACKUP"])), Err(NotifyError::Socket { .. })));
     server.join().unwrap();
 }
+
+#[test]
+fn it_waits_for_no_end_of_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let server =
+        server(&socket, &["HTTP/1.1 503 Service Unavailable\r\nRetry-After: 18446744073709551615\r\n\r\nnever\n"]);
+    let error = run(&socket, args(&["BACKUP"])).unwrap_err();
+    assert!(matches!(&error, NotifyError::Unreachable { last, .. } if last == "503 never"), "{error}");
+    server.join().unwrap();
+}
