@@ -94,6 +94,7 @@ const NEVER: &[c_long] = &[
     libc::SYS_nfsservctl,
     libc::SYS_open_by_handle_at,
     libc::SYS_open_tree,
+    OPEN_TREE_ATTR,
     libc::SYS_perf_event_open,
     libc::SYS_personality,
     libc::SYS_pidfd_getfd,
@@ -151,6 +152,12 @@ const NAMESPACES: &[c_long] = &[libc::SYS_setns, libc::SYS_unshare];
 const FCHMODAT2: c_long = 452;
 /// `setxattrat` and `removexattrat`, Linux 6.13.
 const XATTRAT: [c_long; 2] = [463, 466];
+/// `open_tree_attr`, Linux 6.15: mounts.
+const OPEN_TREE_ATTR: c_long = 467;
+/// `file_setattr`, Linux 6.17.
+const FILE_SETATTR: c_long = 469;
+/// `FS_IOC_SETFLAGS`, for 64 and 32 bits, and `FS_IOC_FSSETXATTR` of linux/fs.h: what `chattr` asks for.
+const FILE_FLAGS: [u64; 3] = [0x4008_6602, 0x4004_6602, 0x401c_5820];
 
 const ATTRIBUTES: &[c_long] = &[
     libc::SYS_fchmod,
@@ -167,6 +174,7 @@ const ATTRIBUTES: &[c_long] = &[
     libc::SYS_utimensat,
     XATTRAT[0],
     XATTRAT[1],
+    FILE_SETATTR,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_chmod,
     #[cfg(target_arch = "x86_64")]
@@ -251,7 +259,11 @@ fn add(rules: &mut Rules, group: Forbidden) -> Result<(), BackendError> {
             when(rules, libc::SYS_bpf, beyond)?;
             &[]
         }
-        Forbidden::Attributes => ATTRIBUTES,
+        Forbidden::Attributes => {
+            let flags = FILE_FLAGS.into_iter().map(|request| SeccompRule::new(vec![is(1, request)?]));
+            rules.insert(libc::SYS_ioctl, flags.collect::<Result<_, _>>()?);
+            ATTRIBUTES
+        }
         Forbidden::Connect => &[libc::SYS_connect],
     };
     rules.extend(always.iter().map(|call| (*call, Vec::new())));
@@ -263,6 +275,10 @@ fn when(rules: &mut Rules, call: c_long, conditions: Vec<SeccompCondition>) -> R
     let rule = if conditions.is_empty() { Vec::new() } else { vec![SeccompRule::new(conditions)?] };
     rules.insert(call, rule);
     Ok(())
+}
+
+fn is(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
 }
 
 fn differs(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {

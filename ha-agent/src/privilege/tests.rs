@@ -99,6 +99,25 @@ fn a_parser_starts_nothing_enters_nothing_and_lives_on() {
 }
 
 #[test]
+fn no_attribute_of_a_file_is_set_in_a_newer_way() {
+    let file = tempfile::tempfile().expect("a file");
+    let descriptor = u64::try_from(std::os::fd::AsRawFd::as_raw_fd(&file)).expect("open");
+    filtered(Role::Worker, || {
+        // fchmodat2, setxattrat, removexattrat, open_tree_attr, file_setattr: unknown to older kernels, and to libc.
+        for call in [452, 463, 466, 467, 469] {
+            assert_eq!(refused(call, [u64::MAX; 3]), Some(libc::EPERM), "call {call}");
+        }
+        for request in [libc::FS_IOC_SETFLAGS, libc::FS_IOC32_SETFLAGS, 0x401c_5820] {
+            assert_eq!(refused(libc::SYS_ioctl, [descriptor, request, 0]), Some(libc::EPERM), "{request:x}");
+        }
+        // FIONREAD, which is asked for, with nowhere to put the answer.
+        assert_eq!(refused(libc::SYS_ioctl, [descriptor, libc::FIONREAD, 0]), Some(libc::EFAULT));
+    });
+    // Only the first thread changes modes and owners, and nobody makes mounts.
+    assert_eq!(filtered(Role::Main, || refused(467, [u64::MAX; 3])), Some(libc::EPERM));
+}
+
+#[test]
 #[cfg(target_arch = "x86_64")]
 fn the_calls_of_x32_are_no_way_around() {
     const X32: i64 = 0x4000_0000;
