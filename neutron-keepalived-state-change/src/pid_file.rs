@@ -21,8 +21,8 @@ pub(crate) enum PidFileError {
     /// The lock is taken.
     #[error("{} is locked: another process stands for this router already", .0.display())]
     Running(PathBuf),
-    /// It is a link, a folder or the like.
-    #[error("{} is no regular file: remove it", .0.display())]
+    /// It is a link, a folder or the like, or has another name.
+    #[error("{} is no regular file or has another name as well: remove it", .0.display())]
     NoFile(PathBuf),
     /// The kernel's answer.
     #[error("{}: {source}", path.display())]
@@ -42,15 +42,25 @@ impl PidFile {
     pub(crate) fn take(path: &Path) -> Result<Self, PidFileError> {
         let failed = |error: Errno| PidFileError::Io { path: path.to_owned(), source: error.into() };
         // Root writes into a folder of the L3 agent's user: no link is followed.
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        // The L3 agent reads it as its own user, whatever the umask.
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-        let file = match open(path, flags, mode) {
-            Ok(file) => file,
-            Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(PidFileError::NoFile(path.to_owned())),
-            Err(error) => return Err(failed(error)),
+        let (file, new) = loop {
+            match open(path, flags | OFlags::CREATE | OFlags::EXCL, mode) {
+                Ok(file) => break (file, true),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(failed(error)),
+            }
+            match open(path, flags, mode) {
+                Ok(file) => break (file, false),
+                // The L3 agent has just removed it.
+                Err(Errno::NOENT) => {}
+                Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(PidFileError::NoFile(path.to_owned())),
+                Err(error) => return Err(failed(error)),
+            }
         };
-        if FileType::from_raw_mode(fstat(&file).map_err(failed)?.st_mode) != FileType::RegularFile {
+        let stat = fstat(&file).map_err(failed)?;
+        // With another name as well it may be anybody's, and its content goes.
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
             return Err(PidFileError::NoFile(path.to_owned()));
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -58,7 +68,10 @@ impl PidFile {
             Err(Errno::WOULDBLOCK) => return Err(PidFileError::Running(path.to_owned())),
             Err(error) => return Err(failed(error)),
         }
-        fchmod(&file, mode).map_err(failed)?;
+        // The L3 agent reads it as its own user, whatever the umask. What was there before keeps its mode.
+        if new {
+            fchmod(&file, mode).map_err(failed)?;
+        }
         Ok(Self { path: path.to_owned(), file })
     }
 

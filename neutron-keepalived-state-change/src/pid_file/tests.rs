@@ -12,9 +12,30 @@ fn written_over_what_was_there_and_removed() {
     let mut pid_file = PidFile::take(&path).expect("free");
     pid_file.write().expect("writable");
     assert_eq!(fs::read_to_string(&path).expect("there"), std::process::id().to_string());
-    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o644);
+    // What was there may be anybody's.
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o600);
     pid_file.remove();
     assert!(!path.exists());
+}
+
+#[test]
+fn a_new_one_is_there_for_all_to_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pid");
+    let _pid_file = PidFile::take(&path).expect("free");
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o644);
+}
+
+#[test]
+fn another_name_of_a_file_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, other) = (folder.path().join("pid"), folder.path().join("other"));
+    fs::write(&other, "somebody else's").expect("writable");
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).expect("ours");
+    fs::hard_link(&other, &path).expect("another name");
+    assert!(matches!(PidFile::take(&path), Err(PidFileError::NoFile(_))));
+    assert_eq!(fs::read_to_string(&other).expect("there"), "somebody else's");
+    assert_eq!(fs::metadata(&other).expect("there").permissions().mode() & 0o7777, 0o600);
 }
 
 #[test]
