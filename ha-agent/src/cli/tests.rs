@@ -206,6 +206,7 @@ fn events_are_a_line_each_and_unknown_ones_are_harmless() {
             status: 403,
             reason: "peer_not_allowed".to_owned(),
             reporter: Some(Reporter::Socket { uid: 42, pid: 7 }),
+            count: None,
         },
     );
     assert_eq!(

@@ -13,15 +13,16 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
+use super::strangers::Strangers;
 use crate::core::model::{Reporter, RouterId};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
 
 /// Events a second for one reason and user.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
-/// All users that may not report share one allowance, so the table stays small whoever connects.
-const STRANGERS: u32 = u32::MAX;
-/// How often what was held back is summed up in the log.
+/// Stands for a uid where there is none: lines of a FIFO.
+const NOBODY: u32 = u32::MAX;
+/// How often what was held back is summed up.
 const SUMMARY: Duration = Duration::from_secs(1);
 
 /// Cheap to clone.
@@ -31,7 +32,9 @@ pub(super) struct Gate(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     events: Events,
+    /// Of users that may report, so the table stays small whoever connects.
     rate: DefaultKeyedRateLimiter<(Refusal, u32)>,
+    strangers: Strangers,
     held_back: Vec<AtomicU64>,
     any: Notify,
 }
@@ -41,6 +44,7 @@ impl Gate {
         Self(Arc::new(Inner {
             events,
             rate: RateLimiter::keyed(Quota::per_second(PER_SECOND)),
+            strangers: Strangers::new(PER_SECOND),
             held_back: Refusal::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             any: Notify::new(),
         }))
@@ -48,11 +52,12 @@ impl Gate {
 
     /// The event, unless this reason and user had too many lately; then it is only counted here.
     pub(super) fn refused(&self, refusal: Refusal, router_id: Option<RouterId>, reporter: Option<Reporter>) {
-        let user = match reporter {
-            Some(Reporter::Socket { uid, .. }) if refusal != Refusal::PeerNotAllowed => uid,
-            _ => STRANGERS,
+        let shown = match reporter {
+            Some(Reporter::Socket { uid, .. }) if refusal == Refusal::PeerNotAllowed => self.0.strangers.allow(uid),
+            Some(Reporter::Socket { uid, .. }) => self.0.rate.check_key(&(refusal, uid)).is_ok(),
+            _ => self.0.rate.check_key(&(refusal, NOBODY)).is_ok(),
         };
-        if self.0.rate.check_key(&(refusal, user)).is_err() {
+        if !shown {
             return self.hold_back(refusal);
         }
         self.0.events.emit(Event::ReportRefused {
@@ -60,6 +65,7 @@ impl Gate {
             status: refusal.status(),
             reason: refusal.word().to_owned(),
             reporter,
+            count: None,
         });
     }
 
@@ -83,7 +89,20 @@ impl Gate {
             .collect()
     }
 
-    /// Sums up in the log what was held back, until `stop`. Asleep while there is nothing.
+    /// Tells how many were held back, reason by reason.
+    fn sum_up(&self) {
+        for (refusal, count) in self.take_held_back() {
+            self.0.events.emit(Event::ReportRefused {
+                router_id: None,
+                status: refusal.status(),
+                reason: refusal.word().to_owned(),
+                reporter: None,
+                count: Some(count),
+            });
+        }
+    }
+
+    /// Sums up what was held back, until `stop`. Asleep while there is nothing.
     pub(super) async fn summarise(self, stop: CancellationToken) {
         loop {
             let due = async {
@@ -91,13 +110,7 @@ impl Gate {
                 tokio::time::sleep(SUMMARY).await;
             };
             let stopping = stop.run_until_cancelled(due).await.is_none();
-            for (refusal, count) in self.take_held_back() {
-                tracing::warn!(
-                    reason = refusal.word(),
-                    count,
-                    "intake: more reports were refused than are shown as events"
-                );
-            }
+            self.sum_up();
             if stopping {
                 return;
             }

@@ -18,6 +18,7 @@ mod peer;
 mod refusal;
 pub mod request;
 mod server;
+mod strangers;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -133,6 +133,9 @@ pub enum Event {
         /// Who made it, where known.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reporter: Option<Reporter>,
+        /// So many in one second that are not told one by one; then neither router nor reporter is there.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        count: Option<u64>,
     },
     /// A state is confirmed.
     #[serde(rename = "transition.confirmed")]

@@ -31,10 +31,13 @@ fn words(event: &Event) -> String {
         }
         Event::RouterUnregistered { uid, pid, .. } => format!("registration of uid {uid}, pid {pid} has ended"),
         Event::ReportReceived { state, reporter, .. } => format!("{state} reported by {}", teller(reporter)),
-        Event::ReportRefused { status, reason, reporter, .. } => {
+        Event::ReportRefused { status, reason, reporter, count, .. } => {
             let by = reporter.as_ref().map_or("unknown".to_owned(), teller);
             let code = if *status == 0 { String::new() } else { format!(" ({status})") };
-            format!("report refused: {reason}{code}, from {by}")
+            match count {
+                Some(count) => format!("{count} more reports refused within a second: {reason}{code}"),
+                None => format!("report refused: {reason}{code}, from {by}"),
+            }
         }
         Event::TransitionConfirmed { state, previous, basis, latency_ms, .. } => {
             let before = previous.map_or(String::new(), |previous| format!("{previous} → "));

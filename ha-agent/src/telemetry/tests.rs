@@ -80,8 +80,9 @@ fn examples() -> Vec<Event> {
             status: 403,
             reason: text("peer_not_allowed"),
             reporter: Some(reporter),
+            count: None,
         },
-        Event::ReportRefused { router_id: None, status: 0, reason: text("bad_line"), reporter: None },
+        Event::ReportRefused { router_id: None, status: 0, reason: text("bad_line"), reporter: None, count: None },
         Event::TransitionConfirmed {
             router_id,
             state: State::Primary,
@@ -170,6 +171,13 @@ fn examples() -> Vec<Event> {
             action: text("hook"),
             state: State::Primary,
             reason: text("overtaken by backup before it began"),
+        },
+        Event::ReportRefused {
+            router_id: None,
+            status: 403,
+            reason: text("peer_not_allowed"),
+            reporter: None,
+            count: Some(812),
         },
     ]
 }
