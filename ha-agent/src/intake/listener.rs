@@ -7,13 +7,11 @@
 //! refuses the same either way, but whoever gets in waits behind fewer.
 
 use std::io;
-use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with};
@@ -22,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::answers::Answers;
 use super::limits::Entry;
 use super::peer::Peer;
 use super::refusal::Refusal;
@@ -34,10 +33,7 @@ use crate::telemetry::event::Event;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// So many refused peers may linger over their answer; the rest gets it without.
 const REFUSING: usize = 64;
-/// So many refused peers a second, and at once, are answered and told about one by one; the rest of a
-/// flood is counted and closed, so that nobody waits behind it.
-const ANSWERED: NonZeroU32 = NonZeroU32::new(512).expect("not zero");
-/// So long after that the same user is turned away without another look.
+/// So long after the answers are spent the same user is turned away without another look.
 const CROWD: Duration = Duration::from_millis(5);
 /// Closing frees what the peer has sent, message by message, which may take a hundred times what accepting
 /// takes. Beyond so many bytes it is done elsewhere, ...
@@ -80,7 +76,7 @@ pub(super) struct Accepting {
     runtime: Handle,
     refusing: Arc<Semaphore>,
     closing: Arc<Semaphore>,
-    answered: DefaultDirectRateLimiter,
+    answers: Answers,
     crowd: Option<Crowd>,
     end: Arc<OwnedFd>,
 }
@@ -105,7 +101,7 @@ impl Accepting {
             runtime: Handle::current(),
             refusing: Arc::new(Semaphore::new(REFUSING)),
             closing: Arc::new(Semaphore::new(CLOSING)),
-            answered: RateLimiter::direct(Quota::per_second(ANSWERED)),
+            answers: Answers::new(),
             crowd: None,
             end: Arc::clone(&end),
         };
@@ -199,7 +195,7 @@ impl Accepting {
         });
         let (share, entry) = match entry {
             Ok(entered) => entered,
-            Err(refusal) if self.answered.check().is_err() => {
+            Err(refusal) if !self.answers.allow(refusal, peer.uid) => {
                 self.shared.refused_of_many(refusal);
                 self.crowd = Some(Crowd { uid: peer.uid, refusal, until: Instant::now() + CROWD });
                 drop(limits);

@@ -2,9 +2,11 @@
 //!
 //! Here a request or a line becomes a [`Report`], or is refused with a reason. Whether the claim
 //! is true is decided in `core`, never here. `listener` accepts, `peer` knows who connected,
-//! `limits` and `turn` keep reporters apart, `server` speaks HTTP, `request` validates, `refusal` has every
-//! reason to say no, `gate` turns refusals into events without flooding, `fifo` reads FIFOs.
+//! `limits` and `turn` keep reporters apart, `strangers` those who may not report, `server` speaks HTTP,
+//! `request` validates, `refusal` has every reason to say no, `answers` says who of a flood hears it, `gate`
+//! turns refusals into events without flooding, `fifo` reads FIFOs.
 
+mod answers;
 #[doc(hidden)]
 pub mod bench;
 pub mod fifo;

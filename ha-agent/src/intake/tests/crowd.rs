@@ -182,3 +182,31 @@ async fn privileged_a_user_that_holds_all_it_can_delays_no_other() {
     hog.wait().unwrap();
     rig.intake.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn privileged_a_stranger_s_flood_takes_no_answer_from_another_one() {
+    let mut rig = Rig::start(|c| c.socket_mode = 0o666);
+    open_folder(&rig);
+    let flood = "while True:\n try: dial().close()\n except OSError: pass\n";
+    let mut flood = as_user(4002, &rig.config.socket, flood).spawn().unwrap();
+    let refused = rig.intake.shared.metrics.refused(Refusal::PeerNotAllowed).clone();
+    let spent = timeout(PATIENCE, async {
+        while refused.get() < 5000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    spent.await.expect("the flood outlasts the answers");
+    let now_and_then = "for _ in range(10):\n s=dial(); print(s.recv(4096)[9:12].decode()); time.sleep(0.02)\n";
+    let output = as_user(4003, &rig.config.socket, now_and_then).output();
+    flood.kill().unwrap();
+    flood.wait().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout), "403\n".repeat(10));
+    let mut told = 0;
+    while let Ok(event) = rig.events.try_recv() {
+        told +=
+            u32::from(matches!(event, Event::ReportRefused { reporter: Some(Reporter::Socket { uid: 4003, .. }), .. }));
+    }
+    assert!(told > 0, "each of them has events of its own");
+    rig.intake.stop().await;
+}
