@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -109,7 +111,11 @@ fn every_thread_has_what_the_table_says_and_no_more() -> Result<()> {
     let lab = Lab::new("threads")?;
     let router = Router::new(31);
     let site = lab.site_in(&format!("qrouter-{}", router.id), "a", &router)?;
-    let mut node = Scene::default().node_at(site)?;
+    let mut scene = Scene::default();
+    // Free now, and nobody else here looks for one.
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    scene.agent.sections = format!("[admin]\nlisten = \"{address}\"");
+    let mut node = scene.node_at(site)?;
     node.agent.start()?;
     hold_to_the_table(&mut node.agent, None)?;
 
@@ -128,6 +134,13 @@ fn every_thread_has_what_the_table_says_and_no_more() -> Result<()> {
     hold_to_the_table(&mut node.agent, None)?;
     let status = node.agent.ask(&["status"])?;
     assert!(!status["degraded"].to_string().contains("privilege"), "{status}");
+    // Threads that may make no socket serve those that were there before.
+    let mut scrape = TcpStream::connect(address)?;
+    scrape.set_read_timeout(Some(SLACK))?;
+    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    scrape.read_to_string(&mut answer)?;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("ha_agent_intake_reports"), "{answer}");
     Ok(())
 }
 
