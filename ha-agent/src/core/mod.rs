@@ -5,13 +5,14 @@
 //! outputs, always.
 //!
 //! - [`model`], [`evidence`], [`io`], [`time`]: the vocabulary, and all that crosses the border.
-//! - [`speakers`]: what the wire said. [`seen`]: the table from address table and wire to a role.
+//! - [`speakers`]: what the wire said; [`crowd`]: whom to give up of too many. [`seen`]: the table from address table and wire to a role.
 //! - [`machine`]: one router's verdicts. [`anomalies`]: the disagreements. [`policy`]: durations.
 //! - [`node`]: all routers and their deadlines.
 
 #![deny(clippy::disallowed_methods, reason = "the core is given the time")]
 
 pub mod anomalies;
+pub mod crowd;
 pub mod evidence;
 pub mod io;
 pub mod machine;
@@ -24,6 +25,8 @@ pub mod time;
 
 #[cfg(test)]
 mod catalogue_tests;
+#[cfg(test)]
+mod crowd_tests;
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "`crate::fuzzing` shows it"))]
 pub(crate) mod invariants;

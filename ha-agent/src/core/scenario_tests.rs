@@ -1,6 +1,7 @@
 //! Scenarios as keepalived plays them (facts measured on 2.2.7), on virtual time.
 
 mod channels;
+mod crowd;
 mod links;
 mod modes;
 
@@ -358,15 +359,4 @@ fn a_spoof_that_is_repeated_is_refused_none_the_less() {
     let times = bench.out.iter().filter(|(_, o)| matches!(o, O::Rejected { .. })).map(|(at, _)| *at);
     assert_eq!(times.collect::<Vec<_>>()[0], ADV * 4 + MS * 250);
     assert_eq!(bench.delivered(), [State::Backup]);
-}
-
-#[test]
-fn a_flood_of_sources_does_not_make_the_master_forgotten() {
-    let mut bench = Bench::settled_backup(ADV * 5);
-    for last in 10..60 {
-        bench.until(bench.elapsed() + MS);
-        bench.advert_from(Side::Foreign, IpAddr::V4(Ipv4Addr::new(169, 254, 192, last)), 10, ADV, 8);
-    }
-    let view = bench.machine.view(bench.now);
-    assert_eq!(view.evidence.foreign.map(|foreign| foreign.address), Some(THEM));
 }

@@ -4,12 +4,13 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::crowd::{Standing, given_up};
 use super::evidence::{ForeignEvidence, Tx, TxEvidence};
 use super::model::{Advert, Password, Side};
 use super::policy::{JOIN, Policy, silence};
 use super::time::Mono;
 
-/// Foreign speakers kept per router; a new one replaces the least steady.
+/// Foreign speakers kept per router.
 const MAX_FOREIGN: usize = 16;
 
 /// The speakers of one router's VRID.
@@ -50,22 +51,35 @@ impl Speakers {
                     if known.at <= advert.at {
                         *known = advert;
                     }
-                } else if self.foreign.len() < MAX_FOREIGN {
+                } else {
                     self.foreign.push(advert);
-                } else if let Some(index) = self.least_steady() {
-                    self.foreign[index] = advert;
+                    self.give_up();
                 }
             }
         }
     }
 
-    /// Who is given up for a new one: the dead before the live, then the shortest run, then the one
-    /// unheard for longest. So a flood of sources cannot push out a master that goes on.
-    fn least_steady(&self) -> Option<usize> {
-        (0..self.foreign.len()).min_by_key(|index| {
-            let known = &self.foreign[*index];
-            (self.live(known), known.run_adverts, known.at)
-        })
+    /// Keeps no more than [`MAX_FOREIGN`].
+    fn give_up(&mut self) {
+        if self.foreign.len() > MAX_FOREIGN {
+            let crowd: Vec<_> = self.foreign.iter().map(|known| (self.standing(known), known.run_since)).collect();
+            if let Some(index) = given_up(&crowd) {
+                self.foreign.swap_remove(index);
+            }
+        }
+    }
+
+    fn standing(&self, advert: &Advert) -> Standing {
+        let rank = (advert.priority, advert.source);
+        if !self.live(advert) {
+            Standing::Silent(advert.at)
+        } else if !self.kin(advert) {
+            Standing::Stranger(rank)
+        } else if !self.is_accepted(advert) {
+            Standing::Claimant(rank)
+        } else {
+            Standing::Competitor(rank)
+        }
     }
 
     /// Takes in a reading of all speakers.
@@ -160,7 +174,12 @@ impl Speakers {
 
     /// Those that our keepalived listens to.
     pub fn competitors(&self) -> impl Iterator<Item = &Advert> {
-        self.claimants().filter(|advert| advert.version == 3 || advert.interval == self.own_interval())
+        self.claimants().filter(|advert| self.is_accepted(advert))
+    }
+
+    /// Whether our keepalived accepts the interval of an advert.
+    fn is_accepted(&self, advert: &Advert) -> bool {
+        advert.version == 3 || advert.interval == self.own_interval()
     }
 
     /// The best claimant.
