@@ -25,7 +25,7 @@ pub(super) enum Forbidden {
     EnterNamespace,
     /// All of bpf(2).
     Bpf,
-    /// bpf(2), but for single elements of maps that are open.
+    /// bpf(2), but for elements of maps that are open.
     BpfBeyondElements,
     /// Owner, mode, times and attributes of files, which Landlock does not guard: the agent owns all
     /// of root's files.
@@ -189,8 +189,8 @@ const ATTRIBUTES: &[c_long] = &[
     libc::SYS_utimes,
 ];
 
-/// `BPF_MAP_LOOKUP_ELEM`, `_UPDATE_ELEM`, `_DELETE_ELEM`, `_GET_NEXT_KEY` of linux/bpf.h.
-const ELEMENTS: [u64; 4] = [1, 2, 3, 4];
+/// `BPF_MAP_LOOKUP_ELEM`, `_UPDATE_ELEM`, `_DELETE_ELEM`, `_LOOKUP_BATCH` of linux/bpf.h.
+const ELEMENTS: [u64; 4] = [1, 2, 3, 24];
 
 /// x86-64 has every call once more with this bit, for x32; and some of those under other numbers.
 #[cfg(target_arch = "x86_64")]

@@ -130,12 +130,16 @@ fn the_calls_of_x32_are_no_way_around() {
 
 #[test]
 fn bpf_is_for_elements_only_where_maps_are_read() {
-    let (lookup, load, no_map) = (1, 5, [u64::MAX; 8]);
+    let (lookup, next_key, load, batch, no_map) = (1, 4, 5, 24, [u64::MAX; 8]);
     let ask = |command: u64| refused(libc::SYS_bpf, [command, no_map.as_ptr().addr() as u64, 32]);
     // Without the filter the kernel answers that there is no such map (older ones: not without CAP_BPF).
     let unfiltered = apart(|| ask(lookup));
     assert_eq!(filtered(Role::Worker, || ask(lookup)), unfiltered);
-    assert_eq!(filtered(Role::Worker, || ask(load)), Some(libc::EPERM));
+    let unfiltered_batch = apart(|| ask(batch));
+    assert_eq!(filtered(Role::Worker, || ask(batch)), unfiltered_batch);
+    for command in [next_key, load] {
+        assert_eq!(filtered(Role::Worker, || ask(command)), Some(libc::EPERM), "{command}");
+    }
     assert_eq!(filtered(Role::Outbox, || ask(lookup)), Some(libc::EPERM));
     if unfiltered != Some(libc::EPERM) {
         assert_ne!(filtered(Role::Netns, || ask(lookup)), Some(libc::EPERM));

@@ -15,13 +15,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::maps::Shared;
+use super::batch::Cursor;
+use super::maps::{Found, Shared};
 use super::{WireError, WireEvent, translate};
+use crate::core::time::Mono;
 
 /// Foreign records taken before the local buffer is looked at again.
 const FOREIGN_AT_ONCE: usize = 64;
 /// How often the loss counters are read.
 const LOSS_PERIOD: Duration = Duration::from_secs(1);
+/// Between two looks into the map of foreign speakers: a full one is seen through in some 5 s.
+const SEARCH_PAUSE: Duration = Duration::from_millis(20);
 
 type Ring = AsyncFd<RingBuf<MapData>>;
 
@@ -64,6 +68,9 @@ impl Reader {
         let mut losses = tokio::time::interval_at(Instant::now() + LOSS_PERIOD, LOSS_PERIOD);
         losses.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lost = self.shared.stats().lost();
+        let mut search = Search::default();
+        let pause = tokio::time::sleep(SEARCH_PAUSE);
+        tokio::pin!(pause);
         loop {
             let going_on = tokio::select! {
                 biased;
@@ -85,7 +92,12 @@ impl Reader {
                     }
                     Err(error) => { tracing::error!(%error, "foreign ring buffer"); false }
                 },
-                _ = losses.tick() => self.tell_losses(&mut lost).await,
+                _ = losses.tick() => self.tell_losses(&mut lost, &mut search).await,
+                () = &mut pause, if search.wanted || search.from.is_some() => {
+                    let going_on = self.search(&mut search).await;
+                    pause.as_mut().reset(Instant::now() + SEARCH_PAUSE);
+                    going_on
+                }
             };
             if !going_on {
                 return;
@@ -117,26 +129,49 @@ impl Reader {
         };
         let mut local = None;
         if record.direction == INGRESS && record.kind != RECORD_INVALID {
-            self.shared.note(ForeignKey {
-                watch: record.watch,
-                family: u32::from(record.family),
-                src: record.speaker.src,
-            });
             local = self.shared.local(record.watch).ok().flatten();
+            let key = ForeignKey { watch: record.watch, family: record.family.into(), src: record.speaker.src };
+            let now = Mono(record.speaker.last_seen_ns);
+            self.shared.note(key, &record.speaker, local.as_ref(), now);
         }
         translate::event(router, record, local.as_ref())
     }
 
-    async fn tell_losses(&self, before: &mut u64) -> bool {
+    /// What was withheld about a speaker that is not known, no reading tells: it is searched for.
+    async fn tell_losses(&self, before: &mut u64, search: &mut Search) -> bool {
         let now = self.shared.stats().lost();
         let records = now.saturating_sub(*before);
         *before = now;
-        if records == 0 {
-            return true;
-        }
-        self.shared.note_all();
-        self.events.send(WireEvent::Lost { records }).await.is_ok()
+        search.wanted |= self.shared.take_left_out() || records > 0;
+        records == 0 || self.events.send(WireEvent::Lost { records }).await.is_ok()
     }
+
+    /// Looks a little further for speakers that no record told of.
+    async fn search(&self, search: &mut Search) -> bool {
+        if search.from.is_none() {
+            search.wanted = false;
+        }
+        let found = self.shared.search(search.from.take()).unwrap_or_else(|error| {
+            tracing::debug!(%error, "foreign speakers not searched");
+            Found::default()
+        });
+        search.from = found.next;
+        for (router, advert) in found.new {
+            if self.events.send(WireEvent::Advert { router, advert }).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// The search for speakers that no record told of, a little at a time.
+#[derive(Debug, Default)]
+struct Search {
+    /// A round should begin once none is under way: what one has passed it does not see again.
+    wanted: bool,
+    /// Where the round under way goes on.
+    from: Option<Cursor>,
 }
 
 /// Why draining ended.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
@@ -9,22 +10,35 @@ use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArra
 use ha_agent_common::{ForeignKey, SPEAKER_UNICAST, Speaker, Watch, WatchKey, counter};
 
 use super::WireError;
+use super::batch::{Batches, Cursor};
+use super::known::{Known, is_live};
 use super::metrics::Stats;
 use super::table::{Entry, Table};
 use super::translate;
-use crate::core::model::{Advert, Side};
-
-/// Foreign speakers remembered per watch here; the least steady ones go first.
-const KNOWN_PER_WATCH: usize = 64;
+use crate::clock;
+use crate::core::model::{Advert, RouterId, Side};
+use crate::core::time::Mono;
 
 /// Maps and bookkeeping that the handle and the ring-buffer reader share.
 pub(super) struct Shared {
     table: Mutex<Table>,
-    known: Mutex<HashMap<u32, Vec<ForeignKey>>>,
+    known: Mutex<HashMap<u32, Known>>,
+    /// Someone who goes on advertising is not known.
+    left_out: AtomicBool,
     watches: Mutex<BpfHashMap<MapData, WatchKey, Watch>>,
     local: Mutex<Array<MapData, Speaker>>,
     foreign: Mutex<BpfHashMap<MapData, ForeignKey, Speaker>>,
+    batches: Batches,
     counters: PerCpuArray<MapData, u64>,
+}
+
+/// What a search found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Masters that were not known.
+    pub(super) new: Vec<(RouterId, Advert)>,
+    /// Where to go on; none: it has seen all.
+    pub(super) next: Option<Cursor>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -36,12 +50,15 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     /// Takes the maps out of a loaded object.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, WireError> {
+        let foreign = ebpf.take_map("FOREIGN").ok_or(WireError::LayoutMismatch)?;
         Ok(Self {
             table: Mutex::default(),
             known: Mutex::default(),
+            left_out: AtomicBool::new(false),
             watches: Mutex::new(taken(ebpf, "WATCHES")?),
             local: Mutex::new(taken(ebpf, "LOCAL")?),
-            foreign: Mutex::new(taken(ebpf, "FOREIGN")?),
+            batches: Batches::of(&foreign)?,
+            foreign: Mutex::new(BpfHashMap::try_from(foreign).map_err(|_| WireError::LayoutMismatch)?),
             counters: taken(ebpf, "COUNTERS")?,
         })
     }
@@ -64,7 +81,7 @@ impl Shared {
         }
         let keys = locked(&self.known).remove(&id).unwrap_or_default();
         let mut foreign = locked(&self.foreign);
-        for key in keys {
+        for key in keys.into_keys() {
             // The LRU may have been faster.
             if foreign.remove(&key).is_err() {
                 tracing::trace!(?key, "speaker already forgotten");
@@ -87,24 +104,19 @@ impl Shared {
         if let Some(speaker) = &local {
             speakers.push(translate::advert(speaker, entry.key.family, Side::Local));
         }
-        let keys = locked(&self.known).get(&entry.id).cloned().unwrap_or_default();
-        let mut forgotten = Vec::new();
-        for key in keys {
-            match self.foreign(&key)? {
-                Some(speaker) if speaker.last_seen_ns < entry.since.0 => {}
-                Some(speaker) if !is_heard(&speaker, local.as_ref()) => {}
-                Some(speaker) => {
-                    speakers.push(translate::advert(&speaker, entry.key.family, Side::Foreign));
-                }
-                None => forgotten.push(key),
-            }
-        }
-        if !forgotten.is_empty()
-            && let Some(keys) = locked(&self.known).get_mut(&entry.id)
-        {
-            keys.retain(|key| !forgotten.contains(key));
+        if let Some(known) = locked(&self.known).get_mut(&entry.id) {
+            known.refresh(|key| self.foreign(key))?;
+            let ours = known.speakers().filter(|speaker| speaker.last_seen_ns >= entry.since.0);
+            let heard = ours.filter(|speaker| is_heard(speaker, local.as_ref()));
+            speakers.extend(heard.map(|speaker| translate::advert(speaker, entry.key.family, Side::Foreign)));
         }
         Ok(speakers)
+    }
+
+    /// Puts a foreign speaker where the classifier would.
+    #[cfg(test)]
+    pub(super) fn remember(&self, key: &ForeignKey, speaker: &Speaker) {
+        locked(&self.foreign).insert(key, speaker, 0).unwrap();
     }
 
     fn foreign(&self, key: &ForeignKey) -> Result<Option<Speaker>, WireError> {
@@ -112,38 +124,40 @@ impl Shared {
         steady(|| foreign.get(key, 0)).map_err(|error| failed("FOREIGN", &error))
     }
 
-    /// Notes that a watch has this foreign speaker.
-    ///
-    /// At most [`KNOWN_PER_WATCH`] are kept: of more, the one with the shortest run and, among
-    /// equals, the one silent for longest goes, so that a flood of sources cannot push out a master
-    /// that goes on advertising.
-    pub(super) fn note(&self, key: ForeignKey) {
+    /// Notes that a watch has this foreign speaker, as it was at `now`; whether that is new and there
+    /// is a place for it.
+    pub(super) fn note(&self, key: ForeignKey, speaker: &Speaker, local: Option<&Speaker>, now: Mono) -> bool {
+        let again = |key: &ForeignKey| self.foreign(key).ok().flatten();
         let mut known = locked(&self.known);
-        let keys = known.entry(key.watch).or_default();
-        if keys.contains(&key) {
-            return;
-        }
-        keys.push(key);
-        if keys.len() > KNOWN_PER_WATCH {
-            let steadiness = |key: &ForeignKey| match self.foreign(key) {
-                Ok(Some(speaker)) => (speaker.run_adverts, speaker.last_seen_ns),
-                _ => (0, 0),
-            };
-            let least = (0..keys.len()).min_by_key(|index| steadiness(&keys[*index]));
-            if let Some(index) = least {
-                keys.swap_remove(index);
-            }
-        }
+        let offer = known.entry(key.watch).or_default().offer(key, *speaker, local, now, again);
+        self.left_out.fetch_or(offer.left_out, Ordering::Relaxed);
+        offer.new
     }
 
-    /// Notes every foreign speaker that the kernel remembers: after records were lost.
-    pub(super) fn note_all(&self) {
-        let keys: Vec<ForeignKey> = locked(&self.foreign).keys().flatten().collect();
-        for key in keys {
-            if self.table().router(key.watch).is_some() {
-                self.note(key);
+    /// Whether someone was left out since this was last asked.
+    pub(super) fn take_left_out(&self) -> bool {
+        self.left_out.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes some of the masters that the kernel remembers.
+    pub(super) fn search(&self, from: Option<Cursor>) -> Result<Found, WireError> {
+        let batch = self.batches.read(from)?;
+        let now = clock::now();
+        let mut new = Vec::new();
+        for (key, speaker) in batch.found.iter().filter(|(_, speaker)| is_live(speaker, now)) {
+            let watched = self.table().router(key.watch).map(|(router, entry)| (router, entry.clone()));
+            let Some((router, entry)) = watched.filter(|(_, entry)| speaker.last_seen_ns >= entry.since.0) else {
+                continue;
+            };
+            let local = self.local(entry.id)?;
+            if is_heard(speaker, local.as_ref())
+                && self.note(*key, speaker, local.as_ref(), now)
+                && let Some(speaker) = self.foreign(key)?
+            {
+                new.push((router, translate::advert(&speaker, entry.key.family, Side::Foreign)));
             }
         }
+        Ok(Found { new, next: batch.next })
     }
 
     /// The counters, summed over the processors; zero where one cannot be read.

@@ -8,18 +8,21 @@
 //! - `object`: the embedded object, its layout, its loading; `btf`: offsets for it.
 //! - `attachments`: what is attached where; `attach`: the part of it on the namespace thread.
 //! - `table`: which router is watched where, under which number.
-//! - `maps`: reading and writing the kernel's maps.
+//! - `maps`: reading and writing the kernel's maps; `batch`: many elements by one call; `known`: which foreign
+//!   speakers are read.
 //! - `drain`: ring buffers to events; `translate`: records to the core's terms.
 //! - `metrics`: the kernel side's counters, read at scrape.
 //! - `trial`: the program run on frames that are handed to it; `bench`: what a frame costs.
 
 mod attach;
 mod attachments;
+mod batch;
 #[doc(hidden)]
 pub mod bench;
 mod btf;
 mod drain;
 mod error;
+mod known;
 mod maps;
 mod metrics;
 mod object;

@@ -1,5 +1,7 @@
 //! Attaching for real: namespaces, veth, keepalived.
 
+mod crowd;
+
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,0 +1,115 @@
+//! The foreign speakers of one watch that are read. Bookkeeping only.
+
+use ha_agent_common::{ForeignKey, Speaker};
+
+use super::maps::{is_heard, source};
+use crate::core::crowd::{Standing, given_up};
+use crate::core::time::Mono;
+
+/// Speakers kept per watch.
+const PLACES: usize = 64;
+/// 1.5 centiseconds in nanoseconds: whoever is silent for 1.5 intervals is no master.
+const SILENCE_NS_PER_CS: u64 = 15_000_000;
+
+/// Who is kept, as it was when it was last looked at.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    kept: Vec<(ForeignKey, Speaker)>,
+}
+
+/// What came of an offer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// The speaker was not kept before, and is now.
+    pub(super) new: bool,
+    /// Someone who goes on advertising found no place.
+    pub(super) left_out: bool,
+}
+
+impl Known {
+    /// Offers a speaker. When there are too many, it is [`given_up`] who goes, as far as can be told
+    /// at `now`; `again` reads one anew, since nobody tells when a speaker goes on as before.
+    pub(super) fn offer(
+        &mut self,
+        key: ForeignKey,
+        speaker: Speaker,
+        local: Option<&Speaker>,
+        now: Mono,
+        again: impl Fn(&ForeignKey) -> Option<Speaker>,
+    ) -> Offer {
+        if let Some((_, known)) = self.kept.iter_mut().find(|(known, _)| *known == key) {
+            *known = speaker;
+            return Offer::default();
+        }
+        self.kept.push((key, speaker));
+        let mut looks = 0;
+        while self.kept.len() > PLACES {
+            let crowd: Vec<_> =
+                self.kept.iter().map(|one| (standing(one, local, now), Mono(one.1.run_since_ns))).collect();
+            let Some(index) = given_up(&crowd) else { break };
+            let (victim, _) = self.kept[index];
+            if victim != key
+                && looks < PLACES
+                && let Some(speaker) = again(&victim)
+            {
+                looks += 1;
+                self.kept[index].1 = speaker;
+                if standing(&self.kept[index], local, now) != crowd[index].0 {
+                    continue;
+                }
+            }
+            self.kept.swap_remove(index);
+            let left_out = !matches!(crowd[index].0, Standing::Silent(_));
+            return Offer { new: victim != key, left_out };
+        }
+        Offer { new: true, left_out: false }
+    }
+
+    /// Reads all of them anew; those that are remembered no more are dropped.
+    pub(super) fn refresh<E>(&mut self, read: impl Fn(&ForeignKey) -> Result<Option<Speaker>, E>) -> Result<(), E> {
+        let mut result = Ok(());
+        self.kept.retain_mut(|(key, speaker)| match read(key) {
+            Ok(Some(now)) => {
+                *speaker = now;
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                result = Err(error);
+                true
+            }
+        });
+        result
+    }
+
+    pub(super) fn speakers(&self) -> impl Iterator<Item = &Speaker> {
+        self.kept.iter().map(|(_, speaker)| speaker)
+    }
+
+    pub(super) fn into_keys(self) -> impl Iterator<Item = ForeignKey> {
+        self.kept.into_iter().map(|(key, _)| key)
+    }
+}
+
+/// Whether a speaker advertises as master.
+pub(super) fn is_live(speaker: &Speaker, now: Mono) -> bool {
+    let silence = u64::from(speaker.interval_cs) * SILENCE_NS_PER_CS;
+    speaker.priority > 0 && now.0.saturating_sub(speaker.last_seen_ns) < silence
+}
+
+/// What a speaker is worth, beside ours. As long as that was never heard, everybody may be its kin.
+fn standing((key, speaker): &(ForeignKey, Speaker), local: Option<&Speaker>, now: Mono) -> Standing {
+    if !is_live(speaker, now) || !is_heard(speaker, local) {
+        return Standing::Silent(Mono(speaker.last_seen_ns));
+    }
+    let rank = (speaker.priority, source(speaker, key.family as u8));
+    let model = |of: &Speaker| (of.version, of.auth_type, of.auth_data, of.vip_count, of.vips_hash);
+    match local {
+        Some(local) if model(local) != model(speaker) => Standing::Stranger(rank),
+        Some(local) if local.version != 3 && local.interval_cs != speaker.interval_cs => Standing::Claimant(rank),
+        _ => Standing::Competitor(rank),
+    }
+}
+
+#[cfg(test)]
+mod tests;

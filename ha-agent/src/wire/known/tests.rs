@@ -1,0 +1,94 @@
+use ha_agent_common::FAMILY_V4;
+
+use super::*;
+
+const NOW: u64 = 1_000_000_000_000;
+
+/// The `n`-th of many: a source that began at that millisecond and was heard just now.
+fn one(n: u8, priority: u8) -> (ForeignKey, Speaker) {
+    let mut src = [0; 16];
+    src[3] = n;
+    let begun = NOW - 1_000_000_000 + u64::from(n) * 1_000_000;
+    let speaker = Speaker {
+        run_since_ns: begun,
+        last_seen_ns: NOW,
+        src,
+        interval_cs: 100,
+        priority,
+        version: 2,
+        vip_count: 1,
+        vips_hash: 7,
+        ..Speaker::default()
+    };
+    (ForeignKey { watch: 0, family: FAMILY_V4.into(), src }, speaker)
+}
+
+fn local() -> Speaker {
+    one(255, 50).1
+}
+
+/// Offers one beside `local`; whoever is looked at again is as it was.
+fn offer(known: &mut Known, (key, speaker): (ForeignKey, Speaker)) -> Offer {
+    let others = known.kept.clone();
+    let again = |key: &ForeignKey| others.iter().find(|(other, _)| other == key).map(|(_, speaker)| *speaker);
+    known.offer(key, speaker, Some(&local()), Mono(NOW), again)
+}
+
+fn crowd(change: impl Fn(&mut Speaker)) -> Known {
+    let mut known = Known::default();
+    for n in 0..64 {
+        let (key, mut speaker) = one(n, 255);
+        change(&mut speaker);
+        assert_eq!(offer(&mut known, (key, speaker)), Offer { new: true, left_out: false });
+    }
+    known
+}
+
+#[test]
+fn a_new_master_finds_a_place_among_those_that_keepalived_does_not_hear() {
+    let changes: [fn(&mut Speaker); 4] =
+        [|s| s.vips_hash = 8, |s| s.interval_cs = 25_500, |s| s.auth_data[0] = 1, |s| s.priority = 40];
+    for (case, change) in changes.into_iter().enumerate() {
+        let mut known = crowd(change);
+        assert_eq!(offer(&mut known, one(200, 60)), Offer { new: true, left_out: true }, "{case}");
+        assert!(known.speakers().any(|speaker| speaker.priority == 60), "{case}");
+        assert_eq!(offer(&mut known, one(200, 60)), Offer::default(), "{case}: known");
+    }
+}
+
+#[test]
+fn the_worst_of_the_late_is_left_out() {
+    let mut known = crowd(|_| {});
+    assert_eq!(offer(&mut known, one(200, 60)), Offer { new: false, left_out: true });
+    let mut gone = one(201, 0);
+    gone.1.last_seen_ns = NOW;
+    assert_eq!(offer(&mut known, gone), Offer::default(), "nobody misses one that left");
+}
+
+#[test]
+fn one_that_goes_on_is_not_given_up_for_silent_because_nobody_looked() {
+    let mut known = crowd(|speaker| speaker.priority = 60);
+    // The last look at the first ones is long ago, but only the first one is silent.
+    for (_, speaker) in &mut known.kept[..8] {
+        speaker.last_seen_ns = NOW - 10_000_000_000;
+    }
+    let silent = known.kept[0];
+    let again = |key: &ForeignKey| if *key == silent.0 { Some(silent.1) } else { Some(one(key.src[3], 60).1) };
+    let (key, speaker) = one(200, 40);
+    let offer = known.offer(key, speaker, Some(&local()), Mono(NOW), again);
+    assert_eq!(offer, Offer { new: true, left_out: false });
+    assert!(known.kept.iter().all(|(key, _)| *key != silent.0));
+    assert_eq!(known.kept.len(), 64);
+}
+
+#[test]
+fn who_is_forgotten_makes_room_and_is_dropped_by_a_reading() {
+    let mut known = crowd(|speaker| speaker.priority = 60);
+    known.kept[5].1.last_seen_ns = 1;
+    let (key, speaker) = one(200, 40);
+    assert!(known.offer(key, speaker, Some(&local()), Mono(NOW), |_| None).new);
+    known.refresh(|key| Ok::<_, ()>((key.src[3] != 7).then_some(one(key.src[3], 9).1))).unwrap();
+    assert_eq!((known.kept.len(), known.speakers().all(|speaker| speaker.priority == 9)), (63, true));
+    assert_eq!(known.refresh(|_| Err(())), Err(()));
+    assert_eq!(known.into_keys().count(), 63, "nothing is dropped for a failed reading");
+}
