@@ -175,7 +175,10 @@ fn odd_frames_are_looked_at_and_change_nothing() -> Result<()> {
     for node in [&mut pair.a, &mut pair.b] {
         let raised = node.raised(SLACK, "forged_advert")?;
         ensure!(raised["detail"].as_str().is_some_and(|text| text.contains("not genuine: ttl")), "{raised}");
-        ensure!(node.agent.events.since_mark().len() == 1, "{}", node.agent.events.story());
+        // That the L3 agent had heard of it before may be written after.
+        let since = node.agent.events.since_mark();
+        let told = since.iter().filter(|event| event["event"] != "delivery.sent");
+        ensure!(told.count() == 1, "{}", node.agent.events.story());
     }
     for (name, count) in [("ha_agent_wire_fragments_total", 2), ("ha_agent_wire_tagged_frames_total", 2)] {
         ensure!(metric(&pair.a, name)? == count, "{name}: {}", metric(&pair.a, name)?);

@@ -57,7 +57,7 @@ impl Schedule {
             slot.in_flight = false;
             let written = !matches!(&answer, Answer::Failed(failure) if !failure.written);
             if written {
-                slot.last.hear(entry.state, newest && answer == Answer::Taken, now);
+                slot.last.hear(entry.state, newest && answer == Answer::Taken, routine, now);
             }
             let done = slot.entry.sequence == entry.sequence && newest;
             match &answer {

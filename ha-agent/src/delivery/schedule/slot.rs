@@ -26,7 +26,7 @@ pub(super) struct Last {
     state: Option<State>,
     /// When at the latest.
     at: Mono,
-    /// When at the latest it heard what it had taken and what lets nothing wait once more.
+    /// When at the latest, in a round, it heard once more what it had taken and what lets nothing wait.
     repeated: Option<Mono>,
     /// Whether the present receiver said that it took it.
     sure: bool,
@@ -41,9 +41,9 @@ impl Last {
         Self { state: None, at, repeated: None, sure: false }
     }
 
-    /// It may have heard this; `taken`: it said so, and is still the same.
-    pub(super) fn hear(&mut self, state: State, taken: bool, now: Mono) {
-        if taken && state != State::Primary && self.has(state) {
+    /// It may have heard this; `taken`: it said so, and is still the same; `routine`: in its round.
+    pub(super) fn hear(&mut self, state: State, taken: bool, routine: bool, now: Mono) {
+        if taken && routine && state != State::Primary && self.has(state) {
             self.repeated = Some(now);
         } else {
             *self = Self { state: Some(state), at: now, repeated: None, sure: taken };
