@@ -151,10 +151,15 @@ impl Reader {
         if search.from.is_none() {
             search.wanted = false;
         }
-        let found = self.shared.search(search.from.take()).unwrap_or_else(|error| {
-            tracing::debug!(%error, "foreign speakers not searched");
+        let found = self.shared.search(search.from.take());
+        let failed = found.is_err();
+        let found = found.unwrap_or_else(|error| {
+            if !search.failed {
+                tracing::warn!(%error, "foreign speakers are not searched: those that no record told of are not seen");
+            }
             Found::default()
         });
+        search.failed = failed;
         search.from = found.next;
         for (router, advert) in found.new {
             if self.events.send(WireEvent::Advert { router, advert }).await.is_err() {
@@ -172,6 +177,8 @@ struct Search {
     wanted: bool,
     /// Where the round under way goes on.
     from: Option<Cursor>,
+    /// The last step failed, and that was told.
+    failed: bool,
 }
 
 /// Why draining ended.

@@ -269,6 +269,8 @@ fn a_flood_neither_delays_the_verdict_nor_costs_much() -> Result<()> {
         shares[1] * 100.0
     ));
     ensure!(seen > 100_000, "{seen} frames are no flood");
+    // The flood withholds records, so that those who no record told of are searched for.
+    ensure!(!pair.b.agent.log().contains("not searched"), "{}", pair.b.agent.log());
     ensure!(disturbed < undisturbed + LATER, "verdict after {disturbed:?}, without the flood {undisturbed:?}");
     ensure!(shares.iter().all(|share| *share < SHARE), "{shares:?} of a core");
     pair.heard(&["primary", "backup"], &["backup", "primary"])
