@@ -125,3 +125,13 @@ impl Drop for Process {
         let _ = self.kill();
     }
 }
+
+/// Whether anybody of a process group lives. A zombie does not: in a container nobody may reap it.
+pub fn group_lives(group: u32) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok()).any(|stat| {
+        let mut fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+        let (state, of) = (fields.next(), fields.nth(1));
+        !matches!(state, Some("Z" | "X")) && of.and_then(|of| of.parse().ok()) == Some(group)
+    })
+}

@@ -13,10 +13,10 @@ use ha_agent_tests::command::{ip_in, run_in};
 use ha_agent_tests::guardian::Trace;
 use ha_agent_tests::lab::{Lab, Router};
 use ha_agent_tests::pair::{Node, Reporter, SLACK, Scene};
-use ha_agent_tests::process::Process;
+use ha_agent_tests::process::{Process, group_lives};
 use ha_agent_tests::report::{send, status};
 use ha_agent_tests::wait;
-use rustix::process::{Pid, Signal, test_kill_process_group};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::ADVERT;
@@ -122,8 +122,7 @@ pub(crate) fn hook_runs(lab: &Lab, file: &Path) -> Result<u32> {
 
 /// Waits until of a hook's group nobody is left.
 pub(crate) fn hook_is_gone(lab: &Lab, group: u32) -> Result<()> {
-    let id = i32::try_from(group).ok().and_then(Pid::from_raw).context("a process id")?;
-    wait::until(SLACK, "the hook is gone", || test_kill_process_group(id).is_err().then_some(()))?;
+    wait::until(SLACK, "the hook is gone", || (!group_lives(group)).then_some(()))?;
     lab.guardian().forget(group);
     Ok(())
 }

@@ -217,7 +217,7 @@ fn nothing_that_is_said_comes_back_raw() -> Result<()> {
 }
 
 /// Descriptors that the agent under want may have in all.
-const DESCRIPTORS: u32 = 64;
+const DESCRIPTORS: u32 = 80;
 
 fn processor(pid: u32) -> Result<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -254,8 +254,8 @@ fn without_descriptors_it_goes_on_says_so_and_recovers() -> Result<()> {
     // A connection that was there is still answered.
     let first = held.first_mut().context("a connection")?;
     let mut end = Vec::new();
-    first.set_read_timeout(Some(SLACK))?;
-    first.read_to_end(&mut end)?;
+    first.set_read_timeout(Some(SLACK * 2))?;
+    first.read_to_end(&mut end).context("the first connection's answer")?;
     drop(held);
     pair.b.agent.events.expect(SLACK, &json!({"event": "channel.restored", "channel": "report"}))?;
     ensure!(pair.b.claim("primary")? == 200);
