@@ -69,6 +69,8 @@ fn hooks(config: &Config) -> impl Iterator<Item = (&'static str, &Hook)> {
 pub struct Trust {
     /// Who may report over the socket.
     pub users: Vec<User>,
+    /// Gids whose members may report every router.
+    pub groups: Vec<u32>,
     /// The state-change socket.
     pub socket: Socket,
     /// Where the bearer token is that every request must carry; absent: none is asked for.
@@ -155,6 +157,7 @@ impl Trust {
             guard::openings(&places(config, config_path)).into_iter().partition(|error| error.is_hidden());
         let words = |errors: Vec<_>| errors.iter().map(ToString::to_string).collect();
         Self {
+            groups: intake.allow_gids.clone(),
             // The agent's own user, here root, is bound by no grant.
             users: uids
                 .into_iter()
@@ -186,7 +189,8 @@ impl Trust {
         };
         let door = format!("the agent's own user; the socket has mode {mode:04o}, {group}, and is used {token}");
         let users = self.users.iter().map(|User { uid, routers }| format!("uid {uid}: {}", counted(routers)));
-        [door].into_iter().chain(users).collect()
+        let groups = self.groups.iter().map(|gid| format!("group {gid}: every router"));
+        [door].into_iter().chain(users).chain(groups).collect()
     }
 
     /// The FIFOs, a line each.

@@ -133,6 +133,8 @@ pub struct Intake {
     pub socket_gid: Option<u32>,
     /// Uids that may report, beside the agent's own.
     pub allow_uids: Vec<u32>,
+    /// Gids whose members may report (`%NAME`), by the group that a process has when it connects.
+    pub allow_gids: Vec<u32>,
     /// The bearer token that requests must carry, read from `token_file`.
     pub token: Option<String>,
     /// Connections at once.

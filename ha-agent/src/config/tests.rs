@@ -23,7 +23,7 @@ state_dir = "/var/lib/ha-agent"
 socket = "keepalived-state-change"
 socket_mode = "0660"
 socket_group = "neutron"
-allow_users = ["neutron", 0]
+allow_users = ["neutron", 0, "%neutron", "%4711"]
 max_connections = 256
 backlog = 4096
 header_timeout = "2s"
@@ -80,6 +80,7 @@ fn the_sample_parses_and_its_defaults_are_the_defaults() {
     assert_eq!((router.prefix, router.vrid), (24, 1));
     assert_eq!(router.vip_interface, "vrrp.1");
     assert_eq!(config.intake.allow_uids, [4021, 0]);
+    assert_eq!(config.intake.allow_gids, [4022, 4711]);
     assert_eq!(config.intake.socket_gid, Some(4022));
     assert_eq!(config.intake.socket_mode, 0o660);
     assert_eq!(config.intake.notify_fifos, [Path::new("/run/ha-agent/notify.fifo"), Path::new("/run/other.fifo")]);
@@ -91,6 +92,7 @@ fn the_sample_parses_and_its_defaults_are_the_defaults() {
     let mut bare = config;
     bare.routers.clear();
     bare.intake.allow_uids = vec![4021];
+    bare.intake.allow_gids.clear();
     bare.intake.socket_gid = None;
     bare.intake.notify_fifos.clear();
     bare.sinks = vec![Sink::Stdout];
@@ -237,8 +239,12 @@ fn wrong_input_is_answered_with_place_and_remedy() {
             "/etc/t.toml:2: intake.allow_users: user \"neutrom\" is not in /etc/passwd; give one that exists, or its uid",
         ),
         (
+            "[intake]\nallow_users = [\"%neutrom\"]",
+            "/etc/t.toml:2: intake.allow_users: group \"neutrom\" is not in /etc/group; give one that exists, or its gid",
+        ),
+        (
             "[intake]\nallow_users = \"neutron\"",
-            "/etc/t.toml:2: intake.allow_users: expected a list of user names or uids, found \"neutron\"",
+            "/etc/t.toml:2: intake.allow_users: expected a list of user names or uids, and groups as %NAME, found \"neutron\"",
         ),
         (
             "[intake]\nsocket_group = \"nogroup\"",

@@ -79,22 +79,9 @@ fn intake(
         }
         gid
     });
-    let allow_uids = match section.list("allow_users") {
-        None => accounts.uid("neutron").into_iter().collect(),
-        Some(names) => names
-            .iter()
-            .filter_map(|name| {
-                let uid = accounts.uid(name);
-                if uid.is_none() {
-                    problems.add(
-                        section.line_of("allow_users"),
-                        &section.key("allow_users"),
-                        format!("user {name:?} is not in /etc/passwd; give one that exists, or its uid"),
-                    );
-                }
-                uid
-            })
-            .collect(),
+    let (allow_uids, allow_gids) = match section.list("allow_users") {
+        None => (accounts.uid("neutron").into_iter().collect(), Vec::new()),
+        Some(names) => allowed(section, &names, accounts, problems),
     };
     let notify_fifos: Vec<PathBuf> =
         section.list("notify_fifos").unwrap_or_default().iter().map(|path| runtime_dir.join(path)).collect();
@@ -105,6 +92,7 @@ fn intake(
         socket_mode: section.integer("socket_mode").unwrap_or(0o660),
         socket_gid,
         allow_uids,
+        allow_gids,
         token: token_file.as_deref().and_then(|path| token(section, path, problems)),
         token_file,
         grants,
@@ -114,6 +102,26 @@ fn intake(
         max_requests_per_second: section.integer("max_requests_per_second").unwrap_or(1000),
         notify_fifos,
     }
+}
+
+/// Users, and the groups among them, which have a `%` before their name as in sudoers.
+fn allowed(section: &Section, names: &[String], accounts: &Accounts, problems: &mut Problems) -> (Vec<u32>, Vec<u32>) {
+    let (mut uids, mut gids) = (Vec::new(), Vec::new());
+    for name in names {
+        let (found, numbers, what, file) = match name.strip_prefix('%') {
+            Some(group) => (accounts.gid(group), &mut gids, "group", "/etc/group; give one that exists, or its gid"),
+            None => (accounts.uid(name), &mut uids, "user", "/etc/passwd; give one that exists, or its uid"),
+        };
+        match found {
+            Some(number) => numbers.push(number),
+            None => problems.add(
+                section.line_of("allow_users"),
+                &section.key("allow_users"),
+                format!("{what} {:?} is not in {file}", name.trim_start_matches('%')),
+            ),
+        }
+    }
+    (uids, gids)
 }
 
 /// None when something in it is wrong; that was told.

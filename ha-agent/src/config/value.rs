@@ -37,7 +37,7 @@ pub(super) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
             .filter(|number| (min..=max).contains(number))
             .map(Value::Integer)
             .ok_or_else(|| format!("expected a whole number from {min} to {max}, found {}", shown(value))),
-        Kind::Accounts => list(value, "user names or uids"),
+        Kind::Accounts => list(value, "user names or uids, and groups as %NAME"),
         Kind::Account => match value {
             DeValue::Integer(uid) => Ok(Value::Text(uid.as_str().to_owned())),
             _ => text(value, "a user name or uid").map(Value::Text),

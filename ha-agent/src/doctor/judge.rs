@@ -271,7 +271,7 @@ pub(super) fn trust(trust: &Trust) -> [Finding; 4] {
     let name = "places";
     let (openings, hidden) = (trust.openings.join("\n"), trust.hidden.join("\n"));
     [
-        if trust.users.is_empty() {
+        if trust.users.is_empty() && trust.groups.is_empty() {
             Finding::warn(
                 "reporters",
                 reporters,

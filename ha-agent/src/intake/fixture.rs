@@ -41,6 +41,7 @@ pub(super) fn config(dir: &Path) -> config::Intake {
         socket_mode: 0o660,
         socket_gid: None,
         allow_uids: Vec::new(),
+        allow_gids: Vec::new(),
         token: None,
         max_connections: 256,
         backlog: 4096,

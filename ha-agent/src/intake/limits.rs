@@ -13,6 +13,7 @@ use std::time::Duration;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::peer::Peer;
 use super::refusal::Refusal;
 use super::turn::Turn;
 use crate::config::{self, Grant, Granted, Grantee};
@@ -22,8 +23,15 @@ use crate::core::model::RouterId;
 /// of its own each time is not counted twice, and one who connects and never asks is counted too.
 #[derive(Debug)]
 struct Rate {
-    requests: DefaultKeyedRateLimiter<u32>,
-    connections: DefaultKeyedRateLimiter<u32>,
+    requests: DefaultKeyedRateLimiter<Admitted>,
+    connections: DefaultKeyedRateLimiter<Admitted>,
+}
+
+/// As whom a peer is let in: as itself, or as one of a group, whose members have one share and one rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Admitted {
+    User(u32),
+    Group(u32),
 }
 
 /// The limits in force.
@@ -34,7 +42,7 @@ pub(super) struct Limits {
     per_second: u32,
     rate: Arc<Rate>,
     max_connections: usize,
-    shares: HashMap<u32, Arc<Share>>,
+    shares: HashMap<Admitted, Arc<Share>>,
     /// Users that are bound to routers.
     grants: HashMap<u32, Granted>,
 }
@@ -49,20 +57,22 @@ impl Limits {
         });
         // Whoever runs the agent could replace it: nothing is gained by binding him.
         grants.remove(&own);
-        let uids: BTreeSet<u32> = config.allow_uids.iter().chain(grants.keys()).copied().chain([own]).collect();
+        let users = config.allow_uids.iter().chain(grants.keys()).copied().chain([own]).map(Admitted::User);
+        let groups = config.allow_gids.iter().copied().map(Admitted::Group);
+        let admitted: BTreeSet<Admitted> = users.chain(groups).collect();
         let max_connections = config.max_connections;
         let per_second = config.max_requests_per_second;
         let shares = match previous {
             Some(old)
                 if old.max_connections == max_connections
-                    && uids.iter().eq(old.shares.keys().collect::<BTreeSet<_>>()) =>
+                    && admitted.iter().eq(old.shares.keys().collect::<BTreeSet<_>>()) =>
             {
                 old.shares.clone()
             }
             // Connections made before count against the shares of before, until they end.
             _ => {
-                let each = (max_connections / uids.len()).max(1);
-                uids.into_iter().map(|uid| (uid, Arc::new(Share::new(each)))).collect()
+                let each = (max_connections / admitted.len()).max(1);
+                admitted.into_iter().map(|whom| (whom, Arc::new(Share::new(each)))).collect()
             }
         };
         let rate = match previous {
@@ -85,9 +95,13 @@ impl Limits {
         }
     }
 
-    /// This user's part of the connections; none: it may not report.
-    pub(super) fn share(&self, uid: u32) -> Option<&Arc<Share>> {
-        self.shares.get(&uid)
+    fn admitted(&self, peer: Peer) -> Option<Admitted> {
+        [Admitted::User(peer.uid), Admitted::Group(peer.gid)].into_iter().find(|whom| self.shares.contains_key(whom))
+    }
+
+    /// This peer's part of the connections; none: it may not report.
+    pub(super) fn share(&self, peer: Peer) -> Option<&Arc<Share>> {
+        self.shares.get(&self.admitted(peer)?)
     }
 
     /// Whether a user that may report may report this router: without a grant any, else those granted.
@@ -95,15 +109,16 @@ impl Limits {
         self.grants.get(&uid).is_none_or(|granted| granted.covers(router))
     }
 
-    /// Counts a request; an error when the user is over its rate. Only users that may report get
-    /// here, so the table behind this stays small.
-    pub(super) fn count_request(&self, uid: u32) -> Result<(), Refusal> {
-        self.rate.requests.check_key(&uid).map_err(|_| Refusal::TooManyRequests)
+    /// Counts a request; an error when the peer may not report, or is over its rate.
+    pub(super) fn count_request(&self, peer: Peer) -> Result<(), Refusal> {
+        let whom = self.admitted(peer).ok_or(Refusal::PeerNotAllowed)?;
+        self.rate.requests.check_key(&whom).map_err(|_| Refusal::TooManyRequests)
     }
 
     /// Counts a connection in the same way.
-    pub(super) fn count_connection(&self, uid: u32) -> Result<(), Refusal> {
-        self.rate.connections.check_key(&uid).map_err(|_| Refusal::TooManyRequests)
+    pub(super) fn count_connection(&self, peer: Peer) -> Result<(), Refusal> {
+        let whom = self.admitted(peer).ok_or(Refusal::PeerNotAllowed)?;
+        self.rate.connections.check_key(&whom).map_err(|_| Refusal::TooManyRequests)
     }
 }
 

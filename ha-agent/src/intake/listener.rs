@@ -189,8 +189,8 @@ impl Accepting {
             return self.turn_away(stream, Refusal::Stopping);
         }
         let limits = self.shared.limits.load();
-        let entry = limits.share(peer.uid).ok_or(Refusal::PeerNotAllowed).and_then(|share| {
-            limits.count_connection(peer.uid)?;
+        let entry = limits.share(peer).ok_or(Refusal::PeerNotAllowed).and_then(|share| {
+            limits.count_connection(peer)?;
             Ok((share.clone(), share.enter()?))
         });
         let (share, entry) = match entry {

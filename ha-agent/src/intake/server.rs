@@ -79,10 +79,7 @@ impl Shared {
     fn judge<B: Body>(&self, peer: Peer, request: &Request<B>) -> Result<(RouterId, State), Refusal> {
         let limits = self.limits.load();
         // Asked again for each request: the user may have been struck off since it connected.
-        if limits.share(peer.uid).is_none() {
-            return Err(Refusal::PeerNotAllowed);
-        }
-        limits.count_request(peer.uid)?;
+        limits.count_request(peer)?;
         if self.stopping.is_cancelled() {
             return Err(Refusal::Stopping);
         }

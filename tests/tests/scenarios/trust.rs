@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ha_agent_tests::abuse::{self, ABUSER, HONEST};
+use ha_agent_tests::abuse::{self, ABUSER, GROUP, HONEST, STRANGER};
 use ha_agent_tests::agent::Agent;
 use ha_agent_tests::lab::Lab;
 use ha_agent_tests::pair::{Pair, SLACK, Scene};
@@ -116,6 +116,26 @@ fn the_lock_cannot_be_taken_away_and_a_crash_leaves_none() -> Result<()> {
     pair.a.agent.start()?;
     ensure!(pair.a.claim("primary")? == 200);
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_group_may_report_until_it_is_struck_off() -> Result<()> {
+    let mut scene = Scene::default();
+    scene.agent.intake = format!("socket_group = {GROUP}\nallow_users = [\"%{GROUP}\"]\n");
+    let mut pair = scene.start("groups")?;
+    abuse::open_way(&pair.lab, &pair.b.agent)?;
+    let (socket, id) = (pair.b.agent.socket(), pair.router.id);
+    let claim = || abuse::as_user(STRANGER, || report::claim(&socket, id, "backup"));
+    ensure!(claim()? == 200, "by its group alone");
+    let text = std::fs::read_to_string(pair.b.agent.configuration())?;
+    std::fs::write(pair.b.agent.configuration(), text.replace(&format!("\"%{GROUP}\""), &HONEST.to_string()))?;
+    pair.b.agent.signal(Signal::HUP)?;
+    wait::until(SLACK, "it is struck off", || (claim().ok()? == 403).then_some(()))?;
+    let refused = json!({"event": "report.refused", "reason": "peer_not_allowed", "status": 403});
+    let event = pair.b.agent.events.expect(SLACK, &refused)?;
+    ensure!(event["reporter"]["uid"] == STRANGER, "{event}");
+    pair.heard(&["primary"], &["backup"])
 }
 
 #[test]

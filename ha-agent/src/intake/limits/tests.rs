@@ -8,6 +8,32 @@ fn limits(change: impl FnOnce(&mut config::Intake), previous: Option<&Limits>) -
     Limits::new(&config, previous)
 }
 
+fn peer(uid: u32) -> Peer {
+    Peer { uid, gid: uid, pid: 1 }
+}
+
+#[test]
+fn a_group_s_members_have_one_share_and_one_rate_and_a_user_its_own() {
+    let limits = limits(
+        |c| {
+            c.allow_uids = vec![4001];
+            c.allow_gids = vec![4100];
+            c.max_requests_per_second = 5;
+        },
+        None,
+    );
+    let of = |uid, gid| Peer { uid, gid, pid: 1 };
+    let (one, other, own) = (of(4002, 4100), of(4003, 4100), of(4001, 4100));
+    assert!(Arc::ptr_eq(limits.share(one).unwrap(), limits.share(other).unwrap()));
+    assert!(!Arc::ptr_eq(limits.share(one).unwrap(), limits.share(own).unwrap()));
+    while limits.count_request(one).is_ok() {}
+    assert_eq!(limits.count_request(other), Err(Refusal::TooManyRequests));
+    limits.count_request(own).expect("a rate of its own");
+    // A number is a user's or a group's, never both.
+    assert!(limits.share(of(4100, 4002)).is_none());
+    assert_eq!(limits.count_request(of(4100, 4002)), Err(Refusal::PeerNotAllowed));
+}
+
 #[test]
 fn a_granted_user_may_report_its_routers_and_one_without_a_grant_all() {
     let [one, other] = [1, 2].map(|number| RouterId(uuid::Uuid::from_u128(number)));
@@ -29,31 +55,31 @@ fn a_granted_user_may_report_its_routers_and_one_without_a_grant_all() {
     );
     let table = [(4001, true, false), (4002, true, true), (4003, true, true), (4004, true, true), (own, true, true)];
     for (uid, may_one, may_other) in table {
-        assert!(limits.share(uid).is_some(), "a grant lets a user report, uid {uid}");
+        assert!(limits.share(peer(uid)).is_some(), "a grant lets a user report, uid {uid}");
         assert_eq!((limits.may_report(uid, one), limits.may_report(uid, other)), (may_one, may_other), "uid {uid}");
     }
-    assert!(limits.share(4005).is_none());
+    assert!(limits.share(peer(4005)).is_none());
 }
 
 #[test]
 fn one_user_s_rate_is_not_another_s() {
     let limits = limits(|c| c.max_requests_per_second = 5, None);
-    let taken = (0..100).filter(|_| limits.count_request(4001).is_ok()).count();
+    let taken = (0..100).filter(|_| limits.count_request(peer(4001)).is_ok()).count();
     assert!((10..=11).contains(&taken), "burst of twice the rate, not {taken}");
-    assert_eq!(limits.count_request(4001), Err(Refusal::TooManyRequests));
-    let taken = (0..100).filter(|_| limits.count_connection(4001).is_ok()).count();
+    assert_eq!(limits.count_request(peer(4001)), Err(Refusal::TooManyRequests));
+    let taken = (0..100).filter(|_| limits.count_connection(peer(4001)).is_ok()).count();
     assert!((10..=11).contains(&taken), "connections have a bucket of their own, not {taken}");
     for _ in 0..10 {
-        limits.count_request(4002).expect("the other user is not affected");
-        limits.count_connection(4002).expect("nor are its connections");
+        limits.count_request(peer(4002)).expect("the other user is not affected");
+        limits.count_connection(peer(4002)).expect("nor are its connections");
     }
 }
 
 #[tokio::test]
 async fn one_user_s_connections_leave_the_others_theirs() {
     let limits = limits(|c| c.max_connections = 9, None);
-    assert!(limits.share(4003).is_none());
-    let (one, other) = (limits.share(4001).unwrap(), limits.share(4002).unwrap());
+    assert!(limits.share(peer(4003)).is_none());
+    let (one, other) = (limits.share(peer(4001)).unwrap(), limits.share(peer(4002)).unwrap());
     let mut held = Vec::new();
     let refusal = loop {
         match one.enter() {
@@ -73,7 +99,7 @@ async fn one_user_s_connections_leave_the_others_theirs() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_gets_the_next_slot_or_an_answer_in_time() {
     let limits = limits(|c| c.max_connections = 3, None);
-    let share = limits.share(4001).unwrap();
+    let share = limits.share(peer(4001)).unwrap();
     let Ok(Entry::Slot(slot)) = share.enter() else { panic!("the first one has a slot") };
     let waiting = share.enter().unwrap();
     let late = share.enter().unwrap();
@@ -88,7 +114,7 @@ async fn who_waits_gets_the_next_slot_or_an_answer_in_time() {
 #[test]
 fn a_reload_keeps_the_fill_of_what_did_not_change() {
     let before = limits(|c| c.max_requests_per_second = 1, None);
-    while before.count_request(4001).is_ok() {}
+    while before.count_request(peer(4001)).is_ok() {}
     let same = limits(
         |c| {
             c.max_requests_per_second = 1;
@@ -96,11 +122,11 @@ fn a_reload_keeps_the_fill_of_what_did_not_change() {
         },
         Some(&before),
     );
-    assert!(same.count_request(4001).is_err());
-    assert!(Arc::ptr_eq(before.share(4001).unwrap(), same.share(4001).unwrap()));
+    assert!(same.count_request(peer(4001)).is_err());
+    assert!(Arc::ptr_eq(before.share(peer(4001)).unwrap(), same.share(peer(4001)).unwrap()));
     assert_eq!(same.token.as_deref(), Some(&b"t"[..]));
 
     let other = limits(|c| c.allow_uids = vec![4001], Some(&same));
-    assert!(other.share(4002).is_none());
-    assert!(other.count_request(4001).is_ok(), "another rate begins anew");
+    assert!(other.share(peer(4002)).is_none());
+    assert!(other.count_request(peer(4001)).is_ok(), "another rate begins anew");
 }
