@@ -265,7 +265,7 @@ fn the_state_file_of_a_registered_router_says_what_is_confirmed() -> Result<()> 
 }
 
 /// As Neutron 29.0.0 writes it.
-pub(crate) fn conntrackd_conf(folder: &Path, interface: &str, address: &str) -> String {
+fn conntrackd_conf(folder: &Path, interface: &str, address: &str) -> String {
     let folder = folder.display();
     format!(
         "General {{\n HashSize 32768\n HashLimit 131072\n Syslog on\n LockFile {folder}/conntrackd.lock\n \
@@ -279,6 +279,18 @@ pub(crate) fn conntrackd_conf(folder: &Path, interface: &str, address: &str) -> 
     )
 }
 
+/// The real one, in the router's namespace, by a configuration in the router's folder.
+pub(crate) fn start_conntrackd(lab: &Lab, node: &Node, folder: &Path) -> Result<Process> {
+    let address = node.site.address.split('/').next().context("an address")?.to_owned();
+    let configuration = folder.join("conntrackd.conf");
+    fs::write(&configuration, conntrackd_conf(folder, &node.site.interface, &address))?;
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &node.site.netns, "conntrackd", "-C"]).arg(configuration);
+    let daemon = Process::start(&mut command, &lab.folder().join("conntrackd.log"), lab.guardian())?;
+    wait::until(SLACK, "conntrackd runs", || daemon.output().contains("console mode").then_some(()))?;
+    Ok(daemon)
+}
+
 #[test]
 #[ignore = "needs root"]
 fn conntrackd_itself_is_told_to_take_over_and_to_step_back() -> Result<()> {
@@ -288,12 +300,7 @@ fn conntrackd_itself_is_told_to_take_over_and_to_step_back() -> Result<()> {
     node.agent.start()?;
     node.start_keepalived()?;
     let folder = write_folder(&mut node)?;
-    let address = node.site.address.split('/').next().context("an address")?.to_owned();
-    fs::write(folder.join("conntrackd.conf"), conntrackd_conf(&folder, &node.site.interface, &address))?;
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", &node.site.netns, "conntrackd", "-C"]).arg(folder.join("conntrackd.conf"));
-    let daemon = Process::start(&mut command, &lab.folder().join("conntrackd.log"), lab.guardian())?;
-    wait::until(SLACK, "conntrackd runs", || daemon.output().contains("console mode").then_some(()))?;
+    let daemon = start_conntrackd(&lab, &node, &folder)?;
     let _registered = register(&node, &folder, ",\"enable_conntrackd\":true")?;
 
     node.confirmed(node.settings.master_down() + SLACK, "primary")?;

@@ -2,17 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
-use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ha_agent_tests::command::run_in;
 use ha_agent_tests::lab::Lab;
 use ha_agent_tests::pair::{SLACK, Scene};
-use ha_agent_tests::process::Process;
-use ha_agent_tests::wait;
 use serde_json::json;
 
-use crate::actions::{conntrackd_conf, hook_is_gone, hook_runs, neutron, register, script, write_folder};
+use crate::actions::{hook_is_gone, hook_runs, neutron, register, script, start_conntrackd, write_folder};
 use crate::privileges::give_to_neutron;
 
 /// Neutron's user and group here.
@@ -51,12 +48,7 @@ fn under_the_unit_actions_are_done() -> Result<()> {
     node.start_keepalived()?;
     let folder = write_folder(&mut node)?;
     chown(&folder, Some(OWNER.0), Some(OWNER.1))?;
-    let address = node.site.address.split('/').next().context("an address")?.to_owned();
-    fs::write(folder.join("conntrackd.conf"), conntrackd_conf(&folder, &node.site.interface, &address))?;
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", &node.site.netns, "conntrackd", "-C"]).arg(folder.join("conntrackd.conf"));
-    let daemon = Process::start(&mut command, &lab.folder().join("conntrackd.log"), lab.guardian())?;
-    wait::until(SLACK, "conntrackd runs", || daemon.output().contains("console mode").then_some(()))?;
+    let daemon = start_conntrackd(&lab, &node, &folder)?;
     let more = format!(",\"enable_conntrackd\":true,\"user\":\"{}\",\"group\":\"{}\"", OWNER.0, OWNER.1);
     let _registered = register(&node, &folder, &more)?;
 
