@@ -35,7 +35,7 @@ pub(super) enum Kind {
     Octal,
     /// A user name or uid.
     Account,
-    /// User names and uids.
+    /// User names and uids, and groups as `%NAME`.
     Accounts,
     /// Router ids, or `"*"`.
     Routers,

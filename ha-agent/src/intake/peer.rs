@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::core::model::Reporter;
 
-/// The peer's credentials when it connected. Decisions are made on the uid; the pid is decoration
+/// The peer's credentials when it connected. Decisions are made on uid and gid; the pid is decoration
 /// (it may have been reused, and is 0 when the peer lives in a pid namespace that is not below
 /// ours).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
