@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ha_agent_tests::agent::{Agent, Settings};
 use ha_agent_tests::bed::Bed;
-use ha_agent_tests::command::ip_in;
 use ha_agent_tests::drop_in;
 use ha_agent_tests::hearing::Heard;
 use ha_agent_tests::lab::Lab;
@@ -66,12 +65,8 @@ fn neutron(lab: &Lab, bed: &Bed, run: u16) -> Result<Side> {
     let mut monitors = Vec::new();
     for (place, written) in bed.places().iter().zip(&written) {
         let monitor = Monitor::start(lab, written, programs, None)?;
-        wait::until(START, "a monitor subscribes", || (monitor.reads() && monitor.subscribed()).then_some(()))?;
         // It tells its first state with the first event of any address: not in the storm.
-        for verb in ["add", "del"] {
-            ip_in(&place.netns, &["addr", verb, "192.0.2.99/32", "dev", "lo"])?;
-        }
-        server.expect(PATIENCE, place.id, &["backup"])?;
+        monitor.rouse(START, || !server.states(place.id).is_empty())?;
         monitors.push(monitor);
     }
     measure(bed, &server, &monitors, None)

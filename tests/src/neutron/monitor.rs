@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, getpgid, kill_process_group, test_kill_process};
 
 use super::{Written, path_with};
-use crate::command::run_in;
+use crate::command::{ip_in, run_in};
 use crate::guardian::Trace;
 use crate::lab::Lab;
 use crate::process::Process;
@@ -17,6 +17,10 @@ use crate::wait;
 
 /// Longest wait for its pid file: the one in Python imports for seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Time for a script to tell what it heard, before it is stirred again.
+const STIR: Duration = Duration::from_secs(2);
+/// An address that is nobody's business.
+const NOBODYS: &str = "192.0.2.99/32";
 
 /// A running monitor. It may have put itself in the background: its pid file says who it is.
 #[derive(Debug)]
@@ -105,6 +109,25 @@ impl Monitor {
             let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains("neutron-keepalived-state-change")
         })
+    }
+
+    /// Stirs an address that is nobody's business until `told`. The script of 29 tells its first state
+    /// with the first event that reaches it, and its `ip monitor` throws away every event between its
+    /// subscription and the end of its own look at the links: that it told is the only sign that it hears.
+    ///
+    /// # Errors
+    /// When it does not tell in time, or the address cannot be set.
+    pub fn rouse(&self, within: Duration, mut told: impl FnMut() -> bool) -> Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < within {
+            for verb in ["add", "del"] {
+                ip_in(&self.namespace, &["addr", verb, NOBODYS, "dev", "lo"])?;
+            }
+            if wait::until(STIR, "it tells", || told().then_some(())).is_ok() {
+                return Ok(());
+            }
+        }
+        bail!("the monitor hears nothing within {within:?}; it said:\n{}", self.output())
     }
 
     /// How many threads it has.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ha_agent_tests::bed::{INTERFACE, Place, VIP, VIP_PREFIX};
-use ha_agent_tests::command::ip_in;
 use ha_agent_tests::neutron::{Content, Kind, Monitor, Release, Server, Written, write};
 use ha_agent_tests::pair::SLACK;
 use ha_agent_tests::wait;
@@ -13,7 +12,7 @@ use ha_agent_tests::wait;
 use super::crowd::Crowd;
 use super::tell;
 
-/// Longest wait for a monitor in Python.
+/// Longest wait for a monitor that starts.
 const IMPORTING: Duration = Duration::from_secs(60);
 
 /// One router with two that watch it: the agent with its server, a release's monitor with its own.
@@ -64,9 +63,10 @@ impl Beside {
         self.crowd.server.listen()
     }
 
-    /// An address event that is nobody's business.
-    fn nudge(&self, verb: &str) -> Result<()> {
-        ip_in(&self.place().netns, &["addr", verb, "192.0.2.99/32", "dev", "lo"]).map(drop)
+    /// The script hears: it told its first state, which any event makes it do.
+    fn hears(&self, script: &Monitor) -> Result<()> {
+        script.rouse(IMPORTING, || !self.server.states(self.place().id).is_empty())?;
+        self.server.expect(SLACK, self.place().id, &["backup"])
     }
 }
 
@@ -82,8 +82,7 @@ fn the_first_state_is_told_without_an_event() -> Result<()> {
     let id = beside.place().id;
     assert!(beside.server.states(id).is_empty(), "the script tells its first state at once now");
     // Not because it could not: the first event of any address makes it tell.
-    beside.nudge("add")?;
-    beside.server.expect(SLACK, id, &["backup"])?;
+    beside.hears(&script)?;
     tell(&format!("first state: by the agent told at once; by the script of {} with the first event", Release::V29));
     Ok(())
 }
@@ -92,7 +91,6 @@ fn the_first_state_is_told_without_an_event() -> Result<()> {
 #[ignore = "needs root"]
 fn a_vip_that_is_set_while_a_monitor_starts_is_not_lost() -> Result<()> {
     let mut beside = Beside::start("gap", Release::V29)?;
-    let id = beside.place().id;
     // The agent, started anew with the VIP set meanwhile.
     beside.crowd.agent.kill()?;
     beside.place().become_primary()?;
@@ -113,10 +111,7 @@ fn a_vip_that_is_set_while_a_monitor_starts_is_not_lost() -> Result<()> {
     std::fs::set_permissions(&mkfifo, std::fs::Permissions::from_mode(0o755))?;
     std::os::unix::fs::symlink(Release::V29.monitor()?, programs.join("neutron-keepalived-state-change"))?;
     let script = Monitor::start(&beside.crowd.lab, &beside.written, &programs, None)?;
-    wait::until(SLACK, "the script has subscribed", || (script.reads() && script.subscribed()).then_some(()))?;
-    beside.nudge("add")?;
-    beside.server.expect(SLACK, id, &["backup"])?;
-    beside.nudge("del")?;
+    beside.hears(&script)?;
     assert_eq!(std::fs::read_to_string(beside.written.conf.with_file_name("state"))?, "backup");
     tell(&format!("a VIP set during the start: by the agent told; by the script of {} lost", Release::V29));
     Ok(())
@@ -128,14 +123,15 @@ fn one_refusal_makes_nobody_deaf() -> Result<()> {
     let mut beside = Beside::start("deaf", Release::V29)?;
     let id = beside.place().id;
     let script = beside.monitor()?;
-    wait::until(SLACK, "the script has subscribed", || (script.reads() && script.subscribed()).then_some(()))?;
+    // It tells, as long as somebody listens.
+    beside.hears(&script)?;
     beside.away(|_| wait::until(SLACK, "the script gives up", || (!script.reads()).then_some(())))?;
     beside.crowd.told(beside.crowd.patience(), &["backup", "primary"])?;
     beside.place().resign()?;
     beside.crowd.told(beside.crowd.patience(), &["backup", "primary", "backup"])?;
 
     assert!(script.lives(), "the liveness check finds it");
-    assert!(beside.server.states(id).is_empty(), "the script goes on after a refusal now");
+    assert_eq!(beside.server.states(id), ["backup"], "the script goes on after a refusal now");
     tell(&format!(
         "an L3 agent that was away: by the agent told; the script of {} is deaf, its pid alive",
         Release::V29

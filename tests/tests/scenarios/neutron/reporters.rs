@@ -32,14 +32,16 @@ fn reports_what_it_sees(name: &str, release: Release) -> Result<()> {
     let programs = programs.parent().context("a folder")?;
     let monitor = Monitor::start(&crowd.lab, &written, programs, Some(&crowd.intake()?))?;
     assert!(monitor.cmdline().contains(&format!("{}.monitor", place.id)), "{}", monitor.cmdline());
-    if release == Release::V28 {
-        // It tells its first state; the script does not, until an address changes.
-        let first = json!({"event": "report.received", "state": "backup"});
-        crowd.agent.events.expect(IMPORTING, &first).with_context(|| monitor.output())?;
+    let first = json!({"event": "report.received", "state": "backup"});
+    match release {
+        Release::V29 => monitor
+            .rouse(IMPORTING, || crowd.agent.events.read().is_ok() && crowd.agent.events.find(&first).is_some())?,
+        _ => {
+            // It tells its first state by itself.
+            crowd.agent.events.expect(IMPORTING, &first).with_context(|| monitor.output())?;
+            wait::until(IMPORTING, "the monitor has subscribed", || monitor.subscribed().then_some(()))?;
+        }
     }
-    // What reads the script's events is a process of its own.
-    let reads = || release != Release::V29 || monitor.reads();
-    wait::until(IMPORTING, "the monitor has subscribed", || (monitor.subscribed() && reads()).then_some(()))?;
     let confirmed = json!({"event": "transition.confirmed", "state": "primary"});
     place.become_primary()?;
     crowd.agent.events.expect(IMPORTING, &json!({"event": "report.received", "state": "primary"}))?;
