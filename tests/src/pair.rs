@@ -1,8 +1,9 @@
 //! The usual scene: two nodes, one router, a keepalived, an agent and an L3 agent on each.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::agent::{self, Agent};
@@ -251,6 +252,32 @@ impl Node {
     /// When there is none in time.
     pub fn cleared(&mut self, within: Duration, kind: &str) -> Result<Value> {
         self.event(within, "anomaly.cleared", json!({"kind": kind}))
+    }
+
+    /// Waits until every anomaly that was ever raised here is over, by the events and by the status.
+    ///
+    /// # Errors
+    /// When one is not in time: which.
+    pub fn calm(&mut self, within: Duration) -> Result<()> {
+        let id = self.site.router.id.to_string();
+        let mut open = BTreeSet::new();
+        let over = wait::until(within, "every anomaly is over", || {
+            self.agent.events.read().ok()?;
+            open.clear();
+            for event in self.agent.events.all().iter().filter(|event| event["router_id"] == id.as_str()) {
+                let kind = event["kind"].as_str().unwrap_or_default();
+                match event["event"].as_str() {
+                    Some("anomaly.raised") => _ = open.insert(kind.to_owned()),
+                    Some("anomaly.cleared") => _ = open.remove(kind),
+                    _ => {}
+                }
+            }
+            open.is_empty().then_some(())
+        });
+        over.with_context(|| format!("node {}: {open:?} goes on; {}", self.site.node, self.agent.events.story()))?;
+        let status = self.agent.status(&self.site)?;
+        ensure!(status["anomalies"] == json!([]), "node {}: all is over, but not in {status}", self.site.node);
+        Ok(())
     }
 
     /// Fails if there is an event about this router after the mark that has these fields.

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use ha_agent_tests::agent::{self, Agent};
 use ha_agent_tests::lab::{Lab, Router};
 use ha_agent_tests::pair::{Node, Reporter, SLACK, Scene};
+use ha_agent_tests::timeline::Timeline;
 use ha_agent_tests::{command, wait};
 use rustix::process::Signal;
 use serde_json::json;
@@ -142,6 +143,42 @@ fn every_thread_has_what_the_table_says_and_no_more() -> Result<()> {
     scrape.read_to_string(&mut answer)?;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("ha_agent_intake_reports"), "{answer}");
     Ok(())
+}
+
+/// The event file's folder is put aside and made anew. `events-file` may write in any folder, but for Landlock, whose
+/// rules belong to the folder that was there at the start.
+#[test]
+#[ignore = "needs root"]
+fn landlock_holds_in_the_running_agent() -> Result<()> {
+    let lab = Lab::new("landlock")?;
+    let mut node = Scene::default().node_at(lab.site("a", &Router::new(34))?)?;
+    let folder = lab.node_folder("a")?.join("log");
+    let (aside, file) = (folder.with_extension("aside"), folder.join("events.jsonl"));
+    fs::create_dir(&folder)?;
+    let text = fs::read_to_string(node.agent.configuration())?;
+    fs::write(node.agent.configuration(), text.replace("/events.jsonl", "/log/events.jsonl"))?;
+    node.agent.events = Timeline::follow(&file);
+    node.agent.start()?;
+    let (_, findings) = node.agent.exits(&["doctor", "-o", "json"])?;
+    let there = !findings.contains("no Landlock (");
+
+    fs::rename(&folder, &aside)?;
+    fs::create_dir(&folder)?;
+    node.agent.signal(Signal::HUP)?;
+    wait::until(SLACK, "the reload", || node.agent.log().contains("configuration read again").then_some(()))?;
+    // Whatever there is to write is a reason to open the file.
+    assert_eq!(node.claim("primary")?, 200);
+    if !there {
+        return wait::until(SLACK, "without Landlock it is written", || file.exists().then_some(()));
+    }
+    let refused = || Some(node.agent.ask(&["status"]).ok()?["degraded"].to_string().contains("Permission denied"));
+    wait::until(SLACK, "the sink is refused its file", || refused().filter(|refused| *refused))?;
+    assert!(!file.exists(), "it was made all the same");
+
+    // The folder of the start is back: nothing was lost meanwhile.
+    fs::remove_dir(&folder)?;
+    fs::rename(&aside, &folder)?;
+    node.event(SLACK, "report.received", json!({"state": "primary"})).map(drop)
 }
 
 /// As on a node: Neutron's files are Neutron's, and closed to others.

@@ -13,7 +13,7 @@ mod vip;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use ha_agent_tests::pair::Pair;
+use ha_agent_tests::pair::{Node, Pair, SLACK};
 use ha_agent_tests::record;
 use serde_json::{Value, json};
 
@@ -32,6 +32,8 @@ const SETTLE: u64 = 250;
 const TURN: u64 = 22;
 /// What the machine may add: the tests share its cores with other tests.
 const LOAD: u64 = 300;
+/// Longest wait for the last anomaly to be over: two adverts of the slower router, and what the machine may add.
+const CALM: Duration = Duration::from_millis(4 * ADV + 4000);
 
 /// Between which times something comes after the cause, in milliseconds, and why.
 pub(crate) struct Bound {
@@ -102,14 +104,23 @@ impl Case {
         Ok(took)
     }
 
-    /// The end: everything was measured; the L3 agents have heard exactly this.
+    /// The end: the anomalies went with their cause, everything was measured, and the L3 agents have
+    /// heard exactly this.
     pub(crate) fn told(self, pair: &mut Pair, a: &[&str], b: &[&str], clears: &str) -> Result<()> {
         pair.heard(a, b)?;
+        pair.a.calm(CALM)?;
+        pair.b.calm(CALM)?;
         self.note(&json!({"a": a, "b": b}), clears)
     }
 
     /// As [`Case::told`], where there is one node only.
-    pub(crate) fn note(self, told: &Value, clears: &str) -> Result<()> {
+    pub(crate) fn told_alone(self, node: &mut Node, states: &[&str], clears: &str) -> Result<()> {
+        node.heard(SLACK * 2, states)?;
+        node.calm(CALM)?;
+        self.note(&json!({"a": states}), clears)
+    }
+
+    fn note(self, told: &Value, clears: &str) -> Result<()> {
         for bound in self.bounds {
             let done = self.measured.iter().any(|measured| measured["what"] == bound.what);
             ensure!(done, "{}: {} was not measured", self.name, bound.what);

@@ -89,8 +89,7 @@ fn the_device_is_recreated() -> Result<()> {
     assert_eq!(node.agent.status(&node.site)?["wire"], "transmitting");
     node.explains(&["Confirmed primary", "adverts left on"])?;
     let told = ["primary", "fault", "backup", "primary"];
-    node.heard(SLACK * 2, &told)?;
-    case.note(&json!({"a": told}), "the device is there again")
+    case.told_alone(&mut node, &told, "the device is there again")
 }
 
 #[test]
@@ -125,6 +124,5 @@ fn the_namespace_is_deleted() -> Result<()> {
     node.explains(&["Confirmed primary"])?;
     // Without a namespace nothing has a vote, and nothing is told.
     let told = ["primary", "backup", "primary"];
-    node.heard(SLACK * 2, &told)?;
-    case.note(&json!({"a": told}), "the namespace is there again")
+    case.told_alone(&mut node, &told, "the namespace is there again")
 }

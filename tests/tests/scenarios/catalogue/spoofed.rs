@@ -87,9 +87,9 @@ fn backup_over_the_socket() -> Result<()> {
 fn primary_in_the_fifo() -> Result<()> {
     let mut pair = Scene::default().start("fifo")?;
     let mut fifo = std::fs::File::options().write(true).open(pair.b.agent.fifo())?;
-    let mut case = Case::now("forged FIFO line", BOUNDS);
+    let mut case = Case::now("forged FIFO line: primary", BOUNDS);
     fifo.write_all(b"INSTANCE \"VR_11\" MASTER 50\n")?;
-    let rejected = refused(&mut case, "forged FIFO line", &mut pair.b, "fifo", "primary")?;
+    let rejected = refused(&mut case, "forged FIFO line: primary", &mut pair.b, "fifo", "primary")?;
     assert_eq!(rejected["reporter"], json!({"via": "fifo"}));
 
     let longest = [&[b'x'; 70_000][..], b"\n"].concat();
@@ -100,5 +100,20 @@ fn primary_in_the_fifo() -> Result<()> {
     pair.b.agent.events.expect(SLACK, &json!({"event": "report.refused", "status": 0}))?;
     pair.b.never("transition.confirmed", json!({}))?;
     // The FIFO is still read.
+    then_a_real_failover(case, pair)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn backup_in_the_fifo() -> Result<()> {
+    let mut pair = Scene::default().start("fifo-b")?;
+    let mut fifo = std::fs::File::options().write(true).open(pair.a.agent.fifo())?;
+    let mut case = Case::now("forged FIFO line: backup", BOUNDS);
+    fifo.write_all(b"INSTANCE \"VR_11\" BACKUP 50\n")?;
+    let rejected = refused(&mut case, "forged FIFO line: backup", &mut pair.a, "fifo", "backup")?;
+    drop(fifo);
+    assert_eq!(rejected["reporter"], json!({"via": "fifo"}));
+    assert_eq!(rejected["evidence"]["vip"], "present");
+    assert_eq!(pair.a.agent.status(&pair.a.site)?["confirmed"], "primary");
     then_a_real_failover(case, pair)
 }
