@@ -3,6 +3,7 @@
 //!
 //! What runs in Python stands in `tests/neutron/`.
 
+mod crowd;
 mod monitor;
 mod router;
 mod server;
@@ -14,6 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+pub use crowd::Crowd;
 pub use monitor::Monitor;
 pub use router::{Content, Wanted, Written, write};
 pub use server::{Kind, Server};

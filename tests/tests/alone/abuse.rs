@@ -57,6 +57,7 @@ fn beside_one_who_computes(pair: &Pair) -> Result<Latencies> {
 #[test]
 #[ignore = "needs root"]
 fn no_abuser_delays_another_user_s_notification() -> Result<()> {
+    let _alone = crate::alone();
     let mut pair = pair("abuse")?;
     figures::tell(format_args!("{:<28} {}", "nobody else", honest(&pair, |done| done < 300)?));
     let calm = kibibytes(pair.b.agent.id()?)?;

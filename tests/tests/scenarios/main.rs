@@ -13,7 +13,6 @@ mod failover;
 mod harness;
 mod intake;
 mod lacks;
-#[allow(clippy::print_stdout, reason = "figures beside those of the real Neutron are what they are for")]
 mod neutron;
 mod places;
 mod plain;

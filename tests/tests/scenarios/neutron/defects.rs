@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ha_agent_tests::bed::{INTERFACE, Place, VIP, VIP_PREFIX};
-use ha_agent_tests::neutron::{Content, Kind, Monitor, Release, Server, Written, write};
+use ha_agent_tests::figures::tell;
+use ha_agent_tests::neutron::{Content, Crowd, Kind, Monitor, Release, Server, Written, write};
 use ha_agent_tests::pair::SLACK;
 use ha_agent_tests::wait;
-
-use super::crowd::Crowd;
-use super::tell;
 
 /// Longest wait for a monitor that starts.
 const IMPORTING: Duration = Duration::from_secs(60);
@@ -83,7 +81,10 @@ fn the_first_state_is_told_without_an_event() -> Result<()> {
     assert!(beside.server.states(id).is_empty(), "the script tells its first state at once now");
     // Not because it could not: the first event of any address makes it tell.
     beside.hears(&script)?;
-    tell(&format!("first state: by the agent told at once; by the script of {} with the first event", Release::V29));
+    tell(format_args!(
+        "first state: by the agent told at once; by the script of {} with the first event",
+        Release::V29
+    ));
     Ok(())
 }
 
@@ -113,7 +114,7 @@ fn a_vip_that_is_set_while_a_monitor_starts_is_not_lost() -> Result<()> {
     let script = Monitor::start(&beside.crowd.lab, &beside.written, &programs, None)?;
     beside.hears(&script)?;
     assert_eq!(std::fs::read_to_string(beside.written.conf.with_file_name("state"))?, "backup");
-    tell(&format!("a VIP set during the start: by the agent told; by the script of {} lost", Release::V29));
+    tell(format_args!("a VIP set during the start: by the agent told; by the script of {} lost", Release::V29));
     Ok(())
 }
 
@@ -132,7 +133,7 @@ fn one_refusal_makes_nobody_deaf() -> Result<()> {
 
     assert!(script.lives(), "the liveness check finds it");
     assert_eq!(beside.server.states(id), ["backup"], "the script goes on after a refusal now");
-    tell(&format!(
+    tell(format_args!(
         "an L3 agent that was away: by the agent told; the script of {} is deaf, its pid alive",
         Release::V29
     ));
@@ -168,7 +169,7 @@ fn one_refusal_makes_nobody_deaf_as_it_makes_the_monitor_of_28() -> Result<()> {
     assert!(monitor.lives(), "the liveness check finds it");
     assert_eq!(beside.server.states(id), before, "it goes on after a refusal now");
     beside.wrote("primary")?;
-    tell(&format!(
+    tell(format_args!(
         "an L3 agent that was away: by the agent told; the monitor of {} is deaf, its pid alive, its state file wrong",
         Release::V28
     ));

@@ -1,83 +1,18 @@
-//! Into the real servers: their replies, their backlog, their restart, the pairs they swallow.
+//! Into the real servers: their delay, the pairs they swallow, the words that they cannot bear.
 
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use ha_agent_tests::figures::tell;
 use ha_agent_tests::lab::Lab;
-use ha_agent_tests::neutron::{Kind, Release, Server};
+use ha_agent_tests::neutron::{Crowd, Kind, Release, Server};
 use ha_agent_tests::pair::SLACK;
 use ha_agent_tests::report;
-use serde_json::json;
 use uuid::Uuid;
 
-use super::crowd::Crowd;
-use super::tell;
-
-/// Routers that change at once: far more than the backlog of 5 of releases 27 and later.
-const ROUTERS: u16 = 200;
 /// `ha_vrrp_advert_int` by default: the L3 agent sits on `primary` for so long.
 const ADVERT_INT: Duration = Duration::from_secs(2);
-
-/// A burst; then the server goes away while all change back, for several attempts; then it comes
-/// back with a new socket; then it is restarted with nothing changed.
-fn bursts_outage_and_restart(name: &str, release: Release) -> Result<()> {
-    let mut crowd = Crowd::start(name, ROUTERS, release, Kind::Recorder)?;
-    for place in crowd.bed.places() {
-        place.become_primary()?;
-    }
-    crowd.told(crowd.patience(), &["backup", "primary"])?;
-
-    crowd.server.stop()?;
-    crowd.agent.events.mark()?;
-    for place in crowd.bed.places() {
-        place.resign()?;
-    }
-    for attempt in [1, 2, 3] {
-        crowd
-            .agent
-            .events
-            .expect(SLACK * 2, &json!({"event": "delivery.failed"}))
-            .with_context(|| format!("{attempt}"))?;
-        crowd.agent.events.mark()?;
-    }
-    crowd.server.listen()?;
-    crowd.told(crowd.patience(), &["backup", "primary", "backup"])?;
-    crowd.agent.events.expect(SLACK, &json!({"event": "delivery.recovered"}))?;
-
-    let known = crowd.server.heard().len();
-    crowd.server.listen()?;
-    let again = || {
-        let mut routers: Vec<String> = crowd.server.heard_after(known).into_iter().map(|heard| heard.router).collect();
-        routers.sort_unstable();
-        routers.dedup();
-        routers.len()
-    };
-    ha_agent_tests::wait::until(crowd.patience(), "every state is asserted again", || {
-        (again() == usize::from(ROUTERS)).then_some(())
-    })?;
-    crowd.told(SLACK, &["backup", "primary", "backup"])?;
-    tell(&format!("Neutron {release}: {ROUTERS} routers at once, twice, an outage and a restart: none lost"));
-    Ok(())
-}
-
-#[test]
-#[ignore = "needs root"]
-fn bursts_an_outage_and_a_restart_of_26() -> Result<()> {
-    bursts_outage_and_restart("n26", Release::V26)
-}
-
-#[test]
-#[ignore = "needs root"]
-fn bursts_an_outage_and_a_restart_of_28() -> Result<()> {
-    bursts_outage_and_restart("n28", Release::V28)
-}
-
-#[test]
-#[ignore = "needs root"]
-fn bursts_an_outage_and_a_restart_of_29() -> Result<()> {
-    bursts_outage_and_restart("n29", Release::V29)
-}
 
 /// A flap that is quicker than the L3 agent's delay, through `AgentMixin` and `BatchNotifier`.
 fn a_flap_ends_right(name: &str, release: Release) -> Result<()> {
@@ -106,7 +41,9 @@ fn a_flap_ends_right(name: &str, release: Release) -> Result<()> {
     crowd.server.updated().expect(SLACK * 2, later, &["standby"])?;
     let swallowed = crowd.server.updated().states(router);
     assert!(swallowed.is_empty(), "Neutron {release} processes such a pair now: {swallowed:?}");
-    tell(&format!("Neutron {release}: primary and backup at once: neither reaches neutron-server; by the agent: both"));
+    tell(format_args!(
+        "Neutron {release}: primary and backup at once: neither reaches neutron-server; by the agent: both"
+    ));
     Ok(())
 }
 
@@ -144,7 +81,7 @@ fn an_old_word_never_poisons_a_batch() -> Result<()> {
     ha_agent_tests::wait::until(SLACK * 2, "a KeyError", || server.log().contains("KeyError: 'master'").then_some(()))?;
     let lost = server.updated().states(good);
     assert!(lost.is_empty(), "Neutron {} survives the word now: {lost:?}", Release::V29);
-    tell(&format!("Neutron {}: \"master\" loses its batch; by the agent it is told as \"primary\"", Release::V29));
+    tell(format_args!("Neutron {}: \"master\" loses its batch; by the agent it is told as \"primary\"", Release::V29));
     Ok(())
 }
 

@@ -7,14 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ha_agent_tests::agent::{Agent, Settings};
 use ha_agent_tests::drop_in;
+use ha_agent_tests::figures::tell;
 use ha_agent_tests::keepalived::{self, Keepalived};
 use ha_agent_tests::lab::{Lab, Router, Site};
 use ha_agent_tests::neutron::{Content, Kind, Monitor, Release, Server, write};
 use ha_agent_tests::pair::SLACK;
 use ha_agent_tests::wait;
 use serde_json::json;
-
-use super::tell;
 
 /// `advert_int` as Neutron writes it by default.
 const ADVERT_INT: u8 = 2;
@@ -64,7 +63,7 @@ fn a_failover_is_told_once(name: &str, release: Release) -> Result<()> {
     assert_eq!(agent.stop()?, Some(0));
     let primaries = server.states(router.id).iter().filter(|state| *state == "primary").count();
     ensure!(primaries == 1, "{:?}\n{}", server.states(router.id), agent.events.story());
-    tell(&format!("Neutron {release}: its configuration, its command line, its server: primary told once"));
+    tell(format_args!("Neutron {release}: its configuration, its command line, its server: primary told once"));
     Ok(())
 }
 

@@ -5,28 +5,37 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use ha_agent_tests::agent::{Agent, Settings};
-use ha_agent_tests::bed::Bed;
-use ha_agent_tests::lab::Lab;
-use ha_agent_tests::neutron::{Kind, Release, Server};
-use ha_agent_tests::pair::SLACK;
-use ha_agent_tests::wait;
 use serde_json::json;
+
+use super::{Kind, Release, Server};
+use crate::agent::{Agent, Settings};
+use crate::bed::Bed;
+use crate::lab::Lab;
+use crate::pair::SLACK;
+use crate::wait;
 
 /// Attaching takes the kernel some 20 ms per router.
 const ATTACHING: Duration = Duration::from_millis(50);
 
 /// All of it. The agent goes first, its routers' namespaces with the lab.
-pub(super) struct Crowd {
-    pub(super) agent: Agent,
-    pub(super) server: Server,
-    pub(super) bed: Bed,
-    pub(super) lab: Lab,
+#[derive(Debug)]
+pub struct Crowd {
+    /// The node's agent.
+    pub agent: Agent,
+    /// Its L3 agent.
+    pub server: Server,
+    /// The routers.
+    pub bed: Bed,
+    /// What is left in the end.
+    pub lab: Lab,
 }
 
 impl Crowd {
     /// As many routers that are backup, with the agent running: each was told to the server once.
-    pub(super) fn start(name: &str, routers: u16, release: Release, kind: Kind) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When something of it does not start, or is not told in time.
+    pub fn start(name: &str, routers: u16, release: Release, kind: Kind) -> Result<Self> {
         let lab = Lab::new(name)?;
         let bed = Bed::build(&lab, "crowd", routers)?;
         let settings = Settings {
@@ -45,7 +54,10 @@ impl Crowd {
     }
 
     /// Waits until the server was told exactly these states of every router, repeats dropped.
-    pub(super) fn told(&self, within: Duration, states: &[&str]) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it was not in time: with how many routers are wrong, and one of them.
+    pub fn told(&self, within: Duration, states: &[&str]) -> Result<()> {
         let wrong = || {
             let mut of: HashMap<String, Vec<String>> = HashMap::new();
             for heard in self.server.heard() {
@@ -82,12 +94,15 @@ impl Crowd {
     }
 
     /// Hold, settle, one retry, and what the machine may need.
-    pub(super) fn patience(&self) -> Duration {
+    pub fn patience(&self) -> Duration {
         SLACK * 4
     }
 
     /// Where the agent takes reports: the folder of its state-change socket.
-    pub(super) fn intake(&self) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// When its socket is in none.
+    pub fn intake(&self) -> Result<PathBuf> {
         Ok(self.agent.socket().parent().context("a folder")?.to_owned())
     }
 }
