@@ -70,6 +70,14 @@ pub fn case(case: &Value) -> Result<()> {
     write(case)
 }
 
+/// Notes a figure, for `cargo xtask test` to print.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn figure(line: &str) -> Result<()> {
+    write(&json!({"record": "figure", "line": line}))
+}
+
 /// Milliseconds with three places.
 pub fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3

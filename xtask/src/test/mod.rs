@@ -94,7 +94,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for step in steps {
         let mut done = context.run(step)?;
         if matches!(step, Step::E2e | Step::Matrix) && done.outcome != Outcome::Skipped {
+            let known = found.figures().len();
             found.read(&verdicts::records(step))?;
+            for figure in &found.figures()[known..] {
+                say(&format!("  {figure}"));
+            }
         }
         let filtered_out = arguments.filter.is_some() && !verdicts::records(step).exists();
         if step == Step::Matrix && done.outcome == Outcome::Passed && !filtered_out {

@@ -1,5 +1,5 @@
-//! What the end-to-end tests found: the confusion matrix of claims, and the catalogue of disagreements
-//! with what was measured.
+//! What the end-to-end tests found: the confusion matrix of claims, the catalogue of disagreements with
+//! what was measured, and figures.
 //!
 //! The tests write one JSON object per line (`tests/src/record.rs`); here they become tables.
 
@@ -24,6 +24,7 @@ enum Record {
     Round { scenario: String },
     Claim(Claim),
     Case(Case),
+    Figure { line: String },
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,6 +69,7 @@ struct Row {
 pub(super) struct Found {
     rows: Vec<Row>,
     cases: Vec<Case>,
+    figures: Vec<String>,
 }
 
 /// Where a step's tests write.
@@ -89,6 +91,7 @@ impl Found {
                 Record::Round { scenario } => self.row(&scenario).rounds += 1,
                 Record::Claim(claim) => self.row(&claim.scenario.clone()).claims.push(claim),
                 Record::Case(case) => self.cases.push(case),
+                Record::Figure { line } => self.figures.push(line),
             }
         }
         // Tests beside each other end in any order.
@@ -103,6 +106,11 @@ impl Found {
             self.rows.len() - 1
         });
         &mut self.rows[index]
+    }
+
+    /// What tests measured beside verdicts, a line each, in the order in which it was found.
+    pub(super) fn figures(&self) -> &[String] {
+        &self.figures
     }
 
     /// What must not be: a false verdict, too few rounds, a scenario without a claim, none at all.

@@ -33,3 +33,10 @@ fn every_kind_of_wrong_is_told() {
     let rejected = PLAYED.replace("\"confirmed\"", "\"rejected\"");
     assert_eq!(found(&rejected).wrong(2), ["stopped: primary was true and rejected (fifo)"]);
 }
+
+#[test]
+fn figures_are_repeated_in_their_order() {
+    let figure = |line: &str| format!("{{\"record\":\"figure\",\"line\":\"{line}\"}}\n");
+    let found = found(&[figure("400 at once: 0 lost"), PLAYED.to_owned(), figure("a flood: 252 ms")].concat());
+    assert_eq!(found.figures(), ["400 at once: 0 lost", "a flood: 252 ms"]);
+}
