@@ -34,7 +34,7 @@ const BPF: u64 = 1 << 39;
 /// Whatever the process was started with.
 const ALL: u64 = u64::MAX;
 
-/// Every thread that there may be, and its capabilities. One more is a decision.
+/// Every thread that there always is, and its capabilities. One more is a decision.
 const THREADS: [(&str, u64); 10] = [
     ("ha-agent", 0),
     ("worker", 0),
@@ -47,6 +47,8 @@ const THREADS: [(&str, u64); 10] = [
     ("outbox", 0),
     ("events-file", DAC_OVERRIDE),
 ];
+/// Those that only a plain keepalived's files and a sink that is no file are for.
+const MORE: [(&str, u64); 2] = [("keepalived", 0), ("events-sink", 0)];
 /// Nobody in particular.
 const ORDINARY: u32 = 65534;
 
@@ -75,8 +77,9 @@ fn own_bounding_set() -> Result<u64> {
     Ok(u64::from_str_radix(line.trim(), 16)?)
 }
 
-/// Holds every thread to the table; `bounding` is what the process was started with, where threads cannot close it.
-fn hold_to_the_table(agent: &mut Agent, bounding: Option<u64>) -> Result<()> {
+/// Holds every thread to the tables; `bounding` is what the process was started with, where threads cannot close it.
+fn hold_to_the_table(agent: &mut Agent, more: &[(&str, u64)], bounding: Option<u64>) -> Result<()> {
+    let table = [&THREADS, more].concat();
     let pid = agent.id()?;
     let first = format!("/proc/{pid}/status");
     // The first thread gives up last, just after the event that says that all runs.
@@ -89,10 +92,10 @@ fn hold_to_the_table(agent: &mut Agent, bounding: Option<u64>) -> Result<()> {
         None => own_bounding_set()?,
     };
     let found: BTreeSet<&str> = threads.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(found, THREADS.iter().map(|(name, _)| *name).collect(), "the threads there are");
+    assert_eq!(found, table.iter().map(|(name, _)| *name).collect(), "the threads there are");
     for (name, fields) in &threads {
         let field = |field: &str| fields.get(field).map(String::as_str).unwrap_or_default();
-        let (_, allowed) = THREADS.iter().find(|(known, _)| known == name).context("a known thread")?;
+        let (_, allowed) = table.iter().find(|(known, _)| known == name).context("a known thread")?;
         let hex = |set: u64| format!("{:016x}", set & whole);
         assert_eq!(field("CapEff"), hex(*allowed), "{name}");
         assert_eq!(field("CapPrm"), hex(*allowed), "{name}");
@@ -116,9 +119,14 @@ fn every_thread_has_what_the_table_says_and_no_more() -> Result<()> {
     // Free now, and nobody else here looks for one.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     scene.agent.sections = format!("[admin]\nlisten = \"{address}\"");
+    let plain = lab.node_folder("a")?.join("plain.conf");
+    fs::write(&plain, "global_defs {\n}\n")?;
+    scene.agent.keepalived = Some(format!("configs = [{plain:?}]"));
     let mut node = scene.node_at(site)?;
+    let text = fs::read_to_string(node.agent.configuration())?;
+    fs::write(node.agent.configuration(), text.replace("sinks = [", "sinks = [\"stdout\", "))?;
     node.agent.start()?;
-    hold_to_the_table(&mut node.agent, None)?;
+    hold_to_the_table(&mut node.agent, &MORE, None)?;
 
     // Also once every part has worked: a router found in a file, attached to, reported on, delivered; a reload.
     node.start_keepalived()?;
@@ -132,7 +140,7 @@ fn every_thread_has_what_the_table_says_and_no_more() -> Result<()> {
     node.claim("backup")?;
     node.agent.signal(Signal::HUP)?;
     wait::until(SLACK, "the reload", || node.agent.log().contains("configuration read again").then_some(()))?;
-    hold_to_the_table(&mut node.agent, None)?;
+    hold_to_the_table(&mut node.agent, &MORE, None)?;
     let status = node.agent.ask(&["status"])?;
     assert!(!status["degraded"].to_string().contains("privilege"), "{status}");
     // Threads that may make no socket serve those that were there before.
@@ -257,7 +265,7 @@ fn under_the_unit_a_failover_is_confirmed_and_passed_on() -> Result<()> {
     ensure!(all.iter().any(|event| event["channels"] == channels["channels"]), "{}", pair.b.agent.events.story());
     let bounding =
         CHOWN | FOWNER | DAC_OVERRIDE | DAC_READ_SEARCH | NET_ADMIN | NET_BROADCAST | SYS_ADMIN | PERFMON | BPF;
-    hold_to_the_table(&mut pair.b.agent, Some(bounding))?;
+    hold_to_the_table(&mut pair.b.agent, &[], Some(bounding))?;
 
     pair.b.agent.signal(Signal::HUP)?;
     manager.told("RELOADING=1")?;
