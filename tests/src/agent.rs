@@ -289,6 +289,17 @@ impl Agent {
             .with_context(|| format!("router {id} in {node}"))
     }
 
+    /// One of its counters.
+    ///
+    /// # Errors
+    /// When nobody answers, or there is none of that name.
+    pub fn metric(&self, name: &str) -> Result<u64> {
+        let socket = self.folder.join("run/admin.sock");
+        let text = crate::report::send(&socket, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.with_context(|| format!("{name} in {text}"))
+    }
+
     /// Its configuration file.
     pub fn configuration(&self) -> PathBuf {
         self.folder.join("ha-agent.toml")

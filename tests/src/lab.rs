@@ -17,7 +17,7 @@ use crate::wait;
 
 /// The kernel gives programs, maps and links back some grace periods after their owner's end; those of an agent with
 /// hundreds of routers have been seen to outlast 10 s, while other tests took hundreds of namespaces down.
-const RELEASE: Duration = Duration::from_secs(60);
+pub const RELEASE: Duration = Duration::from_secs(60);
 /// Counts the labs of this process.
 static LABS: AtomicU32 = AtomicU32::new(0);
 

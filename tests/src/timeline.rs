@@ -131,3 +131,12 @@ pub fn fits(event: &Value, wanted: &Value) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+/// How long a confirmation took, from the first sign of the change on.
+///
+/// # Errors
+/// When it is none.
+pub fn latency(confirmed: &Value) -> Result<Duration> {
+    let milliseconds = confirmed["latency_ms"].as_f64().with_context(|| format!("no latency_ms in {confirmed}"))?;
+    Ok(Duration::from_secs_f64(milliseconds / 1000.0))
+}

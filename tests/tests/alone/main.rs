@@ -4,6 +4,7 @@
 
 mod abuse;
 mod crowds;
+mod flood;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

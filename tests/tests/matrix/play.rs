@@ -10,7 +10,7 @@ use ha_agent_tests::keepalived::{Keepalived, Settings};
 use ha_agent_tests::lab::{Router, Site};
 use ha_agent_tests::pair::Reporter;
 use ha_agent_tests::record::{Claim, Scenario};
-use ha_agent_tests::timeline::{Timeline, fits};
+use ha_agent_tests::timeline::{Timeline, fits, latency};
 use ha_agent_tests::witness::{Seen, Witness};
 use ha_agent_tests::{command, report, wait};
 use serde_json::{Value, json};
@@ -308,8 +308,4 @@ impl<'a> Play<'a> {
 fn moment(event: &Value) -> Result<SystemTime> {
     let at: jiff::Timestamp = event["ts"].as_str().context("ts")?.parse()?;
     Ok(at.into())
-}
-
-fn latency(confirmed: &Value) -> Result<Duration> {
-    Ok(Duration::from_secs_f64(confirmed["latency_ms"].as_f64().context("latency_ms")? / 1000.0))
 }

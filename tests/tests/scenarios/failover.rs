@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use ha_agent_tests::keepalived::Settings;
 use ha_agent_tests::pair::{Reporter, SLACK, Scene};
+use ha_agent_tests::timeline::latency;
 use serde_json::json;
 
-use crate::{ADVERT, SETTLE, latency};
+use crate::{ADVERT, SETTLE};
 
 #[test]
 #[ignore = "needs root"]
@@ -23,7 +24,7 @@ fn graceful_stop() -> Result<()> {
 
     let backup = pair.a.confirmed(SLACK, "backup")?;
     assert_eq!(backup["evidence"]["vip"], "absent");
-    assert!(latency(&backup) < ADVERT * 2, "{backup}");
+    assert!(latency(&backup)? < ADVERT * 2, "{backup}");
     for node in [&mut pair.a, &mut pair.b] {
         node.never("transition.rejected", json!({}))?;
         node.never("anomaly.raised", json!({}))?;
@@ -61,7 +62,7 @@ fn preemption_by_a_higher_priority() -> Result<()> {
     assert_eq!(primary["basis"], "report+vip+wire");
     let backup = pair.a.confirmed(SLACK, "backup")?;
     assert_eq!(backup["evidence"]["foreign"]["priority"], 60);
-    assert!(latency(&backup) < ADVERT, "{backup}");
+    assert!(latency(&backup)? < ADVERT, "{backup}");
     for node in [&mut pair.a, &mut pair.b] {
         node.never("anomaly.raised", json!({"kind": "split_brain"}))?;
     }

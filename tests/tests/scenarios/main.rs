@@ -28,14 +28,7 @@ mod wire;
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 /// `corroboration.settle`'s default.
 const SETTLE: Duration = Duration::from_millis(250);
 /// The advert interval of the scenes.
 const ADVERT: Duration = Duration::from_secs(1);
-
-/// A confirmation's latency.
-fn latency(confirmed: &Value) -> Duration {
-    Duration::from_secs_f64(confirmed["latency_ms"].as_f64().expect("latency_ms is a number") / 1000.0)
-}

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ha_agent_tests::agent::{self, Agent};
-use ha_agent_tests::lab::{Lab, Router};
+use ha_agent_tests::lab::{Lab, RELEASE, Router};
 use ha_agent_tests::pair::{Node, Reporter, SLACK, Scene};
 use ha_agent_tests::timeline::Timeline;
 use ha_agent_tests::{command, wait};
@@ -300,7 +300,7 @@ fn under_the_unit_namespaces_come_and_go() -> Result<()> {
     node.keepalived = None;
     node.site.delete_netns()?;
     // The mount namespace that the unit makes must not keep it either.
-    wait::until(SLACK, "the namespace is let go", || (!node.site.is_plugged()).then_some(()))
+    wait::until(RELEASE, "the namespace is let go", || (!node.site.is_plugged()).then_some(()))
 }
 
 /// A command of the agent's program as an ordinary user, in these groups beside the own one.
@@ -324,7 +324,8 @@ fn who_only_looks_needs_no_root() -> Result<()> {
     // The lab's folders and the program are for root alone otherwise.
     fs::set_permissions(lab.folder(), PermissionsExt::from_mode(0o755))?;
     let program = lab.folder().join("ha-agent");
-    fs::copy(agent::binary()?, &program)?;
+    // By another process: a child that this one starts meanwhile would hold it open for writing, and nobody could run it.
+    command::run("cp", &[&agent::binary()?.to_string_lossy(), &program.to_string_lossy()])?;
     let configuration = node.agent.configuration();
     fs::set_permissions(&configuration, PermissionsExt::from_mode(0o644))?;
     let id = node.site.router.id.to_string();

@@ -36,6 +36,7 @@ fn output_dropped_on_the_master() -> Result<()> {
     // keepalived goes on in good faith: it claims primary, holds the VIP and hears only worse adverts.
     let mut case = Case::now("nft drops output on the master", BOUNDS);
     pair.a.site.drop_vrrp("output")?;
+    case.caused();
     let silent = pair.a.raised(ADVERT * 2 + SLACK, "silent_primary")?;
     case.came("a: silent_primary", &silent)?;
     pair.a.explains(&["the VIP is set here but no adverts leave", "an output rule drops IP protocol 112"])?;
@@ -89,6 +90,7 @@ fn input_dropped_on_a_backup() -> Result<()> {
     let mut pair = with_a_better("input")?;
     let mut case = Case::now("nft drops input on a backup", BOUNDS);
     pair.b.site.drop_vrrp("input")?;
+    case.caused();
     pair.b.vip(pair.b.settings.master_down() + SLACK, true)?;
     assert!(pair.a.site.holds_vip(), "both hold it");
     for (node, what, other) in [(&mut pair.b, "b: split_brain", 60), (&mut pair.a, "a: split_brain", 50)] {
@@ -135,6 +137,7 @@ fn lost_between_the_nodes() -> Result<()> {
     let mut pair = Scene::default().start("partition")?;
     let mut case = Case::now("loss in the fabric", BOUNDS);
     pair.b.site.cut()?;
+    case.caused();
     let primary = pair.b.confirmed(pair.b.settings.master_down() + SLACK, "primary")?;
     case.came("b: primary", &primary)?;
     assert!(pair.a.site.holds_vip() && pair.b.site.holds_vip(), "both hold it");
@@ -146,6 +149,7 @@ fn lost_between_the_nodes() -> Result<()> {
 
     case.again();
     pair.b.site.mend()?;
+    case.caused();
     let backup = pair.a.confirmed(ADVERT * 2 + SLACK, "backup")?;
     case.came("a: backup", &backup)?;
     assert_eq!(backup["evidence"]["foreign"]["address"], "169.254.192.11");
@@ -204,6 +208,7 @@ fn an_advert_interval_that_differs() -> Result<()> {
 
     let mut case = Case::now("v2 advert-interval mismatch", BOUNDS);
     pair.b.start_keepalived()?;
+    case.caused();
     let primary = pair.b.confirmed(pair.b.settings.master_down() + SLACK, "primary")?;
     case.came("b: primary", &primary)?;
     let mismatch = pair.a.raised(ADVERT * 2 + SLACK, "advert_interval_mismatch")?;
@@ -262,6 +267,7 @@ fn another_router_on_the_same_vrid() -> Result<()> {
     let settings = Settings { vip: Some("169.254.0.99/24".to_owned()), advert_int: 2, ..Default::default() };
     let mut case = Case::now("duplicate VRID, rejected adverts", BOUNDS);
     let mut stranger = Keepalived::start(&place, &settings)?;
+    case.caused();
     for (node, what) in [(&mut pair.a, "a: foreign_master"), (&mut pair.b, "b: foreign_master")] {
         let foreign = node.raised(settings.master_down() + SLACK, "foreign_master")?;
         case.came(what, &foreign)?;
@@ -271,6 +277,7 @@ fn another_router_on_the_same_vrid() -> Result<()> {
     }
     case.again();
     stranger.stop()?;
+    case.caused();
     for (node, what) in [(&mut pair.a, "a: cleared"), (&mut pair.b, "b: cleared")] {
         let cleared = node.cleared(SLACK, "foreign_master")?;
         case.came(what, &cleared)?;

@@ -32,6 +32,8 @@ const SETTLE: u64 = 250;
 const TURN: u64 = 22;
 /// What the machine may add: the tests share its cores with other tests.
 const LOAD: u64 = 300;
+/// How late keepalived's timers may come then: what waits for an advert may come so much earlier after the cause.
+const LATE: u64 = 100;
 /// Longest wait for the last anomaly to be over: two adverts of the slower router, and what the machine may add.
 const CALM: Duration = Duration::from_millis(4 * ADV + 4000);
 
@@ -70,18 +72,26 @@ pub(crate) struct Case {
     name: &'static str,
     bounds: &'static [Bound],
     cause: SystemTime,
+    /// When what caused it had returned, where that takes time.
+    caused: Option<SystemTime>,
     measured: Vec<Value>,
 }
 
 impl Case {
     /// One whose cause happens now.
     pub(crate) fn now(name: &'static str, bounds: &'static [Bound]) -> Self {
-        Self { name, bounds, cause: SystemTime::now(), measured: Vec::new() }
+        Self { name, bounds, cause: SystemTime::now(), caused: None, measured: Vec::new() }
     }
 
     /// The cause of what is measured next happens now.
     pub(crate) fn again(&mut self) {
         self.cause = SystemTime::now();
+        self.caused = None;
+    }
+
+    /// The cause has happened: what the machine took for it is nobody's delay.
+    pub(crate) fn caused(&mut self) {
+        self.caused = Some(SystemTime::now());
     }
 
     /// An event came within its bound.
@@ -90,8 +100,10 @@ impl Case {
             self.bounds.iter().find(|bound| bound.what == what).with_context(|| format!("a bound for {what}"))?;
         let at: jiff::Timestamp = event["ts"].as_str().context("ts")?.parse()?;
         let took = SystemTime::from(at).duration_since(self.cause).context("an event before its cause")?;
-        let most = Duration::from_millis(bound.most + LOAD);
-        let least = Duration::from_millis(bound.least.saturating_sub(TURN));
+        let causing = self.caused.map_or(Ok(Duration::ZERO), |at| at.duration_since(self.cause))?;
+        let most = causing + Duration::from_millis(bound.most + LOAD);
+        let early = if bound.least > SETTLE { LATE } else { TURN };
+        let least = Duration::from_millis(bound.least.saturating_sub(early));
         ensure!(
             (least..=most).contains(&took),
             "{what} came after {took:?}, not within {least:?} to {most:?} ({}): {event}",

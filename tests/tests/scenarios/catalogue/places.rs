@@ -1,7 +1,7 @@
 //! The interface goes down, the device or the namespace goes.
 
 use anyhow::Result;
-use ha_agent_tests::lab::{Lab, Router};
+use ha_agent_tests::lab::{Lab, RELEASE, Router};
 use ha_agent_tests::pair::{Node, SLACK, Scene};
 use ha_agent_tests::wait;
 use serde_json::json;
@@ -23,6 +23,7 @@ fn the_interface_goes_down() -> Result<()> {
     let mut pair = Scene::default().start("link")?;
     let mut case = Case::now("interface down", BOUNDS);
     pair.a.site.set_link("down")?;
+    case.caused();
     let fault = pair.a.confirmed(SLACK, "fault")?;
     case.came("a: fault", &fault)?;
     assert_eq!(fault["evidence"]["link"], "down");
@@ -38,6 +39,7 @@ fn the_interface_goes_down() -> Result<()> {
     pair.mark()?;
     case.again();
     pair.a.site.set_link("up")?;
+    case.caused();
     let backup = pair.a.confirmed(SLACK, "backup")?;
     case.came("a: backup", &backup)?;
     pair.a.never("anomaly.raised", json!({}))?;
@@ -72,6 +74,7 @@ fn the_device_is_recreated() -> Result<()> {
     let (_lab, mut node) = alone("device", 14)?;
     let mut case = Case::now("device deleted and made anew", BOUNDS);
     node.site.unplug()?;
+    case.caused();
     let fault = node.confirmed(SLACK, "fault")?;
     case.came("a: fault", &fault)?;
     assert_eq!(fault["evidence"]["link"], "gone");
@@ -83,6 +86,7 @@ fn the_device_is_recreated() -> Result<()> {
     node.site.plug()?;
     case.again();
     node.start_keepalived()?;
+    case.caused();
     let primary = node.confirmed(node.settings.master_down() + SLACK, "primary")?;
     case.came("a: primary", &primary)?;
     assert_eq!(primary["basis"], "report+vip+wire");
@@ -106,7 +110,7 @@ fn the_namespace_is_deleted() -> Result<()> {
     node.keepalived = None;
     node.site.delete_netns()?;
     // Its interface goes only when nobody, the agent included, holds the namespace any more.
-    wait::until(SLACK, "the namespace is let go", || (!node.site.is_plugged()).then_some(()))?;
+    wait::until(RELEASE, "the namespace is let go", || (!node.site.is_plugged()).then_some(()))?;
     assert!(node.agent.runs());
     wait::until(SLACK, "explain says what is missing", || node.explains(&["does not exist"]).ok())?;
 
@@ -115,6 +119,7 @@ fn the_namespace_is_deleted() -> Result<()> {
     node.site.plug()?;
     let mut case = Case::now("namespace deleted and made anew", BOUNDS);
     node.start_keepalived()?;
+    case.caused();
     let primary = node.confirmed(node.settings.master_down() + SLACK, "primary")?;
     case.came("a: primary again", &primary)?;
     wait::until(SLACK, "it is watched again", || {

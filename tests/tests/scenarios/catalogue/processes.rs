@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use ha_agent_tests::pair::{SLACK, Scene};
+use ha_agent_tests::timeline::latency;
 use serde_json::json;
 
 use super::{ADV, Bound, Case, FALLS_SILENT, ORPHANS, SETTLE, SILENCE, SKEW, TAKES_OVER, TURN};
-use crate::{ADVERT, latency};
+use crate::ADVERT;
 
 /// A master that falls silent and keeps its VIP.
 const SILENT: &[Bound] = &[FALLS_SILENT, TAKES_OVER, ORPHANS];
@@ -16,6 +17,7 @@ fn frozen() -> Result<()> {
     let mut pair = Scene::default().start("frozen")?;
     let mut case = Case::now("SIGSTOP on the master", SILENT);
     pair.a.keepalived()?.freeze()?;
+    case.caused();
     let silent = pair.a.raised(ADVERT * 2 + SLACK, "silent_primary")?;
     case.came("a: silent_primary", &silent)?;
     assert_eq!(silent["evidence"]["tx"]["state"], "silent");
@@ -62,6 +64,7 @@ fn both_killed() -> Result<()> {
     let mut pair = Scene::default().start("both")?;
     let mut case = Case::now("SIGKILL of both processes of the master", SILENT);
     pair.a.keepalived()?.kill()?;
+    case.caused();
     // The killed one's VIP stays: first it is only silent, then another node is master.
     let silent = pair.a.raised(ADVERT * 2 + SLACK, "silent_primary")?;
     case.came("a: silent_primary", &silent)?;
@@ -72,7 +75,7 @@ fn both_killed() -> Result<()> {
     case.came("b: primary", &primary)?;
     assert_eq!(primary["previous"], "backup");
     assert_eq!(primary["basis"], "report+vip+wire");
-    assert!((crate::SETTLE..ADVERT).contains(&latency(&primary)), "{primary}");
+    assert!((crate::SETTLE..ADVERT).contains(&latency(&primary)?), "{primary}");
 
     let backup = pair.a.confirmed(ADVERT * 3 + SLACK, "backup")?;
     assert_eq!((&backup["previous"], &backup["basis"]), (&json!("primary"), &json!("wire")));
@@ -111,6 +114,7 @@ fn the_child_killed() -> Result<()> {
     let mut pair = Scene::default().start("child")?;
     let mut case = Case::now("SIGKILL of the child only", BOUNDS);
     pair.a.keepalived()?.kill_child()?;
+    case.caused();
     let backup = pair.a.confirmed(ADVERT * 2 + SLACK, "backup")?;
     case.came("a: backup", &backup)?;
     assert_eq!(backup["evidence"]["vip"], "absent", "the child's successor removes it");
@@ -139,6 +143,7 @@ fn the_parent_killed() -> Result<()> {
     let mut pair = Scene::default().start("parent")?;
     let mut case = Case::now("SIGKILL of the parent only", BOUNDS);
     pair.a.keepalived()?.kill_parent()?;
+    case.caused();
     let backup = pair.a.confirmed(SLACK, "backup")?;
     case.came("a: backup", &backup)?;
     assert_eq!(backup["evidence"]["tx"]["state"], "resigned");

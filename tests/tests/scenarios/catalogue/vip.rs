@@ -30,6 +30,7 @@ fn deleted_on_the_master() -> Result<()> {
     pair.rest()?;
     let mut case = Case::now("VIP deleted by hand on the master", BOUNDS);
     pair.a.site.delete_vip()?;
+    case.caused();
     let backup = pair.a.confirmed(SLACK, "backup")?;
     case.came("a: backup", &backup)?;
     assert_eq!(backup["evidence"]["vip"], "absent");
@@ -62,6 +63,7 @@ fn deleted_where_keepalived_does_not_track_it() -> Result<()> {
     let mut pair = scene.start("no-track")?;
     let mut case = Case::now("no_track VIP deleted", BOUNDS);
     pair.a.site.delete_vip()?;
+    case.caused();
     let missing = pair.a.raised(SLACK, "missing_vip")?;
     case.came("a: missing_vip", &missing)?;
     assert_eq!(missing["evidence"]["tx"]["state"], "transmitting");
@@ -71,6 +73,7 @@ fn deleted_where_keepalived_does_not_track_it() -> Result<()> {
 
     case.again();
     pair.a.site.add_vip()?;
+    case.caused();
     let cleared = pair.a.cleared(SLACK, "missing_vip")?;
     case.came("a: cleared", &cleared)?;
     assert_eq!(pair.a.anomalies()?, ["missing_vip"]);
@@ -94,6 +97,7 @@ fn added_on_a_backup() -> Result<()> {
     let mut pair = Scene::default().start("added-vip")?;
     let mut case = Case::now("VIP added by hand on a backup", BOUNDS);
     pair.b.site.add_vip()?;
+    case.caused();
     let orphan = pair.b.raised(SLACK, "orphan_vip")?;
     case.came("b: orphan_vip", &orphan)?;
     assert_eq!(orphan["severity"], "error");
@@ -116,6 +120,7 @@ fn added_on_a_backup() -> Result<()> {
 
     case.again();
     pair.b.site.delete_vip()?;
+    case.caused();
     let cleared = pair.b.cleared(SLACK, "orphan_vip")?;
     case.came("b: cleared", &cleared)?;
     assert_eq!(pair.b.anomalies()?, ["orphan_vip"]);
@@ -140,6 +145,7 @@ fn added_on_a_backup_that_becomes_master_later() -> Result<()> {
     pair.b.raised(SLACK, "orphan_vip")?;
     let mut case = Case::now("VIP added by hand on a backup, which becomes master", BOUNDS);
     pair.a.keepalived()?.stop()?;
+    case.caused();
     let cleared = pair.b.cleared(SLACK, "orphan_vip")?;
     let primary = pair.b.confirmed(SLACK, "primary")?;
     case.came("b: cleared", &cleared)?;
