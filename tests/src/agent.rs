@@ -289,6 +289,16 @@ impl Agent {
             .with_context(|| format!("router {id} in {node}"))
     }
 
+    /// Waits until it says of itself that exactly this is degraded: an event may come before.
+    ///
+    /// # Errors
+    /// When it does not in time: with what it says.
+    pub fn lacks(&self, within: Duration, degraded: &Value) -> Result<()> {
+        let said = || self.ask(&["status"]).map(|status| status["degraded"].clone());
+        crate::wait::until(within, "the status says so", || (said().ok()? == *degraded).then_some(()))
+            .with_context(|| format!("{:?} is not {degraded}", said()))
+    }
+
     /// One of its counters.
     ///
     /// # Errors

@@ -67,6 +67,8 @@ pub struct Pair {
 
 /// A little more than the machine may need to get to something that is due now.
 pub const SLACK: Duration = Duration::from_secs(4);
+/// An advert interval and a half, and `settle`: what an agent that has just started needs to know who is silent.
+const LISTENING: Duration = Duration::from_millis(1750);
 /// `l3_agent_hold`: contrary states of a router keep this distance.
 const HOLD: Duration = Duration::from_secs(2);
 /// What the way from the agent to us may differ by.
@@ -154,10 +156,11 @@ impl Pair {
         for node in [&mut self.a, &mut self.b] {
             node.agent.start()?;
         }
-        self.a.confirmed(SLACK, "primary")?;
-        self.b.confirmed(SLACK, "backup")?;
-        self.a.heard(SLACK, &["primary"])?;
-        self.b.heard(SLACK, &["backup"])?;
+        // A backup is one when nothing was sent for 1.5 adverts and the settle time.
+        self.a.confirmed(LISTENING + SLACK, "primary")?;
+        self.b.confirmed(LISTENING + SLACK, "backup")?;
+        self.a.heard(HOLD + SLACK, &["primary"])?;
+        self.b.heard(HOLD + SLACK, &["backup"])?;
         self.mark()
     }
 

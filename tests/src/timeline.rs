@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -131,6 +131,15 @@ pub fn fits(event: &Value, wanted: &Value) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+/// When an event happened.
+///
+/// # Errors
+/// When it does not say.
+pub fn at(event: &Value) -> Result<SystemTime> {
+    let at: jiff::Timestamp = event["ts"].as_str().context("ts")?.parse()?;
+    Ok(at.into())
+}
 
 /// How long a confirmation took, from the first sign of the change on.
 ///

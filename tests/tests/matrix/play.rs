@@ -10,7 +10,7 @@ use ha_agent_tests::keepalived::{Keepalived, Settings};
 use ha_agent_tests::lab::{Router, Site};
 use ha_agent_tests::pair::Reporter;
 use ha_agent_tests::record::{Claim, Scenario};
-use ha_agent_tests::timeline::{Timeline, fits, latency};
+use ha_agent_tests::timeline::{Timeline, at, fits, latency};
 use ha_agent_tests::witness::{Seen, Witness};
 use ha_agent_tests::{command, report, wait};
 use serde_json::{Value, json};
@@ -187,18 +187,18 @@ impl<'a> Play<'a> {
         self.claim(side, channel, state)?;
         let (verdict, event) = self.verdict(side, state, ADVERT * 2 + PATIENCE)?;
         self.witnessed(&what, |seen, play| !play.is(seen, side, state))?;
-        let took = moment(&event)?.duration_since(began).unwrap_or_default();
+        let took = at(&event)?.duration_since(began).unwrap_or_default();
         self.note(side, &Claim { reporter: channel.word(), state, truth: false, verdict, took })
     }
 
     /// keepalived itself claims what is not true.
     pub(crate) fn mistaken(&mut self, side: usize, state: &'static str, within: Duration) -> Result<()> {
         let received = json!({"event": "report.received", "router_id": self.router.id.to_string(), "state": state});
-        let began = moment(&self.corners[side].events.expect(within, &received)?)?;
+        let began = at(&self.corners[side].events.expect(within, &received)?)?;
         let (verdict, event) = self.verdict(side, state, ADVERT * 2 + PATIENCE)?;
         let what = format!("{} is not {state}", self.corners[side].site.node);
         self.witnessed(&what, |seen, play| !play.is(seen, side, state))?;
-        let took = moment(&event)?.duration_since(began).unwrap_or_default();
+        let took = at(&event)?.duration_since(began).unwrap_or_default();
         let reporter = self.corners[side].reporter;
         self.note(side, &Claim { reporter, state, truth: false, verdict, took })
     }
@@ -302,10 +302,4 @@ impl<'a> Play<'a> {
         }
         Ok(())
     }
-}
-
-/// An event's time.
-fn moment(event: &Value) -> Result<SystemTime> {
-    let at: jiff::Timestamp = event["ts"].as_str().context("ts")?.parse()?;
-    Ok(at.into())
 }

@@ -95,6 +95,7 @@ fn hooks_are_read_again_and_examined_and_end_with_the_agent() -> Result<()> {
 
     node.start_keepalived()?;
     node.confirmed(node.settings.master_down() + SLACK, "primary")?;
+    node.agent.events.mark()?;
     node.keepalived()?.stop()?;
     node.confirmed(SLACK, "backup")?;
     let begun = |state: &str| PathBuf::from(format!("{}.begun-{state}", hook.display())).exists();
@@ -189,6 +190,8 @@ fn ipv6_follows_a_failover_without_the_l3_agent() -> Result<()> {
         Ok([setting(node, "all/forwarding")?, setting(node, "qg-1/forwarding")?, setting(node, "qg-1/accept_ra")?])
     };
     assert_eq!(settings(&node)?, ["1", "1", "2"]);
+    // It was backup at first, too.
+    node.agent.events.mark()?;
     node.keepalived()?.stop()?;
     node.confirmed(SLACK, "backup")?;
     node.event(SLACK, "action.done", json!({"action": "ipv6", "state": "backup"}))?;
@@ -315,6 +318,7 @@ fn conntrackd_itself_is_told_to_take_over_and_to_step_back() -> Result<()> {
     said(&over);
     // A state that is overtaken before the L3 agent's hold is over would rightly never be sent.
     node.l3.expect_changes(SLACK, node.site.router.id, &["backup", "primary"])?;
+    node.agent.events.mark()?;
     node.keepalived()?.stop()?;
     node.confirmed(SLACK, "backup")?;
     node.event(SLACK, "action.done", json!({"action": "conntrackd", "state": "backup"}))?;
@@ -359,6 +363,9 @@ fn what_was_delivered_is_kept_while_its_file_is_only_broken_and_goes_with_it() -
     assert_eq!(node.agent.stop()?, Some(0));
     fs::remove_dir_all(&folder)?;
     node.agent.start()?;
+    wait::until(SLACK, "it is forgotten", || {
+        node.agent.log().contains("is forgotten: nothing names it").then_some(())
+    })?;
     assert_eq!(node.agent.stop()?, Some(0));
     fs::create_dir(&folder)?;
     fs::write(&conf, &text)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ha_agent_tests::keepalived::{Keepalived, Settings, make_fifo};
-use ha_agent_tests::lab::{Lab, Router};
+use ha_agent_tests::lab::{Lab, RELEASE, Router};
 use ha_agent_tests::pair::Scene;
 use ha_agent_tests::wait;
 use rustix::process::{Pid, Signal, kill_process};
@@ -95,10 +95,10 @@ fn interrupt_the_demonstration(signal: Signal) -> Result<Option<i32>> {
         let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
         names.filter(|entry| entry.file_name().to_string_lossy().starts_with(&mine)).count()
     };
-    wait::until(SLACK, "its namespaces", || (namespaces() >= 5).then_some(()))?;
+    wait::until(RELEASE, "its namespaces", || (namespaces() >= 5).then_some(()))?;
     kill_process(pid, signal)?;
     let status = demo.wait()?;
-    wait::until(SLACK, "its namespaces are gone", || (namespaces() == 0).then_some(()))?;
+    wait::until(RELEASE, "its namespaces are gone", || (namespaces() == 0).then_some(()))?;
     Ok(status.code())
 }
 

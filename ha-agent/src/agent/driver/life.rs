@@ -70,6 +70,7 @@ impl Driver {
 
     fn forget_leftover(&mut self, id: RouterId) {
         if self.parts.restored.remove(&id).is_some() {
+            tracing::info!(router = %id, "what was confirmed of it before is forgotten: nothing names it any more");
             self.parts.outbox.forget(id);
         }
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 use ha_agent_tests::pair::{Node, Pair, SLACK};
 use ha_agent_tests::record;
+use ha_agent_tests::timeline::at;
 use serde_json::{Value, json};
 
 /// Master-down time of the scenes: three adverts and the skew of priority 50.
@@ -98,8 +99,7 @@ impl Case {
     pub(crate) fn came(&mut self, what: &str, event: &Value) -> Result<Duration> {
         let bound =
             self.bounds.iter().find(|bound| bound.what == what).with_context(|| format!("a bound for {what}"))?;
-        let at: jiff::Timestamp = event["ts"].as_str().context("ts")?.parse()?;
-        let took = SystemTime::from(at).duration_since(self.cause).context("an event before its cause")?;
+        let took = at(event)?.duration_since(self.cause).context("an event before its cause")?;
         let causing = self.caused.map_or(Ok(Duration::ZERO), |at| at.duration_since(self.cause))?;
         let most = causing + Duration::from_millis(bound.most + LOAD);
         let early = if bound.least > SETTLE { LATE } else { TURN };

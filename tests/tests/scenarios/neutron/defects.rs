@@ -43,7 +43,7 @@ impl Beside {
     /// Waits for a word in the file that the monitor keeps beside the configuration.
     fn wrote(&self, state: &str) -> Result<()> {
         let path = self.written.conf.with_file_name("state");
-        wait::until(SLACK, "the monitor's state file", || {
+        wait::until(IMPORTING, "the monitor's state file", || {
             std::fs::read_to_string(&path).is_ok_and(|word| word == state).then_some(())
         })
     }
@@ -76,7 +76,7 @@ fn the_first_state_is_told_without_an_event() -> Result<()> {
     beside.crowd.told(SLACK, &["backup"])?;
     let script = beside.monitor()?;
     beside.wrote("backup")?;
-    wait::until(SLACK, "the script has subscribed", || (script.reads() && script.subscribed()).then_some(()))?;
+    wait::until(IMPORTING, "the script has subscribed", || (script.reads() && script.subscribed()).then_some(()))?;
     let id = beside.place().id;
     assert!(beside.server.states(id).is_empty(), "the script tells its first state at once now");
     // Not because it could not: the first event of any address makes it tell.
@@ -126,7 +126,7 @@ fn one_refusal_makes_nobody_deaf() -> Result<()> {
     let script = beside.monitor()?;
     // It tells, as long as somebody listens.
     beside.hears(&script)?;
-    beside.away(|_| wait::until(SLACK, "the script gives up", || (!script.reads()).then_some(())))?;
+    beside.away(|_| wait::until(IMPORTING, "the script gives up", || (!script.reads()).then_some(())))?;
     beside.crowd.told(beside.crowd.patience(), &["backup", "primary"])?;
     beside.place().resign()?;
     beside.crowd.told(beside.crowd.patience(), &["backup", "primary", "backup"])?;
@@ -150,17 +150,19 @@ fn one_refusal_makes_nobody_deaf_as_it_makes_the_monitor_of_28() -> Result<()> {
     wait::until(IMPORTING, "the monitor has subscribed", || monitor.subscribed().then_some(()))?;
     // It hears and tells, as long as somebody listens; and so all of its threads are there.
     beside.place().become_primary()?;
-    beside.server.expect(SLACK, id, &["backup", "primary"])?;
+    beside.server.expect(IMPORTING, id, &["backup", "primary"])?;
     beside.crowd.told(beside.crowd.patience(), &["backup", "primary"])?;
     beside.place().resign()?;
     let before = ["backup", "primary", "backup"];
-    beside.server.expect(SLACK, id, &before)?;
+    beside.server.expect(IMPORTING, id, &before)?;
     beside.crowd.told(beside.crowd.patience(), &before)?;
     let threads = monitor.threads()?;
 
     beside.away(|beside| {
         beside.wrote("primary")?;
-        wait::until(SLACK, "its thread that reads events is gone", || (monitor.threads().ok()? < threads).then_some(()))
+        wait::until(IMPORTING, "its thread that reads events is gone", || {
+            (monitor.threads().ok()? < threads).then_some(())
+        })
     })?;
     beside.crowd.told(beside.crowd.patience(), &["backup", "primary", "backup", "primary"])?;
     beside.place().resign()?;
