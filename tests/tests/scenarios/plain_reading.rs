@@ -173,7 +173,9 @@ const TIME: usize = 26;
 fn parse(dump: &str) -> Result<BTreeMap<String, Said>> {
     let topology = dump.split("VRRP Topology").nth(1).context("its topology")?;
     let mut parts: Vec<(String, Vec<&str>)> = Vec::new();
-    for line in topology.lines().filter_map(|line| line.get(TIME..)).map(str::trim) {
+    // The dump's lines are indented, but for its headings; what keepalived's parent says in between is not.
+    let dumped = |line: &&str| line.starts_with(' ') || line.starts_with("------<");
+    for line in topology.lines().filter_map(|line| line.get(TIME..)).filter(dumped).map(str::trim) {
         if line.contains("< Interfaces >") {
             break;
         }
@@ -212,4 +214,26 @@ fn said(lines: &[&str]) -> Result<Said> {
         rest.split([' ', '@']).next().unwrap_or_default().to_owned(),
         lines.iter().any(|line| line.starts_with("Unicast Peer")),
     ))
+}
+
+#[test]
+fn what_keepalived_s_parent_says_in_the_midst_of_a_dump_is_no_part_of_it() -> Result<()> {
+    let lines = [
+        "------< VRRP Topology >------",
+        " VRRP Instance = A",
+        "   VRRP Version = 2",
+        "   Interface = ha-0",
+        "   Virtual Router ID = 7",
+        "   Priority = 100",
+        "   Advert interval = 1 sec",
+        "   Virtual IP (1):",
+        "Startup complete",
+        "     192.0.2.1 dev ha-0 scope global",
+        "------< Interfaces >------",
+        " Name = lo",
+    ];
+    let dump: String = lines.iter().map(|line| format!("Sat Nov 21 05:24:58 2026: {line}\n")).collect();
+    let said = parse(&dump)?;
+    assert_eq!(said["A"], (7, "ha-0".to_owned(), 2, 1000, 100, "192.0.2.1/32".to_owned(), "ha-0".to_owned(), false));
+    Ok(())
 }
