@@ -125,12 +125,20 @@ impl Keepalived {
         &self.site
     }
 
+    /// Asks it to end in order and does not wait: it resigns at once, and is gone a second later.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn resign(&self) -> Result<()> {
+        self.process.signal(Signal::TERM)
+    }
+
     /// Ends it in order: it resigns and removes its addresses.
     ///
     /// # Errors
     /// When it does not end.
     pub fn stop(&mut self) -> Result<()> {
-        self.process.signal(Signal::TERM)?;
+        self.resign()?;
         self.process.wait(Duration::from_secs(5)).map(drop)
     }
 

@@ -32,8 +32,8 @@ fn killed_after_the_verdict_and_before_the_delivery() -> Result<()> {
 #[ignore = "needs root"]
 fn killed_before_the_verdict() -> Result<()> {
     let mut pair = Scene::default().start("unjudged")?;
-    // The backup's agent dies while the router is on its way there.
-    pair.a.keepalived()?.stop()?;
+    // The backup's agent dies while the router is on its way there: within the skew and the settle time.
+    pair.a.keepalived()?.resign()?;
     pair.b.agent.kill()?;
     pair.b.vip(SLACK, true)?;
     assert_eq!(pair.b.l3.states(pair.router.id), ["backup"]);
