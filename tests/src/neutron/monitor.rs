@@ -119,6 +119,8 @@ impl Monitor {
     /// When it does not tell in time, or the address cannot be set.
     pub fn rouse(&self, within: Duration, mut told: impl FnMut() -> bool) -> Result<()> {
         let started = Instant::now();
+        let there = || (self.reads() && self.subscribed()).then_some(());
+        wait::until(within, "the script has subscribed", there)?;
         while started.elapsed() < within {
             for verb in ["add", "del"] {
                 ip_in(&self.namespace, &["addr", verb, NOBODYS, "dev", "lo"])?;
