@@ -7,7 +7,7 @@ use ha_agent_tests::lab::Router;
 use ha_agent_tests::pair::{Pair, SLACK, Scene};
 use serde_json::json;
 
-use super::{ADV, Bound, Case, DOWN, FALLS_SILENT, ORPHANS, SETTLE, SILENCE, TAKES_OVER, TURN};
+use super::{ADV, AGE, Bound, Case, DOWN, FALLS_SILENT, ORPHANS, SETTLE, SILENCE, TAKES_OVER, TURN};
 use crate::ADVERT;
 
 /// D of a node that advertises every 2 s.
@@ -70,19 +70,19 @@ fn input_dropped_on_a_backup() -> Result<()> {
     const BOUNDS: &[Bound] = &[
         Bound {
             what: "b: split_brain",
-            least: DOWN - ADV,
+            least: DOWN - AGE,
             most: DOWN + TURN + ADV * 2,
             why: "D after the last advert that passed; both go on for more than 1 adv",
         },
         Bound {
             what: "a: split_brain",
-            least: DOWN - ADV,
+            least: DOWN - AGE,
             most: DOWN + TURN + ADV * 2,
             why: "as the other node sees it",
         },
         Bound {
             what: "b: claim rejected",
-            least: DOWN - ADV + SILENCE + SETTLE,
+            least: DOWN - AGE + SILENCE + SETTLE,
             most: DOWN + TURN + SILENCE + SETTLE,
             why: "its own claim is borne out but outdone: 1.5 adv + settle after it",
         },

@@ -33,8 +33,8 @@ const SETTLE: u64 = 250;
 const TURN: u64 = 22;
 /// What the machine may add: the tests share its cores with other tests.
 const LOAD: u64 = 300;
-/// How late keepalived's timers may come then: what waits for an advert may come so much earlier after the cause.
-const LATE: u64 = 100;
+/// How old keepalived's last advert may be at most: the interval, and what its timer may be late on a busy machine.
+const AGE: u64 = ADV + 100;
 /// Longest wait for the last anomaly to be over: two adverts of the slower router, and what the machine may add.
 const CALM: Duration = Duration::from_millis(4 * ADV + 4000);
 
@@ -49,21 +49,21 @@ pub(crate) struct Bound {
 /// A master that falls silent and keeps its VIP: the last advert may have left up to one interval before.
 const FALLS_SILENT: Bound = Bound {
     what: "a: silent_primary",
-    least: SILENCE - ADV + SETTLE,
+    least: SILENCE - AGE + SETTLE,
     most: SILENCE + SETTLE,
     why: "1.5 adv after its last advert + settle",
 };
 /// The other node takes over from a master that fell silent.
 const TAKES_OVER: Bound = Bound {
     what: "b: primary",
-    least: DOWN - ADV + SETTLE,
+    least: DOWN - AGE + SETTLE,
     most: DOWN + TURN + SETTLE,
     why: "D after the last advert + settle",
 };
 /// Then the VIP that the silent one keeps is an orphan.
 const ORPHANS: Bound = Bound {
     what: "a: orphan_vip",
-    least: DOWN - ADV + ADV + SETTLE,
+    least: DOWN - AGE + ADV + SETTLE,
     most: DOWN + SILENCE + SETTLE,
     why: "the new master was heard for more than 1 adv, + settle",
 };
@@ -102,8 +102,7 @@ impl Case {
         let took = at(event)?.duration_since(self.cause).context("an event before its cause")?;
         let causing = self.caused.map_or(Ok(Duration::ZERO), |at| at.duration_since(self.cause))?;
         let most = causing + Duration::from_millis(bound.most + LOAD);
-        let early = if bound.least > SETTLE { LATE } else { TURN };
-        let least = Duration::from_millis(bound.least.saturating_sub(early));
+        let least = Duration::from_millis(bound.least.saturating_sub(TURN));
         ensure!(
             (least..=most).contains(&took),
             "{what} came after {took:?}, not within {least:?} to {most:?} ({}): {event}",
