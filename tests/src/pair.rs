@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::agent::{self, Agent};
@@ -278,9 +278,10 @@ impl Node {
             open.is_empty().then_some(())
         });
         over.with_context(|| format!("node {}: {open:?} goes on; {}", self.site.node, self.agent.events.story()))?;
-        let status = self.agent.status(&self.site)?;
-        ensure!(status["anomalies"] == json!([]), "node {}: all is over, but not in {status}", self.site.node);
-        Ok(())
+        // What the events tell the status may show a moment later.
+        let shown = || self.agent.status(&self.site).map(|status| status["anomalies"].clone());
+        wait::until(SLACK, "the status shows none", || (shown().ok()? == json!([])).then_some(()))
+            .with_context(|| format!("node {}: {:?}", self.site.node, shown()))
     }
 
     /// Fails if there is an event about this router after the mark that has these fields.
