@@ -209,9 +209,9 @@ impl Password {
         Self(word)
     }
 
-    /// As an advert carries it.
-    pub fn from_wire(word: [u8; 8]) -> Self {
-        Self(word)
+    /// As an advert carries it, for comparing.
+    pub(crate) fn word(self) -> [u8; 8] {
+        self.0
     }
 }
 
@@ -359,6 +359,8 @@ pub enum Reason {
     PeerSource,
     /// TTL or hop limit outside the range that is configured for this unicast peer.
     PeerTtl,
+    /// The instance owns the address and takes no advert.
+    Owner,
     /// For another host's Ethernet address.
     OtherHost,
     /// For an address that the instance's socket does not receive.
@@ -417,7 +419,8 @@ impl Reason {
             | Self::Addresses
             | Self::Mode
             | Self::PeerSource
-            | Self::PeerTtl => Standing::Rejected,
+            | Self::PeerTtl
+            | Self::Owner => Standing::Rejected,
             Self::OtherHost
             | Self::Destination
             | Self::Header
@@ -451,6 +454,7 @@ impl Reason {
             Self::Mode => "mode",
             Self::PeerSource => "peer_source",
             Self::PeerTtl => "peer_ttl",
+            Self::Owner => "owner",
             Self::OtherHost => "other_host",
             Self::Destination => "destination",
             Self::Header => "header",

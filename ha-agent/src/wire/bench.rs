@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ha_agent_common::build::Advert;
-use ha_agent_common::{EGRESS, FAMILY_V4, INGRESS, Watch};
+use ha_agent_common::{EGRESS, FAMILY_V4, INGRESS, Rules, Watch};
 use serde::Serialize;
 
 use super::WireError;
@@ -31,7 +31,7 @@ pub struct Cost {
 /// As [`super::Wire::start`].
 pub fn bench_classifier(object: Option<&PathBuf>, repeat: u32) -> Result<Cost, WireError> {
     let mut trial = Trial::load(object)?;
-    trial.set_watch(trial.key(1, FAMILY_V4), Watch::new(0, clock::now().0))?;
+    trial.set_watch(trial.key(1, FAMILY_V4), Watch::new(0, Rules::default(), clock::now().0))?;
     let run = |direction: u8, frame: &[u8]| -> Result<u64, WireError> {
         let took = trial.run(direction, frame, repeat)?.took;
         Ok(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX))
