@@ -264,6 +264,12 @@ fn check_config_tells_all_and_exits_with_its_code() {
     assert_eq!(code, 0);
     assert!(text.contains("metrics at   http://127.0.0.1:1/metrics\n"), "{text}");
     assert!(text.contains("reporters    the agent's own user; the socket has mode 0660"), "{text}");
+    std::fs::write(&path, "[keepalived]\nrelease = \"2.3.3\"\n").unwrap();
+    let (text, _) = check_config::render(Some(&path), config::load(Some(&path)), Format::Table);
+    assert!(text.contains("keepalived   2.3.3, as keepalived.release says\n"), "{text}");
+    let (text, _) = check_config::render(Some(&path), config::load(Some(&path)), Format::Json);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["keepalived"], serde_json::json!({"release": "2.3.3", "origin": "configured"}));
 }
 
 #[test]
