@@ -32,6 +32,8 @@ pub(super) struct Bench {
     pub(super) mac: Option<Mac>,
     /// The socket that our adverts are sent by.
     pub(super) sender: u64,
+    /// The VRRP version of every advert from now on.
+    pub(super) version: u8,
     /// Who listens for adverts, when that is looked for.
     pub(super) listener: Option<Listener>,
     pub(super) out: Vec<(Duration, O)>,
@@ -65,6 +67,7 @@ impl Bench {
             refused: None,
             mac: None,
             sender: 0,
+            version: 2,
             listener: None,
             out: Vec::new(),
         }
@@ -131,7 +134,7 @@ impl Bench {
         } else if content != 7 {
             Some(Reason::Addresses)
         } else {
-            (interval != self.machine.policy().advert_interval).then_some(Reason::Interval)
+            (self.version == 2 && interval != self.machine.policy().advert_interval).then_some(Reason::Interval)
         };
         let (mac, ttl) = (self.mac.filter(|_| side == Side::Foreign), 255);
         if let Some(reason) = refused.filter(|reason| reason.standing() == Standing::Unheard) {
@@ -160,7 +163,7 @@ impl Bench {
             content,
             priority,
             interval,
-            version: 2,
+            version: self.version,
             vip_count: 1,
             ttl,
             run_since: before.as_ref().map_or(self.now, |b| b.run_since),

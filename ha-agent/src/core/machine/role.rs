@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Machine;
 use super::verdict::{Deadline, Hindrance};
+use crate::core::evidence::Tx;
 use crate::core::io::Output;
 use crate::core::model::State;
 use crate::core::policy::fits;
@@ -49,7 +50,8 @@ impl Machine {
                 self.sign.get_or_insert(now);
             }
             None => {
-                let departs = !seen::vip_bears(confirmed, self.vip) || !seen::wire_bears(confirmed, tx);
+                let put_off = tx == Tx::Delayed && seen::wire_bears(confirmed, Tx::Transmitting);
+                let departs = !seen::vip_bears(confirmed, self.vip) || !(put_off || seen::wire_bears(confirmed, tx));
                 if departs && self.settled_once {
                     self.sign.get_or_insert(now);
                 }
@@ -74,7 +76,7 @@ impl Machine {
             return;
         }
         let alone = !(self.votes.vip && self.votes.wire);
-        let waits = (self.settled_once && (self.policy.reporter_expected || self.reporter_proven)) || alone;
+        let waits = (self.settled_once && self.graces.is_owed(role, self.policy.reporter_expected)) || alone;
         let grace = if waits { self.policy.grace(self.interval()) } else { Duration::ZERO };
         let due = self.seen_since + grace;
         if now < due {
