@@ -304,6 +304,11 @@ impl Machine {
         self.look_for_listener(out);
         self.judge_claim(now, out, &mut next);
         self.judge_seen(now, out, &mut next);
+        // A verdict changes what departs from it: known now, not when something else happens next.
+        self.look(now, out);
+        if let Some(claim) = self.claim {
+            self.sign.get_or_insert(claim.at);
+        }
         let context = super::anomalies::Context {
             policy: &self.policy,
             votes: self.votes,

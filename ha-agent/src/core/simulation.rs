@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::evidence::Tx;
 use super::io::{Input, Output as O, RejectReason, Transition};
 use super::machine::Machine;
 use super::model::{
@@ -34,6 +35,8 @@ pub(super) struct Bench {
     pub(super) sender: u64,
     /// The VRRP version of every advert from now on.
     pub(super) version: u8,
+    /// Whether our adverts were ever put off.
+    pub(super) delayed: bool,
     /// Who listens for adverts, when that is looked for.
     pub(super) listener: Option<Listener>,
     pub(super) out: Vec<(Duration, O)>,
@@ -68,6 +71,7 @@ impl Bench {
             mac: None,
             sender: 0,
             version: 2,
+            delayed: false,
             listener: None,
             out: Vec::new(),
         }
@@ -104,6 +108,7 @@ impl Bench {
                 self.out.push((self.now.since(START), output));
             }
         }
+        self.delayed |= self.machine.view(self.now).evidence.tx.state == Tx::Delayed;
     }
 
     pub(super) fn until(&mut self, at: Duration) {
@@ -145,7 +150,9 @@ impl Bench {
             self.rejected_at = Some(self.now);
         }
         let same = |a: &Advert| a.side == side && a.source == source && a.mac == mac;
-        let resigned = self.speakers.iter().filter(|a| same(a) && a.priority == 0).map(|a| a.at).max();
+        // One that keepalived rejects ends nobody's run but that of another rejected one.
+        let resigns = |a: &Advert| same(a) && a.priority == 0 && a.refused.is_none() == refused.is_none();
+        let resigned = self.speakers.iter().filter(|a| resigns(a)).map(|a| a.at).max();
         let known = self.speakers.iter().position(|a| {
             same(a) && (a.refused, a.content, a.priority, a.interval) == (refused, content, priority, interval)
         });

@@ -76,7 +76,7 @@ impl Machine {
         let agrees = self.seen.role().is_some_and(|role| fits(claim.state, role));
         if agrees {
             if self.settled_once && self.confirmed.is_some_and(|(state, ..)| state == claim.state) {
-                self.claim = None;
+                (self.claim, self.sign) = (None, None);
                 return;
             }
             match self.hindrance(claim.state, now) {

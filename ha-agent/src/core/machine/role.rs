@@ -51,7 +51,9 @@ impl Machine {
             }
             None => {
                 let put_off = tx == Tx::Delayed && seen::wire_bears(confirmed, Tx::Transmitting);
-                let departs = !seen::vip_bears(confirmed, self.vip) || !(put_off || seen::wire_bears(confirmed, tx));
+                let vip_departs = self.votes.vip && !seen::vip_bears(confirmed, self.vip);
+                let wire_departs = self.votes.wire && !put_off && !seen::wire_bears(confirmed, tx);
+                let departs = vip_departs || wire_departs;
                 if departs && self.settled_once {
                     self.sign.get_or_insert(now);
                 }

@@ -57,15 +57,15 @@ fn reports_that_change_nothing_earn_no_grace() {
 
 #[test]
 fn what_was_true_when_the_agent_began_earns_no_grace() {
-    let mut bench = Bench::new(None);
-    bench.start(Vip::Absent);
-    bench.report(State::Backup);
-    bench.advertise(&[Side::Foreign], 50, ADV * 5);
-    assert_eq!(giveback_after_takeover(&mut bench), (SETTLE, Duration::ZERO));
-}
-
-fn giveback_after_takeover(bench: &mut Bench) -> (Duration, Duration) {
-    (takeover(bench, ADV * 6, None), giveback(bench, ADV * 12))
+    for restored in [None, Some(State::Primary)] {
+        let mut bench = Bench::new(restored);
+        bench.start(Vip::Absent);
+        bench.report(State::Backup);
+        bench.advertise(&[Side::Foreign], 50, ADV * 5);
+        assert_eq!(bench.last_confirmed().1.basis.to_string(), "report+vip+wire");
+        assert_eq!(takeover(&mut bench, ADV * 6, None), SETTLE, "{restored:?}");
+        assert_eq!(giveback(&mut bench, ADV * 12), Duration::ZERO, "{restored:?}");
+    }
 }
 
 #[test]

@@ -7,11 +7,11 @@ use crate::core::model::{Frame, Mac};
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 192, 9));
 
 fn detail(bench: &Bench, wanted: Kind) -> String {
-    let details = bench.out.iter().filter_map(|(_, output)| match output {
+    let mut details = bench.out.iter().filter_map(|(_, output)| match output {
         O::AnomalyRaised { kind, detail, .. } if *kind == wanted => Some(detail.clone()),
         _ => None,
     });
-    details.last().unwrap_or_default()
+    details.next_back().unwrap_or_default()
 }
 
 fn tx(bench: &Bench) -> Tx {
@@ -75,7 +75,7 @@ fn a_frozen_master_is_an_orphan_as_soon_as_a_peer_rules_whatever_is_rejected() {
             bench.until(ADV * 3 + MS * 3600 + ADV * round);
             bench.advert(Side::Foreign, 40);
             if attacked {
-                bench.until(ADV * 4 + MS * 100 + ADV * round);
+                bench.until(ADV * 3 + MS * 4100 + ADV * round);
                 bench.advert_from(Side::Foreign, STRANGER, 1, ADV * 3, 7);
             }
         }
@@ -99,7 +99,12 @@ fn a_peer_that_is_answered_ends_no_explanation() {
         // A worse peer speaks once; the master answers it at once.
         bench.until(begin + MS * 2000);
         bench.advert(Side::Foreign, 40);
+        // Read in between, of all moments.
         bench.until(begin + MS * 2001);
+        let reading = bench.reading();
+        bench.input(reading);
+        assert_eq!(tx(&bench), Tx::Delayed);
+        bench.until(begin + MS * 2002);
         bench.advert(Side::Local, 50);
         bench.until(begin + MS * 2999);
         bench.advert(Side::Local, 50);

@@ -96,6 +96,8 @@ fn a_resignation_from_another_mac_ends_no_run() {
     bench.advertise(&[Side::Foreign], 50, ADV * 6);
     bench.mac = Some(Mac([2, 0, 0, 0, 0, 66]));
     bench.advert(Side::Foreign, 0);
+    let reading = bench.reading();
+    bench.input(reading);
     let foreign = bench.machine.view(bench.now).evidence.foreign.expect("the master goes on");
     assert_eq!(foreign.priority, 50);
     let details = forged(&bench);
