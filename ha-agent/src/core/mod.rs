@@ -5,7 +5,9 @@
 //! outputs, always.
 //!
 //! - [`model`], [`evidence`], [`io`], [`time`]: the vocabulary, and all that crosses the border.
-//! - [`speakers`]: what the wire said; [`crowd`]: whom to give up of too many. [`seen`]: the table from address table and wire to a role.
+//! - [`speakers`]: what the wire said of us and of peers; [`senders`]: by which sockets; [`refused`]: whom keepalived
+//!   rejects; [`crowd`]: whom to give up of too many.
+//! - [`seen`]: the table from address table and wire to a role.
 //! - [`machine`]: one router's verdicts. [`anomalies`]: the disagreements. [`policy`]: durations.
 //! - [`node`]: all routers and their deadlines.
 
@@ -19,7 +21,9 @@ pub mod machine;
 pub mod model;
 pub mod node;
 pub mod policy;
+pub mod refused;
 pub mod seen;
+pub mod senders;
 pub mod speakers;
 pub mod time;
 
