@@ -21,7 +21,9 @@ use std::time::Duration;
 use super::anomalies::Anomalies;
 use super::evidence::{Evidence, ReportEvidence, Tx};
 use super::io::{Input, Output, View};
-use super::model::{Advert, Basis, Channel, InvalidFrame, InvalidReason, Link, Listener, RouterId, Side, State, Vip};
+use super::model::{
+    Advert, Basis, Channel, InvalidFrame, InvalidReason, Link, Listener, Reporter, RouterId, Side, State, Vip,
+};
 use super::policy::{Policy, READ_GRID, READ_RETRY, fits, silence};
 use super::seen::{Seen, Votes};
 use super::speakers::{Speakers, millis};
@@ -45,6 +47,8 @@ pub struct Machine {
     listener_asked: Option<bool>,
     speakers: Speakers,
     reported: Option<Claim>,
+    /// Who made the last report, from which a claim that waits came too; before the first one it says nothing.
+    reporter: Reporter,
     claim: Option<Claim>,
     /// A report was borne out since the start: reporters exist and are waited for.
     reporter_proven: bool,
@@ -80,6 +84,7 @@ impl Machine {
             listener_asked: None,
             speakers: Speakers::new(now, &policy),
             reported: None,
+            reporter: Reporter::Fifo,
             claim: None,
             reporter_proven: false,
             confirmed: restored.map(|(state, basis)| (state, now, basis)),
@@ -303,7 +308,7 @@ impl Machine {
             foreign: self.votes.wire.then(|| self.speakers.foreign_evidence(now)).flatten(),
             report: self.reported.map(|report| ReportEvidence {
                 state: report.state,
-                reporter: report.reporter,
+                reporter: self.reporter.clone(),
                 age_ms: millis(now.since(report.at)),
             }),
             listener: self.listener,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use super::reporter::Reporter;
 use super::time::Mono;
 
 /// A Neutron router's UUID, or the one that the configuration gives a plain keepalived instance.
@@ -177,21 +178,6 @@ pub enum Listener {
     Stalled,
     /// Nobody.
     Gone,
-}
-
-/// Who made a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "via")]
-pub enum Reporter {
-    /// Over the state-change socket: `SO_PEERCRED` of the peer. The pid may have been reused.
-    Socket {
-        /// Peer's user id.
-        uid: u32,
-        /// Peer's process id.
-        pid: i32,
-    },
-    /// A line of keepalived's notify FIFO.
-    Fifo,
 }
 
 /// A VRRPv2 simple password (RFC 2338 section 5.3.10). It crosses the wire in clear and keeps nobody
