@@ -34,7 +34,7 @@ pub(crate) extern "C" fn ha_packet(skb: *mut __sk_buff, base: u32, how: u32) -> 
             vrrp(&packet, &advert.envelope, &mut advert.speaker, direction);
         }
     } else if seen == Seen::Piece as u32 && direction == INGRESS {
-        piece(&packet, if how >> 8 == 0 { FAMILY_V4 } else { FAMILY_V6 });
+        ha_piece(skb, base, if how >> 8 == 0 { FAMILY_V4 } else { FAMILY_V6 } as u32);
     }
     seen
 }
@@ -255,11 +255,13 @@ fn send(watch: &mut Watch, speaker: &Speaker, about: &About) {
 }
 
 /// Hands a packet that cannot be judged where it stands to the agent, within the interface's budget.
-#[inline(always)]
-fn piece(packet: &Ip, family: u8) {
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ha_piece(skb: *mut __sk_buff, base: u32, family: u32) -> u32 {
+    let packet = Ip { skb: Skb::from_raw(skb), base };
     let key = DeviceKey { realm: packet.skb.realm(), ifindex: packet.skb.ifindex(), pad: 0 };
     let Some(device) = DEVICES.get_ptr_mut(key) else {
-        return;
+        return 0;
     };
     count(counter::VRRP);
     count(counter::FRAGMENT);
@@ -278,11 +280,11 @@ fn piece(packet: &Ip, family: u8) {
     let length = packet.skb.len().saturating_sub(packet.base);
     if length == 0 || length > PIECE_BYTES as u32 || !budget::take(&mut device.tokens) {
         count(counter::WITHHELD);
-        return;
+        return 0;
     }
     let Some(mut entry) = PIECES.reserve::<Piece>(0) else {
         count(counter::FOREIGN_RING_FULL);
-        return;
+        return 0;
     };
     let link = packet.skb.link(packet.base >= ETH_LEN);
     let piece = entry.as_mut_ptr().cast::<PieceHead>();
@@ -293,7 +295,7 @@ fn piece(packet: &Ip, family: u8) {
         length: length as u16,
         vlan: link.vlan,
         mac: link.mac,
-        family,
+        family: family as u8,
         host: link.host,
     };
     // SAFETY: the reserved room is this run's own, and begins with the head.
@@ -309,6 +311,7 @@ fn piece(packet: &Ip, family: u8) {
     } else {
         entry.discard(0);
     }
+    1
 }
 
 /// Logs that a record was lost: rare, since a record needs a token first.

@@ -263,7 +263,7 @@ fn play_as(ops: &[Op], setting: Setting, telling: Telling) -> Bench {
             Op::Advert(side, priority) => bench.advert(*side, *priority),
             Op::Report(state) => bench.report(*state),
             Op::Claim(state) => {
-                bench.input(Input::Report { state: *state, reporter: Reporter::Socket { uid: 0, pid: 1 } });
+                bench.input(Input::Report { state: *state, reporter: Reporter::socket(0, 0, 1) });
             }
             Op::Wire(up) => {
                 bench.speakers.clear();

@@ -23,7 +23,7 @@ use super::anomalies::{Anomalies, named_by};
 use super::evidence::{Evidence, ReportEvidence, Tx};
 use super::io::{Input, Output, View};
 use super::model::{
-    Advert, AnomalyKind, Basis, Channel, Frame, Link, Listener, Reason, RouterId, Side, Standing, State, Vip,
+    Advert, AnomalyKind, Basis, Channel, Frame, Link, Listener, Reason, Reporter, RouterId, Side, Standing, State, Vip,
 };
 use super::policy::{Policy, READ_GRID, READ_RETRY, fits, silence};
 use super::refused::Refused;
@@ -51,6 +51,8 @@ pub struct Machine {
     speakers: Speakers,
     refused: Refused,
     reported: Option<Claim>,
+    /// Who made the last report, from which a claim that waits came too; before the first one it says nothing.
+    reporter: Reporter,
     claim: Option<Claim>,
     graces: Graces,
     /// The role that was seen when a state was last confirmed.
@@ -91,6 +93,7 @@ impl Machine {
             speakers: Speakers::new(now, &policy),
             refused: Refused::new(now, policy.advert_interval),
             reported: None,
+            reporter: Reporter::Fifo,
             claim: None,
             graces: Graces::default(),
             confirmed_role: None,
@@ -350,7 +353,7 @@ impl Machine {
             foreign: foreign.map(|foreign| foreign_evidence(foreign, now)),
             report: self.reported.map(|report| ReportEvidence {
                 state: report.state,
-                reporter: report.reporter,
+                reporter: self.reporter.clone(),
                 age_ms: millis(now.since(report.at)),
             }),
             listener: self.listener,

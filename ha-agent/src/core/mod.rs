@@ -4,7 +4,7 @@
 //! async, no randomness, and nothing imported from its neighbours. The same inputs give the same
 //! outputs, always.
 //!
-//! - [`model`], [`evidence`], [`io`], [`time`]: the vocabulary, and all that crosses the border.
+//! - [`model`], [`reporter`], [`evidence`], [`io`], [`time`]: the vocabulary, and all that crosses the border.
 //! - [`speakers`]: what the wire said of us and of peers; [`senders`]: by which sockets; [`refused`]: whom keepalived
 //!   rejects; [`crowd`]: whom to give up of too many.
 //! - [`seen`]: the table from address table and wire to a role.
@@ -22,6 +22,7 @@ pub mod model;
 pub mod node;
 pub mod policy;
 pub mod refused;
+pub mod reporter;
 pub mod seen;
 pub mod senders;
 pub mod speakers;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::frame::{Advert, Frame, Mac, Reason, Side, Standing};
+pub use super::reporter::Reporter;
 
 /// A Neutron router's UUID, or the one that the configuration gives a plain keepalived instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -177,21 +178,6 @@ pub enum Listener {
     Stalled,
     /// Nobody.
     Gone,
-}
-
-/// Who made a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "via")]
-pub enum Reporter {
-    /// Over the state-change socket: `SO_PEERCRED` of the peer. The pid may have been reused.
-    Socket {
-        /// Peer's user id.
-        uid: u32,
-        /// Peer's process id.
-        pid: i32,
-    },
-    /// A line of keepalived's notify FIFO.
-    Fifo,
 }
 
 /// A VRRPv2 simple password (RFC 2338 section 5.3.10). It crosses the wire in clear and keeps nobody

@@ -13,14 +13,14 @@ use crate::core::time::Mono;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) state: State,
-    pub(super) reporter: Reporter,
     pub(super) at: Mono,
 }
 
 impl Machine {
     pub(super) fn report(&mut self, state: State, reporter: Reporter, now: Mono, out: &mut Vec<Output>) {
-        let report = Claim { state, reporter, at: now };
+        let report = Claim { state, at: now };
         self.reported = Some(report);
+        self.reporter = reporter;
         // Said again while it waits: the verdict is due as before, or repeating would put it off for ever.
         let waits_since = self.claim.filter(|claim| claim.state == state).map_or(now, |claim| claim.at);
         if self.policy.observe {
@@ -117,7 +117,7 @@ impl Machine {
         self.candidate = self.candidate.filter(|candidate| self.seen.role() == Some(candidate.state));
         out.push(Output::Rejected {
             claim: claim.state,
-            reporter: claim.reporter,
+            reporter: self.reporter.clone(),
             reason,
             evidence: self.evidence(now),
         });
