@@ -272,6 +272,14 @@ fn reaches<P: Packet>(frame: &Frame<'_, P>, rules: &Rules) -> bool {
     }
 }
 
+/// What is remembered of a rejected advert. keepalived looks at the interval before it looks at the addresses;
+/// for people other addresses weigh more, since they show another virtual router.
+#[inline(always)]
+pub fn remembered(reason: u8, rules: &Rules, speaker: &Speaker) -> u8 {
+    let another = rules.has(Rules::KNOWS_LIST) && speaker.list != rules.list;
+    if reason == Reason::Interval as u8 && another { Reason::Addresses as u8 } else { reason }
+}
+
 /// Why keepalived drops a frame of sound length, in its own order; 0: it takes it.
 #[inline(always)]
 pub fn rejected<P: Packet>(

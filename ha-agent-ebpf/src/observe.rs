@@ -138,12 +138,15 @@ fn arrived(watch: &mut Watch, new: &mut Speaker, family: u8, judgement: Judgemen
     let peer = judgement.class as u8 == Class::Peer as u8;
     if peer {
         watch.peers += 1;
+        if new.priority == 0 {
+            speaker::resign(watch, new, now);
+        }
     } else if judgement.class as u8 == Class::Rejected as u8 {
         count(counter::INVALID);
         watch.rejected += 1;
         watch.rejected_ns = now;
         watch.reason = judgement.reason;
-        new.refused = judgement.reason;
+        new.refused = judge::remembered(judgement.reason, &watch.rules, new);
     } else {
         refused(watch, new, family, judgement, INGRESS, now);
         return;
@@ -171,15 +174,19 @@ fn remember(watch: &mut Watch, new: &mut Speaker, family: u8, peer: bool, now: u
         mac: new.mac,
         pad: [0; 2],
     };
-    let tokens = if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens };
-    if let Some(slot) = FOREIGN.get_ptr_mut(key) {
+    let slot = FOREIGN.get_ptr_mut(key);
+    if let Some(slot) = slot {
         // SAFETY: an LRU value is preallocated and never freed while the program runs; if it is
         // evicted meanwhile, one speaker's last advert is lost with it.
         let slot = unsafe { &mut *slot };
+        if peer && speaker::has_resigned(watch, slot) {
+            slot.priority = 0;
+        }
+        let tokens = if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens };
         let kind = speaker::observe(slot, new, now);
         *slot = *new;
         if kind == 0 || budget::take(tokens) { kind } else { withhold(watch) }
-    } else if budget::take(tokens) {
+    } else if budget::take(if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens }) {
         let kind = speaker::observe(&Speaker::default(), new, now);
         // By reference: a copy would be one on the stack.
         let value: &Speaker = new;
