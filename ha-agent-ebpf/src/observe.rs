@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use aya_log_ebpf::debug;
-use ha_agent_common::frame::{self, ETH_LEN, Envelope, Seen};
+use ha_agent_common::frame::{self, ETH_LEN, Envelope, HOST_GROUP, HOST_OURS, Seen};
 use ha_agent_common::judge::{self, Judgement, PeerKey};
 use ha_agent_common::{
     BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece, PieceHead,
@@ -16,7 +16,7 @@ use ha_agent_common::{
 use crate::maps::{
     ADVERT, DEVICES, DIGEST_KEY, FOREIGN, FOREIGN_EVENTS, LOCAL, LOCAL_EVENTS, PEERS, PIECES, WATCHES, count,
 };
-use crate::skb::{Ip, Skb};
+use crate::skb::{Ip, PACKET_HOST, Skb};
 
 /// Looks at one packet that may be VRRP. `how`: the direction, and 256 for IPv6.
 ///
@@ -162,15 +162,7 @@ fn arrived(watch: &mut Watch, new: &mut Speaker, family: u8, judgement: Judgemen
 /// fills the map no faster than the ring buffer. Those whom keepalived rejects have a budget of their own.
 #[inline(always)]
 fn remember(watch: &mut Watch, new: &mut Speaker, family: u8, peer: bool, now: u64) -> u8 {
-    let key = ForeignKey {
-        watch: watch.id,
-        family: family as u16,
-        vlan: new.vlan,
-        src: new.src,
-        content: new.content,
-        mac: new.mac,
-        pad: [0; 2],
-    };
+    let key = ForeignKey::of(watch.id, family, new);
     let tokens = if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens };
     if let Some(slot) = FOREIGN.get_ptr_mut(key) {
         // SAFETY: an LRU value is preallocated and never freed while the program runs; if it is
@@ -277,10 +269,12 @@ fn piece(packet: &Ip, family: u8) {
     }
     let length = packet.skb.len().saturating_sub(packet.base);
     if length == 0 || length > PIECE_BYTES as u32 || !budget::take(&mut device.tokens) {
+        device.lost_ns = now;
         count(counter::WITHHELD);
         return;
     }
     let Some(mut entry) = PIECES.reserve::<Piece>(0) else {
+        device.lost_ns = now;
         count(counter::FOREIGN_RING_FULL);
         return;
     };
@@ -294,7 +288,7 @@ fn piece(packet: &Ip, family: u8) {
         vlan: link.vlan,
         mac: link.mac,
         family,
-        host: link.host,
+        host: if link.host == HOST_OURS && packet.skb.packet_type() != PACKET_HOST { HOST_GROUP } else { link.host },
     };
     // SAFETY: the reserved room is this run's own, and begins with the head.
     unsafe { piece.write(head) };
@@ -307,6 +301,7 @@ fn piece(packet: &Ip, family: u8) {
     if read == 0 {
         entry.submit(0);
     } else {
+        device.lost_ns = now;
         entry.discard(0);
     }
 }

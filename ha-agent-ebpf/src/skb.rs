@@ -16,7 +16,9 @@ use ha_agent_common::{NO_VLAN, options};
 
 use crate::maps::{AH_KEY, ANY_SENDER, DIGEST_KEY, LIST, NETNS_OFFSETS, OPTIONS, WORK};
 
-/// `linux/if_packet.h`: to another host.
+/// `linux/if_packet.h`: to this host's own MAC.
+pub(crate) const PACKET_HOST: u32 = 0;
+/// To another host.
 const PACKET_OTHERHOST: u32 = 3;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
