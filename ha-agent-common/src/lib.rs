@@ -147,7 +147,7 @@ impl ForeignKey {
     pub fn of(watch: u32, family: u8, speaker: &Speaker) -> Self {
         Self {
             watch,
-            family: family as u16,
+            family: u16::from(family),
             vlan: speaker.vlan,
             src: speaker.src,
             content: speaker.content,

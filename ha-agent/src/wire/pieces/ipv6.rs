@@ -92,7 +92,9 @@ impl Walk {
         loop {
             let next = self.byte(self.field);
             match next {
-                Some(IPPROTO_VRRP) => return self.plain().map_or(Found::Other, |(bytes, fault)| Found::Vrrp(bytes, fault)),
+                Some(IPPROTO_VRRP) => {
+                    return self.plain().map_or(Found::Other, |(bytes, fault)| Found::Vrrp(bytes, fault));
+                }
                 Some(HOP_BY_HOP | ROUTING | DESTINATION | FRAGMENTED) => {}
                 _ => return Found::Other,
             }

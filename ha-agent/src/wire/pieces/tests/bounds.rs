@@ -51,7 +51,9 @@ fn around_the_end_of_that_nothing_is_judged() {
 #[test]
 fn after_a_loss_nothing_is_judged_until_the_kernel_has_given_up() {
     let [a, b] = halves(50, 1);
-    for (lost, judged) in [(0, true), (START - 38 * SECOND, true), (START - 37 * SECOND, false), (START, false), (u64::MAX, false)] {
+    for (lost, judged) in
+        [(0, true), (START - 38 * SECOND, true), (START - 37 * SECOND, false), (START, false), (u64::MAX, false)]
+    {
         let mut assembly = Assembly::default();
         assert_eq!(assembly.take(&head(FAMILY_V4, START), &a, || lost), None);
         assert_eq!(assembly.take(&head(FAMILY_V4, START), &b, || lost).is_some(), judged, "{lost}");
