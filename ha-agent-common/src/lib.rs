@@ -4,6 +4,7 @@
 //! - [`frame`]: from the link to the VRRP header. [`list`]: the advertised addresses. [`ah`]: the
 //!   authentication header.
 //! - [`judge`]: what a frame is, given the rules of the instance whose VRID it carries: [`Class`], [`Reason`].
+//! - [`slice`]: a packet in memory, for user space.
 //! - [`rules`]: those rules. [`speaker`]: what an advert adds to what is known of its sender.
 //! - [`budget`]: how many records a watch may cause.
 //!
@@ -25,6 +26,7 @@ pub mod list;
 pub mod options;
 mod reason;
 pub mod rules;
+pub mod slice;
 pub mod speaker;
 
 pub use reason::{Class, Reason};
@@ -147,6 +149,22 @@ pub struct ForeignKey {
     pub pad: [u8; 2],
 }
 
+impl ForeignKey {
+    /// The key that a speaker is remembered under.
+    #[inline(always)]
+    pub fn of(watch: u32, family: u8, speaker: &Speaker) -> Self {
+        Self {
+            watch,
+            family: u16::from(family),
+            vlan: speaker.vlan,
+            src: speaker.src,
+            content: speaker.content,
+            mac: speaker.mac,
+            pad: [0; 2],
+        }
+    }
+}
+
 /// What is remembered of one speaker: its last advert and its current run.
 ///
 /// A run is a series of adverts without a gap of more than 1.5 advert intervals.
@@ -266,7 +284,7 @@ pub struct PieceHead {
     pub mac: [u8; 6],
     /// [`FAMILY_V4`] or [`FAMILY_V6`].
     pub family: u8,
-    /// See [`frame::Link::host`].
+    /// See [`frame::Link::host`], and [`frame::HOST_GROUP`].
     pub host: u8,
 }
 
@@ -280,6 +298,9 @@ pub const PIECE_BYTES: usize = 2048;
 pub struct Device {
     /// When the bucket was last refilled.
     pub refilled_ns: u64,
+    /// When a piece was last not handed over: for want of a token or of room, or since it was too long. What
+    /// the kernel has of other fragments is not known from then on. 0: never.
+    pub lost_ns: u64,
     /// Tokens left.
     pub tokens: u32,
     /// Zero.
@@ -380,7 +401,7 @@ const _: () = {
     assert!(offset_of!(Record, watch) == 96);
     assert!(size_of::<PieceHead>() == 32);
     assert!(size_of::<Piece>() == 32 + PIECE_BYTES);
-    assert!(size_of::<Device>() == 16);
+    assert!(size_of::<Device>() == 24);
     assert!(size_of::<DeviceKey>() == 16);
     assert!(size_of::<judge::PeerKey>() == 20);
     assert!(size_of::<judge::Peer>() == 4);

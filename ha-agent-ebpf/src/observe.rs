@@ -165,15 +165,7 @@ fn arrived(watch: &mut Watch, new: &mut Speaker, family: u8, judgement: Judgemen
 /// fills the map no faster than the ring buffer. Those whom keepalived rejects have a budget of their own.
 #[inline(always)]
 fn remember(watch: &mut Watch, new: &mut Speaker, family: u8, peer: bool, now: u64) -> u8 {
-    let key = ForeignKey {
-        watch: watch.id,
-        family: family as u16,
-        vlan: new.vlan,
-        src: new.src,
-        content: new.content,
-        mac: new.mac,
-        pad: [0; 2],
-    };
+    let key = ForeignKey::of(watch.id, family, new);
     let slot = FOREIGN.get_ptr_mut(key);
     if let Some(slot) = slot {
         // SAFETY: an LRU value is preallocated and never freed while the program runs; if it is
@@ -286,10 +278,12 @@ extern "C" fn ha_piece(skb: *mut __sk_buff, base: u32, family: u32) -> u32 {
     }
     let length = packet.skb.len().saturating_sub(packet.base);
     if length == 0 || length > PIECE_BYTES as u32 || !budget::take(&mut device.tokens) {
+        device.lost_ns = now;
         count(counter::WITHHELD);
         return 0;
     }
     let Some(mut entry) = PIECES.reserve::<Piece>(0) else {
+        device.lost_ns = now;
         count(counter::FOREIGN_RING_FULL);
         return 0;
     };
@@ -316,6 +310,7 @@ extern "C" fn ha_piece(skb: *mut __sk_buff, base: u32, family: u32) -> u32 {
     if read == 0 {
         entry.submit(0);
     } else {
+        device.lost_ns = now;
         entry.discard(0);
     }
     1
