@@ -153,7 +153,10 @@ impl Shared {
     ///
     /// The program may be counting in the same value: that is rare, since this is, and either may lose one step.
     pub(super) fn keep(&self, key: &WatchKey, before: &Watch, after: &Watch) {
-        if before.ah_sequence == after.ah_sequence && before.state == after.state {
+        let same = before.ah_sequence == after.ah_sequence
+            && before.state == after.state
+            && before.resigned_ns == after.resigned_ns;
+        if same {
             return;
         }
         let mut watches = locked(&self.watches);
@@ -162,6 +165,9 @@ impl Shared {
         {
             watch.ah_sequence = after.ah_sequence;
             watch.state = after.state;
+            watch.resigned_ns = after.resigned_ns;
+            watch.resigned_src = after.resigned_src;
+            watch.resigned_mac = after.resigned_mac;
             // Not where the watch has ended meanwhile.
             if let Err(error) = watches.insert(key, watch, BPF_EXIST) {
                 tracing::debug!(%error, ?key, "watch not changed");

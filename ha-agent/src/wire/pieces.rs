@@ -49,6 +49,9 @@ impl Pieces {
         let before = shared.watch(&key).ok()?.filter(|watch| watch.id == id)?;
         let mut watch = before;
         let (judgement, mut speaker) = opened.judge(&mut watch, |source| shared.peer(id, source));
+        if judgement.class == Class::Peer && speaker.priority == 0 {
+            speaker::resign(&mut watch, &speaker, head.seen_ns);
+        }
         shared.tally(&before, judgement, head.seen_ns);
         shared.keep(&key, &before, &watch);
         let kind = if judgement.class == Class::Unheard {
@@ -56,7 +59,7 @@ impl Pieces {
             RECORD_FRAME
         } else {
             judge::digest(shared.key, &mut speaker);
-            remember(shared, id, family, &mut speaker, head.seen_ns)?
+            remember(shared, &watch, family, &mut speaker, head.seen_ns)?
         };
         Some(Record {
             speaker,
@@ -72,9 +75,12 @@ impl Pieces {
 }
 
 /// Remembers a speaker where the program does; none when it says nothing new.
-fn remember(shared: &Shared, id: u32, family: u8, speaker: &mut Speaker, now: u64) -> Option<u8> {
-    let key = ForeignKey::of(id, family, speaker);
-    let known = shared.foreign(&key).ok().flatten().unwrap_or_default();
+fn remember(shared: &Shared, watch: &Watch, family: u8, speaker: &mut Speaker, now: u64) -> Option<u8> {
+    let key = ForeignKey::of(watch.id, family, speaker);
+    let mut known = shared.foreign(&key).ok().flatten().unwrap_or_default();
+    if speaker.refused == 0 && speaker::has_resigned(watch, &known) {
+        known.priority = 0;
+    }
     let kind = speaker::observe(&known, speaker, now);
     if let Err(error) = shared.remember(&key, speaker) {
         tracing::debug!(%error, "speaker not remembered");
@@ -117,7 +123,7 @@ impl<'a> Opened<'a> {
         judge::read(&frame, &self.whole.link, &mut speaker);
         let peer = if watch.rules.has(Rules::CHECK_PEERS) { peer(self.envelope.src) } else { None };
         let judgement = judge::arriving(&frame, &self.whole.link, watch, peer, &mut speaker);
-        speaker.refused = judgement.reason;
+        speaker.refused = judge::remembered(judgement.reason, &watch.rules, &speaker);
         (judgement, speaker)
     }
 }
