@@ -64,9 +64,13 @@ impl Asker {
         let answer = self.netns.run_in(target.netns.clone(), move || {
             // keepalived's socket is bound to its VMAC, where there is one.
             let receives = target.rules.receive_interface.as_deref().and_then(attach::index_of);
-            source::ask(receives.unwrap_or(ifindex), address, question)
+            let taken = source::ask(receives.unwrap_or(ifindex), address, question);
+            let own = taken == Some(false) && source::ask(ifindex, address, Question::IsLocal) == Some(true);
+            (taken, own)
         });
-        answer.await.ok().flatten()
+        let (taken, own) = answer.await.ok()?;
+        self.shared.is_ours(entry.id, source, own);
+        taken
     }
 
     /// What the source has said so far, as events.
@@ -79,25 +83,11 @@ impl Asker {
                 if taken {
                     return WireEvent::Advert { router, advert: translate::advert(&speaker, family, side) };
                 }
-                let reason = self.refusal(entry, side, &speaker.src);
+                let reason = self.shared.refusal(entry, side, &speaker.src);
                 WireEvent::Invalid { router, frame: translate::frame(&speaker, family, side, reason) }
             })
             .collect()
     }
-
-    /// Why a source is not taken.
-    pub(super) fn refusal(&self, entry: &Entry, side: Side, source: &[u8; 16]) -> Reason {
-        refusal(&self.shared, entry, side, source)
-    }
-}
-
-/// See [`Asker::refusal`].
-pub(super) fn refusal(shared: &Shared, entry: &Entry, side: Side, source: &[u8; 16]) -> Reason {
-    if side == Side::Local {
-        return Reason::LocalSource;
-    }
-    let ours = shared.local(entry.id).ok().flatten().is_some_and(|local| local.src == *source);
-    if ours { Reason::OwnSource } else { Reason::MartianSource }
 }
 
 /// The address of ours that unicast adverts come to, where the configuration says it.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::asker::{Ask, Asker, QUEUE, refusal};
+use super::asker::{Ask, Asker, QUEUE};
 use super::batch::Cursor;
 use super::maps::{Found, Shared};
 use super::pieces::{self, Pieces};
@@ -189,7 +189,7 @@ impl Reader {
         match known.taken? {
             true => Some(WireEvent::Advert { router, advert: translate::advert(speaker, family, side) }),
             false => {
-                let reason = refusal(&self.shared, entry, side, &speaker.src);
+                let reason = self.shared.refusal(entry, side, &speaker.src);
                 Some(WireEvent::Invalid { router, frame: translate::frame(speaker, family, side, reason) })
             }
         }

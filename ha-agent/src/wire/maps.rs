@@ -18,7 +18,7 @@ use super::sources::{self, Source, Sources, Whose};
 use super::table::{Entry, Table};
 use super::{Judged, WireError, WireReading, translate};
 use crate::clock;
-use crate::core::model::{Advert, RouterId, Side};
+use crate::core::model::{Advert, Reason, RouterId, Side};
 use crate::core::time::Mono;
 
 /// `linux/bpf.h`: changes what is there, adds nothing.
@@ -265,6 +265,23 @@ impl Shared {
     /// Remembers an answer; whether it is another one than before.
     pub(super) fn answered(&self, id: u32, source: Source, taken: Option<bool>) -> bool {
         locked(&self.sources).get_mut(&id).is_some_and(|sources| sources.answered(source, taken))
+    }
+
+    /// Remembers whether a source that is not taken is an address of this host.
+    pub(super) fn is_ours(&self, id: u32, source: Source, own: bool) {
+        if let Some(sources) = locked(&self.sources).get_mut(&id) {
+            sources.is_ours(source, own);
+        }
+    }
+
+    /// Why a speaker's source is not taken.
+    pub(super) fn refusal(&self, entry: &Entry, side: Side, source: &[u8; 16]) -> Reason {
+        let own = || locked(&self.sources).get(&entry.id).is_some_and(|sources| sources.own(&(Whose::Theirs, *source)));
+        match side {
+            Side::Local => Reason::LocalSource,
+            Side::Foreign if own() => Reason::OwnSource,
+            Side::Foreign => Reason::MartianSource,
+        }
     }
 
     /// Every source of a watch is asked about again.
