@@ -95,19 +95,18 @@ pub struct Link {
     pub host: u8,
 }
 
-/// The frame is for this host, for a group or for all.
-pub const HOST_OURS: u8 = 0;
+/// The frame is for a group or for all, or its link has no addresses.
+pub const HOST_GROUP: u8 = 0;
 /// The frame is another host's; the kernel's `PACKET_OTHERHOST`.
 pub const HOST_OTHER: u8 = 1;
-/// The frame is another host's, and its destination the MAC of a virtual router: with `use_vmac` ours.
+/// The frame is another host's, and its destination the MAC of a virtual router.
 pub const HOST_VIRTUAL: u8 = 2;
-/// The frame is for a group or for all: told of a [`crate::Piece`] alone, where [`HOST_OURS`] is then the host's
-/// own MAC.
-pub const HOST_GROUP: u8 = 3;
+/// The frame is for this device alone; the kernel's `PACKET_HOST`.
+pub const HOST_DEVICE: u8 = 3;
 
 impl Default for Link {
     fn default() -> Self {
-        Self { mac: [0; 6], vlan: NO_VLAN, host: HOST_OURS }
+        Self { mac: [0; 6], vlan: NO_VLAN, host: HOST_GROUP }
     }
 }
 
@@ -318,11 +317,8 @@ pub fn fault_v6(ip: &[u8; 40], cut: bool) -> u8 {
     if cut {
         return Reason::Header as u8;
     }
-    let (high, low) = (word(ip, 8), word(ip, 16));
-    let loopback = high == 0 && low == u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 1]);
-    let mapped = high == 0 && low & u64::from_ne_bytes([255, 255, 255, 255, 0, 0, 0, 0])
-        == u64::from_ne_bytes([0, 0, 255, 255, 0, 0, 0, 0]);
-    if ip[8] == 0xff || loopback || mapped {
+    let loopback = word(ip, 8) == 0 && word(ip, 16) == u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 1]);
+    if ip[8] == 0xff || loopback {
         return Reason::MartianSource as u8;
     }
     0

@@ -14,7 +14,7 @@
 //! The checks and their order are those of keepalived 2.2.7 (`vrrp_check_packet`); what other releases do
 //! otherwise is in [`Rules`]. Like [`crate::frame`] it is free of helpers.
 
-use crate::frame::{Bytes, Envelope, HEADER_LEN, HOST_OURS, HOST_VIRTUAL, IPPROTO_AH, IPPROTO_VRRP};
+use crate::frame::{Bytes, Envelope, HEADER_LEN, HOST_DEVICE, HOST_OTHER, HOST_VIRTUAL, IPPROTO_AH, IPPROTO_VRRP};
 use crate::frame::{Link, Packet, folds_to_ones, half, halves, word};
 use crate::list::{List, content};
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
 };
 
 const AUTH_LEN: u32 = 8;
+/// Length of an IPv4 header without options.
+const IPV4_LEN: u32 = 20;
 const AUTH_NONE: u8 = 0;
 const AUTH_PASSWORD: u8 = 1;
 const AUTH_AH: u8 = 2;
@@ -225,8 +227,9 @@ fn read_list<P: Packet>(frame: &Frame<'_, P>, list: &mut List, speaker: &mut Spe
 #[inline(always)]
 pub fn unheard<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> u8 {
     let envelope = frame.envelope;
-    let ours = link.host == HOST_OURS || (link.host == HOST_VIRTUAL && rules.has(Rules::VMAC));
-    if !ours {
+    // With use_vmac keepalived's socket is on the VMAC, which gets what is sent to its own address.
+    let other = if rules.has(Rules::VMAC) { HOST_DEVICE } else { HOST_VIRTUAL };
+    if link.host == HOST_OTHER || link.host == other {
         return Reason::OtherHost as u8;
     }
     if envelope.fault != 0 {
@@ -267,6 +270,14 @@ fn reaches<P: Packet>(frame: &Frame<'_, P>, rules: &Rules) -> bool {
         high == u64::from_ne_bytes([0xff, 2, 0, 0, 0, 0, 0, 0])
             && low == u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 0x12])
     }
+}
+
+/// What is remembered of a rejected advert. keepalived looks at the interval before it looks at the addresses;
+/// for people other addresses weigh more, since they show another virtual router.
+#[inline(always)]
+pub fn remembered(reason: u8, rules: &Rules, speaker: &Speaker) -> u8 {
+    let another = rules.has(Rules::KNOWS_LIST) && speaker.list != rules.list;
+    if reason == Reason::Interval as u8 && another { Reason::Addresses as u8 } else { reason }
 }
 
 /// Why keepalived drops a frame of sound length, in its own order; 0: it takes it.
@@ -360,6 +371,10 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
     let mut start = Bytes::<12>::zero();
     if !frame.packet.load(begin, &mut start) || start.0[0] != IPPROTO_VRRP {
         return Reason::Protocol as u8;
+    }
+    // The kernel may rewrite options, and keepalived then takes the value to be wrong; none of its kind sends any.
+    if begin != IPV4_LEN {
+        return Reason::Icv as u8;
     }
     let fields =
         ah::Mutable { header: begin, total: envelope.at + envelope.len, ttl: watch.rules.is_unicast() };

@@ -101,6 +101,14 @@ pub struct Watch {
     pub withheld: u64,
     /// The newest frame of [`Class::Rejected`]; 0: none. keepalived puts its next advert off with each.
     pub rejected_ns: u64,
+    /// The newest priority-0 advert of a peer; 0: none.
+    pub resigned_ns: u64,
+    /// Whose it was: source address and MAC.
+    pub resigned_src: [u8; 16],
+    /// See [`Watch::resigned_src`].
+    pub resigned_mac: [u8; 6],
+    /// Zero.
+    pub pad2: [u8; 2],
     /// keepalived's counter of AH sequence numbers, as far as the wire shows it.
     pub ah_sequence: u32,
     /// The reason of the newest frame that was refused, a [`Reason`]; 0: none.
@@ -364,6 +372,10 @@ impl Watch {
             unheard: 0,
             withheld: 0,
             rejected_ns: 0,
+            resigned_ns: 0,
+            resigned_src: [0; 16],
+            resigned_mac: [0; 6],
+            pad2: [0; 2],
             ah_sequence: 0,
             reason: 0,
             state: 0,
@@ -377,9 +389,9 @@ const _: () = {
     use core::mem::{offset_of, size_of};
     assert!(size_of::<WatchKey>() == 16);
     assert!(size_of::<Rules>() == 80);
-    assert!(size_of::<Watch>() == 160);
+    assert!(size_of::<Watch>() == 192);
     assert!(offset_of!(Watch, refilled_ns) == 16);
-    assert!(offset_of!(Watch, rules) == 80);
+    assert!(offset_of!(Watch, rules) == 112);
     assert!(size_of::<ForeignKey>() == 40);
     assert!(size_of::<Speaker>() == 96);
     assert!(offset_of!(Speaker, src) == 56);

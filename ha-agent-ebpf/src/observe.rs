@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use aya_log_ebpf::debug;
-use ha_agent_common::frame::{self, ETH_LEN, Envelope, HOST_GROUP, HOST_OURS, Seen};
+use ha_agent_common::frame::{self, ETH_LEN, Envelope, Seen};
 use ha_agent_common::judge::{self, Judgement, PeerKey};
 use ha_agent_common::{
     BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece, PieceHead,
@@ -16,7 +16,7 @@ use ha_agent_common::{
 use crate::maps::{
     ADVERT, DEVICES, DIGEST_KEY, FOREIGN, FOREIGN_EVENTS, LOCAL, LOCAL_EVENTS, PEERS, PIECES, WATCHES, count,
 };
-use crate::skb::{Ip, PACKET_HOST, Skb};
+use crate::skb::{Ip, Skb};
 
 /// Looks at one packet that may be VRRP. `how`: the direction, and 256 for IPv6.
 ///
@@ -34,7 +34,7 @@ pub(crate) extern "C" fn ha_packet(skb: *mut __sk_buff, base: u32, how: u32) -> 
             vrrp(&packet, &advert.envelope, &mut advert.speaker, direction);
         }
     } else if seen == Seen::Piece as u32 && direction == INGRESS {
-        piece(&packet, if how >> 8 == 0 { FAMILY_V4 } else { FAMILY_V6 });
+        ha_piece(skb, base, if how >> 8 == 0 { FAMILY_V4 } else { FAMILY_V6 } as u32);
     }
     seen
 }
@@ -138,12 +138,15 @@ fn arrived(watch: &mut Watch, new: &mut Speaker, family: u8, judgement: Judgemen
     let peer = judgement.class as u8 == Class::Peer as u8;
     if peer {
         watch.peers += 1;
+        if new.priority == 0 {
+            speaker::resign(watch, new, now);
+        }
     } else if judgement.class as u8 == Class::Rejected as u8 {
         count(counter::INVALID);
         watch.rejected += 1;
         watch.rejected_ns = now;
         watch.reason = judgement.reason;
-        new.refused = judgement.reason;
+        new.refused = judge::remembered(judgement.reason, &watch.rules, new);
     } else {
         refused(watch, new, family, judgement, INGRESS, now);
         return;
@@ -163,15 +166,19 @@ fn arrived(watch: &mut Watch, new: &mut Speaker, family: u8, judgement: Judgemen
 #[inline(always)]
 fn remember(watch: &mut Watch, new: &mut Speaker, family: u8, peer: bool, now: u64) -> u8 {
     let key = ForeignKey::of(watch.id, family, new);
-    let tokens = if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens };
-    if let Some(slot) = FOREIGN.get_ptr_mut(key) {
+    let slot = FOREIGN.get_ptr_mut(key);
+    if let Some(slot) = slot {
         // SAFETY: an LRU value is preallocated and never freed while the program runs; if it is
         // evicted meanwhile, one speaker's last advert is lost with it.
         let slot = unsafe { &mut *slot };
+        if peer && speaker::has_resigned(watch, slot) {
+            slot.priority = 0;
+        }
+        let tokens = if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens };
         let kind = speaker::observe(slot, new, now);
         *slot = *new;
         if kind == 0 || budget::take(tokens) { kind } else { withhold(watch) }
-    } else if budget::take(tokens) {
+    } else if budget::take(if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens }) {
         let kind = speaker::observe(&Speaker::default(), new, now);
         // By reference: a copy would be one on the stack.
         let value: &Speaker = new;
@@ -247,11 +254,13 @@ fn send(watch: &mut Watch, speaker: &Speaker, about: &About) {
 }
 
 /// Hands a packet that cannot be judged where it stands to the agent, within the interface's budget.
-#[inline(always)]
-fn piece(packet: &Ip, family: u8) {
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ha_piece(skb: *mut __sk_buff, base: u32, family: u32) -> u32 {
+    let packet = Ip { skb: Skb::from_raw(skb), base };
     let key = DeviceKey { realm: packet.skb.realm(), ifindex: packet.skb.ifindex(), pad: 0 };
     let Some(device) = DEVICES.get_ptr_mut(key) else {
-        return;
+        return 0;
     };
     count(counter::VRRP);
     count(counter::FRAGMENT);
@@ -271,12 +280,12 @@ fn piece(packet: &Ip, family: u8) {
     if length == 0 || length > PIECE_BYTES as u32 || !budget::take(&mut device.tokens) {
         device.lost_ns = now;
         count(counter::WITHHELD);
-        return;
+        return 0;
     }
     let Some(mut entry) = PIECES.reserve::<Piece>(0) else {
         device.lost_ns = now;
         count(counter::FOREIGN_RING_FULL);
-        return;
+        return 0;
     };
     let link = packet.skb.link(packet.base >= ETH_LEN);
     let piece = entry.as_mut_ptr().cast::<PieceHead>();
@@ -287,8 +296,8 @@ fn piece(packet: &Ip, family: u8) {
         length: length as u16,
         vlan: link.vlan,
         mac: link.mac,
-        family,
-        host: if link.host == HOST_OURS && packet.skb.packet_type() != PACKET_HOST { HOST_GROUP } else { link.host },
+        family: family as u8,
+        host: link.host,
     };
     // SAFETY: the reserved room is this run's own, and begins with the head.
     unsafe { piece.write(head) };
@@ -304,6 +313,7 @@ fn piece(packet: &Ip, family: u8) {
         device.lost_ns = now;
         entry.discard(0);
     }
+    1
 }
 
 /// Logs that a record was lost: rare, since a record needs a token first.

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use ha_agent_common::ah::{self, Mixed, Mutable};
 use ha_agent_common::frame::{
-    Bytes, HOST_OTHER, HOST_OURS, HOST_VIRTUAL, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
+    Bytes, HOST_DEVICE, HOST_GROUP, HOST_OTHER, HOST_VIRTUAL, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
     read_sum,
 };
 use ha_agent_common::judge::Sender;
@@ -16,9 +16,9 @@ use ha_agent_common::{NO_VLAN, options};
 
 use crate::maps::{AH_KEY, ANY_SENDER, DIGEST_KEY, LIST, NETNS_OFFSETS, OPTIONS, WORK};
 
-/// `linux/if_packet.h`: to this host's own MAC.
-pub(crate) const PACKET_HOST: u32 = 0;
-/// To another host.
+/// `linux/if_packet.h`: to this device.
+const PACKET_HOST: u32 = 0;
+/// `linux/if_packet.h`: to another host.
 const PACKET_OTHERHOST: u32 = 3;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -116,12 +116,16 @@ impl Skb {
     /// What the link says of a frame that arrives.
     #[inline(always)]
     pub(crate) fn link(&self, has_header: bool) -> Link {
-        let mut link = Link { mac: [0; 6], vlan: NO_VLAN, host: HOST_OURS };
-        if self.packet_type() == PACKET_OTHERHOST {
+        let mut link = Link { mac: [0; 6], vlan: NO_VLAN, host: HOST_GROUP };
+        let to = self.packet_type();
+        if to == PACKET_OTHERHOST {
             link.host = HOST_OTHER;
         }
         if !has_header {
             return link;
+        }
+        if to == PACKET_HOST {
+            link.host = HOST_DEVICE;
         }
         if self.is_tagged() {
             link.vlan = self.vlan_id();

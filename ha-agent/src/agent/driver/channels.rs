@@ -33,7 +33,7 @@ impl Driver {
     }
 
     pub(super) fn report(&mut self, report: &Report) {
-        self.input(report.router, Input::Report { state: report.state, reporter: report.reporter });
+        self.input(report.router, Input::Report { state: report.state, reporter: report.reporter.clone() });
     }
 
     pub(super) fn netlink(&mut self, event: NetlinkEvent) {

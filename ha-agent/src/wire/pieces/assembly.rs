@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use ha_agent_common::frame::{HOST_GROUP, HOST_OTHER, HOST_OURS, HOST_VIRTUAL, Link};
+use ha_agent_common::frame::{HOST_DEVICE, HOST_OTHER, HOST_VIRTUAL, Link};
 use ha_agent_common::{FAMILY_V4, FAMILY_V6, PieceHead};
 
 use super::queue::{Part, Queue, Step};
@@ -293,10 +293,9 @@ fn is_virtual(head: &PieceHead) -> bool {
 
 /// Whether it is for one of the host's own MACs, and for no group.
 fn is_direct(head: &PieceHead) -> bool {
-    head.host == HOST_OURS || is_virtual(head)
+    head.host == HOST_DEVICE || is_virtual(head)
 }
 
 fn link(head: &PieceHead) -> Link {
-    let host = if head.host == HOST_GROUP { HOST_OURS } else { head.host };
-    Link { mac: head.mac, vlan: head.vlan, host }
+    Link { mac: head.mac, vlan: head.vlan, host: head.host }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ha_agent_common::FAMILY_V6;
-use ha_agent_common::frame::{HOST_OURS, be16};
+use ha_agent_common::frame::{HOST_DEVICE, be16};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
@@ -199,7 +199,7 @@ fn ours(family: u8, sent: &[Sent]) -> Vec<Vec<u8>> {
             // What the classifier judges where it stands is no piece.
             Some(Whole { bytes: ip.clone(), fault: 0, link: Default::default(), family })
         } else {
-            let host = if sent.direct { HOST_OURS } else { HOST_GROUP };
+            let host = if sent.direct { HOST_DEVICE } else { HOST_GROUP };
             assembly.take(&PieceHead { host, ..head(family, at) }, ip, || 0)
         };
         delivered.extend(whole.and_then(|whole| carried(&whole)));

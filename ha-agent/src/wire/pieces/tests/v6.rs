@@ -1,7 +1,7 @@
 //! IPv6 extension headers and fragments.
 
 use ha_agent_common::FAMILY_V6;
-use ha_agent_common::frame::HOST_OURS;
+use ha_agent_common::frame::HOST_DEVICE;
 use proptest::prelude::*;
 
 use super::*;
@@ -155,13 +155,13 @@ fn a_chain_that_is_too_long_is_not_passed() {
 #[test]
 fn a_routing_header_is_passed_at_its_end_and_at_the_own_mac() {
     let cases = [
-        (unicast(), HOST_OURS, 0, 0, PEER),
-        (unicast(), HOST_OURS, 253, 0, PEER),
-        (unicast(), HOST_OURS, 0, 1, (Class::Unheard, Some(Reason::SourceRoute))),
-        (unicast(), HOST_OURS, 2, 0, (Class::Unheard, Some(Reason::SourceRoute))),
-        (unicast(), HOST_OURS, 4, 0, (Class::Unheard, Some(Reason::SourceRoute))),
+        (unicast(), HOST_DEVICE, 0, 0, PEER),
+        (unicast(), HOST_DEVICE, 253, 0, PEER),
+        (unicast(), HOST_DEVICE, 0, 1, (Class::Unheard, Some(Reason::SourceRoute))),
+        (unicast(), HOST_DEVICE, 2, 0, (Class::Unheard, Some(Reason::SourceRoute))),
+        (unicast(), HOST_DEVICE, 4, 0, (Class::Unheard, Some(Reason::SourceRoute))),
         (unicast(), HOST_GROUP, 0, 0, (Class::Unheard, Some(Reason::SourceRoute))),
-        (advert(), HOST_OURS, 0, 0, (Class::Unheard, Some(Reason::SourceRoute))),
+        (advert(), HOST_DEVICE, 0, 0, (Class::Unheard, Some(Reason::SourceRoute))),
     ];
     for (advert, host, kind, left, expected) in cases {
         let packet = behind(&packet(&advert), 43, &[&[VRRP, 0, kind, left, 0, 0, 0, 0]]);
