@@ -20,6 +20,7 @@ pub mod keepalived;
 pub mod l3_agent;
 pub mod lab;
 pub mod neutron;
+pub mod oracle;
 pub mod pair;
 pub mod place;
 pub mod process;

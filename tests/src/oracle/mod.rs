@@ -1,0 +1,19 @@
+//! A real keepalived is asked what generated frames are to it, and the agent's judgement of the same frames
+//! has to be the same.
+//!
+//! - [`configuration`]: under which configurations.
+//! - [`sketch`], [`deviation`], [`frames`]: what is sent: sound adverts, and what can be different in them.
+//! - [`scene`], [`keepalived`], [`statistics`], [`ask`]: how keepalived is asked.
+//! - [`judge`]: who is held to its answers.
+
+pub mod ask;
+pub mod configuration;
+pub mod deviation;
+pub mod frames;
+pub mod judge;
+pub mod keepalived;
+mod md5;
+pub mod scene;
+pub mod sketch;
+pub mod statistics;
+pub mod verdict;
