@@ -60,7 +60,7 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
             last: bytes.int_in_range(0..=7)?,
             priority: bytes.arbitrary()?,
             interval_cs: bytes.int_in_range(0..=4095)?,
-            vips_hash: bytes.int_in_range(6..=8)?,
+            content: bytes.int_in_range(6..=8)?,
         },
     })
 }

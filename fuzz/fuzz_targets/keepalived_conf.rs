@@ -2,13 +2,14 @@
 //! of it and can be shown to a person.
 #![no_main]
 
+use ha_agent::advert_rules::Release;
 use ha_agent::inventory::keepalived_conf::parse;
 use ha_agent_fuzz::is_plain;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let lines = text.split('\n').count().max(1);
-    match parse(text, "keepalived.conf") {
+    match parse(text, "keepalived.conf", Release::default()) {
         Ok(instances) => {
             for instance in instances {
                 assert!((1..=lines).contains(&instance.line));
@@ -19,6 +20,12 @@ fuzz_target!(|text: &str| {
                 assert!((10..=255_000).contains(&instance.advert_interval.as_millis()));
                 assert!(!instance.interface.is_empty() && instance.interface.len() <= 15);
                 assert!(!instance.vip_interface.is_empty());
+                let rules = instance.rules;
+                assert_eq!((rules.version, rules.interval), (Some(instance.version), Some(instance.advert_interval)));
+                let addresses = rules.addresses.unwrap_or_default();
+                assert!(addresses.len() <= 255);
+                assert!(addresses.iter().all(|address| address.is_ipv4() == instance.vip.is_ipv4()));
+                assert!(addresses.first().is_none_or(|first| *first == instance.vip));
             }
         }
         Err(error) => {

@@ -14,6 +14,7 @@
 
 pub mod actions;
 pub mod admin;
+pub mod advert_rules;
 pub mod agent;
 pub mod cli;
 pub mod clock;

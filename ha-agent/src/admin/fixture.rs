@@ -68,6 +68,8 @@ pub(crate) fn evidence() -> Evidence {
 pub(crate) fn foreign() -> ForeignEvidence {
     ForeignEvidence {
         address: "169.254.192.7".parse().expect("an address"),
+        mac: None,
+        vlan: None,
         priority: 50,
         interval_ms: 2000,
         age_ms: 120,

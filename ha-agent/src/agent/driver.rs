@@ -40,7 +40,7 @@ use crate::netlink::{Netlink, NetlinkEvent};
 use crate::outbox::{Confirmed, Outbox};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
-use crate::wire::{Wire, WireEvent};
+use crate::wire::{Wire, WireEvent, WireReading};
 
 /// Discoveries that tell: Neutron's files, a plain keepalived's.
 const SOURCES: usize = 2;
@@ -254,7 +254,7 @@ impl Driver {
 
     fn read(&self, router: RouterId) -> Option<Input> {
         match self.parts.wire.as_ref()?.read(router) {
-            Ok(reading) => Some(Input::WireRead { speakers: reading.speakers, as_of: reading.as_of }),
+            Ok(WireReading { speakers, rejected_at, as_of }) => Some(Input::WireRead { speakers, rejected_at, as_of }),
             Err(error) => {
                 debug!(%router, %error, "wire not read");
                 None

@@ -22,12 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::actions::Actions;
 use crate::admin::{Admin, AdminError};
+use crate::advert_rules::Release;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::intake::fifo::{Fifo, FifoError};
@@ -153,6 +154,8 @@ struct Agent {
     actions: Actions,
     /// The thread that a plain keepalived's files are read on.
     plain_host: Option<Host>,
+    /// Whose rules configuration files of keepalived are read by.
+    _releases: watch::Sender<Release>,
     delivery: Arc<Delivery>,
     outbox: Outbox,
     wire: Option<Arc<Wire>>,

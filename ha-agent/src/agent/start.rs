@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -16,6 +16,7 @@ use super::{Agent, AgentError, Options, attacher, looker, metrics};
 
 use crate::actions::Actions;
 use crate::admin::Admin;
+use crate::advert_rules::Release;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
@@ -101,9 +102,11 @@ impl Agent {
         let (looked_sender, looked_inbox) = mpsc::channel(capacity::LOOKED);
         let looker = looker::run(places.clone(), netns.clone(), looked_sender, driver_stop.clone());
         let discovery_stop = CancellationToken::new();
+        let (releases, release) = watch::channel(Release::default());
         let (discovery_sender, discovery_inbox) = mpsc::channel(capacity::DISCOVERIES);
         let neutron = HaConfs::start(
             &config.neutron.ha_confs_path,
+            release.clone(),
             discovery_sender.clone(),
             events.clone(),
             &mut registry,
@@ -112,7 +115,14 @@ impl Agent {
         let plain_host = if config.keepalived.configs.is_empty() { None } else { Some(Host::start(Role::Keepalived)?) };
         let mut start_plain = || {
             let found = discovery_sender.clone();
-            Plain::start(&config.keepalived, found, events.clone(), &mut registry, discovery_stop.clone())
+            Plain::start(
+                &config.keepalived,
+                release.clone(),
+                found,
+                events.clone(),
+                &mut registry,
+                discovery_stop.clone(),
+            )
         };
         let plain = match &plain_host {
             Some(host) => host.within(start_plain),
@@ -215,6 +225,7 @@ impl Agent {
             driver_stop,
             actions,
             plain_host,
+            _releases: releases,
             delivery,
             outbox,
             wire,

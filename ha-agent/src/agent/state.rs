@@ -138,6 +138,5 @@ pub(super) fn policy(
         advert_interval: router.advert_interval,
         reporter_expected: fifos && router.fifo_instance.is_some(),
         stand_in,
-        password: router.password,
     }
 }

@@ -160,6 +160,7 @@ fn seen(router: &RouterStatus, evidence: &Evidence) -> Vec<(&'static str, String
         Tx::Transmitting => format!("our adverts{priority} leave{last}"),
         Tx::Resigned => format!("we resigned with an advert of priority 0{last}"),
         Tx::Yielded => format!("our adverts{priority} ended after a better one came{last}"),
+        Tx::Delayed => format!("our adverts{priority} are put off by frames that keepalived rejects{last}"),
         Tx::Silent => format!("no adverts of ours leave{last}"),
         Tx::Unknown => "not observed long enough to say".to_owned(),
     };

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::advert_rules::AdvertRules;
 use crate::core::model::{Password, RouterId};
 
 pub use accounts::Accounts;
@@ -200,6 +201,8 @@ pub struct Router {
     pub fifo_instance: Option<String>,
     /// VRRPv2 password (`auth_pass`), where it is known.
     pub password: Option<Password>,
+    /// What its keepalived sends, and takes as a peer's advert.
+    pub rules: AdvertRules,
 }
 
 /// A network namespace by path.

@@ -13,6 +13,7 @@ use super::{
     Actions, Admin, Config, Corroboration, Delivery, Grant, Granted, Grantee, Hook, Intake, Keepalived, Mode, Netns,
     Neutron, Protocol, Router, Sink,
 };
+use crate::advert_rules::{AdvertRules, Authentication, Release};
 use crate::core::model::Password;
 use crate::inventory::keepalived_conf::default_config_id;
 
@@ -333,6 +334,7 @@ fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
     let netns = netns(section, problems);
     let (vip, prefix) = section.cidr("vip")?;
     let interface = section.text("interface")?;
+    let password = section.text("auth_pass").as_deref().map(Password::new);
     Some(Router {
         id: section.id("id")?,
         netns: netns?,
@@ -343,7 +345,12 @@ fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
         vrid: section.integer("vrid")?,
         advert_interval: section.span("advert_interval").unwrap_or(Duration::from_secs(2)),
         fifo_instance: section.text("fifo_instance"),
-        password: section.text("auth_pass").as_deref().map(Password::new),
+        password,
+        rules: AdvertRules {
+            interval: section.span("advert_interval"),
+            authentication: password.map(Authentication::Pass),
+            ..AdvertRules::unknown(Release::default())
+        },
     })
 }
 

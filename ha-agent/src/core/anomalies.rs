@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::evidence::Tx;
-use super::model::{AnomalyKind, InvalidFrame, Link, Listener, Side, Vip};
+use super::model::{AnomalyKind, Frame, Link, Listener, Side, Vip};
 use super::policy::{FLAP_CLEAR, FLAP_RAISE, FLAP_WINDOW, FORGED_QUIET, Policy, master_down_max, silence};
 use super::seen::{Seen, Votes};
 use super::speakers::Speakers;
@@ -78,15 +78,15 @@ struct Standing {
 #[derive(Debug, Default)]
 pub struct Anomalies {
     standing: Vec<Standing>,
-    last_forged: Option<InvalidFrame>,
+    last_forged: Option<Frame>,
     changes: VecDeque<Mono>,
     listening_since: Mono,
 }
 
 impl Anomalies {
     /// An invalid or dishonest frame came.
-    pub fn forged(&mut self, frame: InvalidFrame, now: Mono) {
-        self.last_forged = Some(InvalidFrame { at: now, ..frame });
+    pub fn forged(&mut self, frame: Frame, now: Mono) {
+        self.last_forged = Some(Frame { at: now, ..frame });
     }
 
     /// The role changed, or tried to.
@@ -226,7 +226,7 @@ fn last_word(c: &Context<'_>) -> String {
     match (last.side, last.priority, last.run_adverts) {
         (Side::Local, ..) => format!("; the last advert was ours, {ago} ms ago"),
         (Side::Foreign, 0, _) => format!("; {} resigned {ago} ms ago", last.source),
-        (Side::Foreign, priority, 1) if last.last_priority == 0 => {
+        (Side::Foreign, priority, 1) => {
             format!("; {} (priority {priority}) advertised once, {ago} ms ago, and no more", last.source)
         }
         (Side::Foreign, priority, _) => {
@@ -236,7 +236,7 @@ fn last_word(c: &Context<'_>) -> String {
 }
 
 /// What a person reads.
-fn detail(kind: AnomalyKind, c: &Context<'_>, forged: Option<&InvalidFrame>) -> String {
+fn detail(kind: AnomalyKind, c: &Context<'_>, forged: Option<&Frame>) -> String {
     let foreign = c.speakers.best_claimant();
     match kind {
         AnomalyKind::SplitBrain => c.speakers.contender().map_or_else(String::new, |f| {
@@ -264,12 +264,8 @@ fn detail(kind: AnomalyKind, c: &Context<'_>, forged: Option<&InvalidFrame>) -> 
         }
         AnomalyKind::MissingVip => "adverts leave but the VIP is not set".to_owned(),
         AnomalyKind::ForgedAdvert => forged.map_or_else(String::new, |frame| {
-            let reason = serde_json::to_value(frame.reason).ok();
-            let reason = reason.as_ref().and_then(|value| value.as_str()).unwrap_or("invalid").to_owned();
-            format!(
-                "an advert from {} is not genuine: {reason} (priority {}, TTL {})",
-                frame.source, frame.priority, frame.ttl
-            )
+            let Frame { source, reason, priority, ttl, .. } = frame;
+            format!("an advert from {source} is not genuine: {} (priority {priority}, TTL {ttl})", reason.as_str())
         }),
         AnomalyKind::ForeignMaster => {
             let stranger = c.speakers.foreign().find(|f| c.speakers.live(f) && !c.speakers.kin(f));

@@ -10,33 +10,37 @@ pub type Rank = (u8, IpAddr);
 /// How much depends on a foreign speaker; the greater one is worth more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Advertises no more, or nobody hears it. The newest advert.
+    /// Advertises no more. The newest advert.
     Silent(Mono),
-    /// Advertises another virtual router than ours: keepalived rejects it.
-    Stranger(Rank),
-    /// Advertises ours, but not in our interval: keepalived drops it.
-    Claimant(Rank),
-    /// keepalived listens to it.
-    Competitor(Rank),
+    /// Advertises, but keepalived drops it.
+    Refused(Rank),
+    /// keepalived takes what it says.
+    Peer(Rank),
+}
+
+impl Standing {
+    /// What none of a higher one is ever given up for.
+    fn class(self) -> u8 {
+        match self {
+            Self::Silent(_) => 0,
+            Self::Refused(_) => 1,
+            Self::Peer(_) => 2,
+        }
+    }
 }
 
 /// Who of a crowd is given up: standing, and begin of the run. None of an empty one.
 ///
-/// Half of the places are for those that have gone on for longest: whatever a newcomer says of itself,
-/// it pushes out nobody who was there before the crowd. The other places go by standing: a better
-/// master is kept from its first advert on, however long the others have gone on.
+/// It is one of the lowest class that is there; of the silent the one that has been silent for longest.
+/// Of those that advertise, the half that has gone on for longest stays: whatever a newcomer says of
+/// itself, it pushes out nobody who was there before the crowd. Of the other half the lowest rank goes:
+/// a better master is kept from its first advert on, however long the others have gone on.
 pub fn given_up(crowd: &[(Standing, Mono)]) -> Option<usize> {
-    let begun = |index: usize| (crowd[index].1, index);
-    let goes_on = |index: &usize| !matches!(crowd[*index].0, Standing::Silent(_));
-    let mut steady: Vec<usize> = (0..crowd.len()).filter(goes_on).collect();
-    let places = crowd.len() / 2;
-    if steady.len() > places {
-        steady.select_nth_unstable_by_key(places, |index| begun(*index));
-        let first_without = begun(steady[places]);
-        (0..crowd.len())
-            .filter(|index| !goes_on(index) || begun(*index) >= first_without)
-            .min_by_key(|index| crowd[*index].0)
-    } else {
-        (0..crowd.len()).min_by_key(|index| crowd[*index].0)
+    let lowest = crowd.iter().map(|(standing, _)| standing.class()).min()?;
+    let mut last: Vec<usize> = (0..crowd.len()).filter(|index| crowd[*index].0.class() == lowest).collect();
+    if !matches!(crowd[last[0]].0, Standing::Silent(_)) {
+        last.sort_unstable_by_key(|index| (crowd[*index].1, *index));
+        last.drain(..last.len() / 2);
     }
+    last.into_iter().min_by_key(|index| crowd[*index].0)
 }

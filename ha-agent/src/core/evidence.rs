@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Link, Listener, Reporter, State, Vip};
+use super::model::{Link, Listener, Mac, Reporter, State, Vip};
 
 /// A snapshot of all that is known of one router at the moment of a verdict. Ages are milliseconds
 /// before that moment.
@@ -53,7 +53,9 @@ pub enum Tx {
     Resigned,
     /// A better foreign advert came after our last one.
     Yielded,
-    /// Nothing left for 1.5 intervals.
+    /// Nothing left for 1.5 intervals; keepalived puts adverts off by as much for the ones that it rejects.
+    Delayed,
+    /// Nothing left for 1.5 intervals, or for `settle` since the VIP went, and nothing explains it.
     Silent,
     /// Not observed for long enough to say.
     #[default]
@@ -65,6 +67,12 @@ pub enum Tx {
 pub struct ForeignEvidence {
     /// Its address.
     pub address: IpAddr,
+    /// Its address on the link layer, where the device has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mac: Option<Mac>,
+    /// The VLAN that its adverts come in, where they are tagged.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vlan: Option<u16>,
     /// Its priority.
     pub priority: u8,
     /// The interval its adverts carry.

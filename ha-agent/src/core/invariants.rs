@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::evidence::Tx;
 use super::io::{Input, Output};
-use super::model::{Channel, InvalidFrame, InvalidReason, Link, Reporter, Side, State, Vip};
+use super::model::{Channel, Frame, Link, Reason, Reporter, Side, State, Vip};
 use super::policy::fits;
 use super::simulation::{ADV, Bench, MS};
 
@@ -45,7 +45,7 @@ pub enum Op {
         /// Its interval, centiseconds.
         interval_cs: u16,
         /// Stands for the addresses that it lists.
-        vips_hash: u64,
+        content: u64,
     },
 }
 
@@ -211,22 +211,25 @@ pub(super) fn play(ops: &[Op], setting: Setting) -> Bench {
             Op::Table(up) => bench.input(Input::Channel { channel: Channel::Vip, up: *up }),
             Op::Check(state) => bench.input(Input::Check { seen_by_server: *state }),
             Op::Reading => {
-                bench.input(Input::WireRead { speakers: bench.speakers.clone(), as_of: bench.now });
+                let reading = bench.reading();
+                bench.input(reading);
             }
-            Op::Invalid => bench.input(Input::InvalidFrame(InvalidFrame {
+            Op::Invalid => bench.input(Input::InvalidFrame(Frame {
                 side: Side::Foreign,
                 source: IpAddr::V4(Ipv4Addr::new(169, 254, 192, 66)),
-                reason: InvalidReason::Checksum,
+                mac: None,
+                vlan: None,
+                reason: Reason::OtherHost,
                 priority: 255,
                 ttl: 255,
                 at: bench.now,
             })),
-            Op::Stranger { last, priority, interval_cs, vips_hash } => bench.advert_from(
+            Op::Stranger { last, priority, interval_cs, content } => bench.advert_from(
                 Side::Foreign,
                 IpAddr::V4(Ipv4Addr::new(169, 254, 192, *last)),
                 *priority,
                 Duration::from_millis(u64::from(*interval_cs) * 10),
-                *vips_hash,
+                *content,
             ),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
-use super::model::{Advert, AnomalyKind, Basis, Channel, InvalidFrame, Link, Listener, Reporter, RouterId, State, Vip};
+use super::model::{Advert, AnomalyKind, Basis, Channel, Frame, Link, Listener, Reporter, RouterId, State, Vip};
 use super::time::Mono;
 
 /// One observation about one router.
@@ -29,11 +29,13 @@ pub enum Input {
     WireRead {
         /// Every known speaker, both sides.
         speakers: Vec<Advert>,
+        /// The newest frame of our VRID that keepalived read and dropped: it puts its next advert off.
+        rejected_at: Option<Mono>,
         /// When the maps were read.
         as_of: Mono,
     },
-    /// A frame for our VRID that no honest speaker sends.
-    InvalidFrame(InvalidFrame),
+    /// A frame of our VRID that keepalived never hears or cannot read.
+    InvalidFrame(Frame),
     /// Who listens for adverts: the answer to [`Output::LookForListener`]; none where it cannot be told.
     Listener(Option<Listener>),
     /// A channel has no vote from now on, or has it again.

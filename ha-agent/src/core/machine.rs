@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::anomalies::Anomalies;
 use super::evidence::{Evidence, ReportEvidence, Tx};
 use super::io::{Input, Output, View};
-use super::model::{Advert, Basis, Channel, InvalidFrame, InvalidReason, Link, Listener, RouterId, Side, State, Vip};
+use super::model::{Advert, Basis, Channel, Frame, Link, Listener, Reason, RouterId, Side, State, Vip};
 use super::policy::{Policy, READ_GRID, READ_RETRY, fits, silence};
 use super::seen::{Seen, Votes};
 use super::speakers::{Speakers, millis};
@@ -136,9 +136,9 @@ impl Machine {
                 }
             }
             Input::Advert(advert) => self.hear(advert, now),
-            Input::WireRead { speakers, as_of } => {
+            Input::WireRead { speakers, as_of, .. } => {
                 self.read_asked = None;
-                self.read(speakers, as_of, now);
+                self.speakers.read(speakers, as_of);
             }
             Input::InvalidFrame(frame) => self.anomalies.forged(frame, now),
             Input::Listener(listener) => self.listener = listener.filter(|_| self.listener_asked.is_some()),
@@ -163,16 +163,13 @@ impl Machine {
     fn hear(&mut self, advert: Advert, now: Mono) {
         let reason = if advert.side == Side::Local {
             None
-        } else if self.speakers.has_wrong_password(&advert) {
-            Some(InvalidReason::Password)
         } else if self.speakers.local().is_some_and(|local| local.source == advert.source) {
-            Some(InvalidReason::OwnSource)
+            Some(Reason::OwnSource)
         } else {
             // A master that leaves before it could be heard at all is no stranger.
             let listened = now.since(self.anomalies.listening_since()) > silence(self.interval()) * 2;
             let known = self.speakers.foreign().any(|known| known.source == advert.source);
-            (advert.priority == 0 && advert.last_priority == 0 && listened && !known)
-                .then_some(InvalidReason::StrangerResigned)
+            (advert.priority == 0 && listened && !known).then_some(Reason::StrangerResigned)
         };
         match reason {
             None => self.speakers.hear(advert),
@@ -180,19 +177,9 @@ impl Machine {
         }
     }
 
-    /// Takes in a reading. What carries another password was told when it came, unless the kernel side
-    /// withheld it; while it goes on it is told here.
-    fn read(&mut self, speakers: Vec<Advert>, as_of: Mono, now: Mono) {
-        let (foreign, ours): (Vec<_>, Vec<_>) = speakers.into_iter().partition(|s| self.speakers.has_wrong_password(s));
-        self.speakers.read(ours, as_of);
-        if let Some(advert) = foreign.iter().find(|advert| self.speakers.live(advert)) {
-            self.forged(advert, InvalidReason::Password, now);
-        }
-    }
-
-    fn forged(&mut self, advert: &Advert, reason: InvalidReason, now: Mono) {
-        let Advert { side, source, priority, at, .. } = *advert;
-        self.anomalies.forged(InvalidFrame { side, source, reason, priority, ttl: 255, at }, now);
+    fn forged(&mut self, advert: &Advert, reason: Reason, now: Mono) {
+        let Advert { side, source, mac, vlan, priority, ttl, at, .. } = *advert;
+        self.anomalies.forged(Frame { side, source, mac, vlan, reason, priority, ttl, at }, now);
     }
 
     fn channel(&mut self, channel: Channel, up: bool, now: Mono) {

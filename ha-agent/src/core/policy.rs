@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Password, State};
+use super::model::State;
 
 /// A router's settings. One per router, because the advert interval is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,6 @@ pub struct Policy {
     /// Whether the router's own monitor was replaced by a registration. While only reports are
     /// passed on, each change of the VIP is then passed on as that monitor would have: at once.
     pub stand_in: bool,
-    /// VRRPv2 password, where the configuration tells it.
-    pub password: Option<Password>,
 }
 
 impl Policy {

@@ -31,8 +31,8 @@ fn any_op() -> impl Strategy<Value = Op> {
     let stranger = (0..4_u8, prop_oneof![Just(0u8), Just(50), Just(255)], 0..4096_u16, 6..8_u64);
     prop_oneof![
         8 => honest(),
-        1 => stranger.prop_map(|(last, priority, interval_cs, vips_hash)| {
-            Op::Stranger { last, priority, interval_cs, vips_hash }
+        1 => stranger.prop_map(|(last, priority, interval_cs, content)| {
+            Op::Stranger { last, priority, interval_cs, content }
         }),
     ]
 }

@@ -8,7 +8,7 @@ mod modes;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::io::{Input, Output as O, RejectReason};
-use super::model::{AnomalyKind as Kind, Channel, Link, Password, Reporter, Side, State, Vip};
+use super::model::{AnomalyKind as Kind, Channel, Link, Reason, Reporter, Side, State, Vip};
 use super::simulation::{ADV, Bench, MS, THEM, US};
 
 #[test]
@@ -249,21 +249,17 @@ fn a_stranger_that_resigns_and_our_own_address_arriving_are_forged() {
 
 #[test]
 fn another_password_than_ours_is_forged_and_moves_nothing() {
-    let ours = Some(Password::new("secret"));
     let stranger = IpAddr::V4(Ipv4Addr::new(169, 254, 192, 9));
-    // A backup knows it from the configuration, a primary from its own adverts.
-    for (configured, side, vip, state) in
-        [(ours, Side::Foreign, Vip::Absent, State::Backup), (None, Side::Local, Vip::Present, State::Primary)]
+    for (side, vip, state) in [(Side::Foreign, Vip::Absent, State::Backup), (Side::Local, Vip::Present, State::Primary)]
     {
-        let mut bench = Bench::with(None, |policy| policy.password = configured);
-        bench.password = ours;
+        let mut bench = Bench::new(None);
         bench.start(vip);
         bench.advertise(&[side], 50, ADV * 4);
         assert_eq!((bench.raised(), bench.delivered()), (vec![], vec![state]), "ours is no forgery");
-        bench.password = Some(Password::new("guess"));
+        bench.refused = Some(Reason::Password);
         bench.advert_from(Side::Foreign, stranger, 255, ADV, 7);
         assert_eq!(bench.raised(), [Kind::ForgedAdvert]);
-        bench.password = ours;
+        bench.refused = None;
         bench.advertise(&[side], 50, ADV * 20);
         assert_eq!((bench.raised(), bench.cleared()), (vec![Kind::ForgedAdvert], vec![Kind::ForgedAdvert]));
         assert_eq!(bench.delivered(), [state]);
@@ -272,23 +268,14 @@ fn another_password_than_ours_is_forged_and_moves_nothing() {
 
 #[test]
 fn a_forgery_that_no_record_told_is_found_by_the_reading() {
-    let mut bench = Bench::with(None, |policy| policy.password = Some(Password::new("secret")));
-    bench.password = Some(Password::new("secret"));
+    let mut bench = Bench::new(None);
     bench.start(Vip::Absent);
     bench.advertise(&[Side::Foreign], 50, ADV * 4);
     // The kernel side refreshes what goes on and reports nothing.
-    bench.speakers[0].password = Some(Password::new("guess"));
+    bench.speakers[0].refused = Some(Reason::Password);
     bench.speakers[0].at = bench.now;
     bench.until(ADV * 6);
     assert_eq!(bench.raised(), [Kind::ForgedAdvert, Kind::NoPrimary]);
-}
-
-#[test]
-fn no_password_where_one_is_configured_is_a_stranger_s() {
-    let mut bench = Bench::with(None, |policy| policy.password = Some(Password::new("secret")));
-    bench.start(Vip::Absent);
-    bench.advertise(&[Side::Foreign], 255, ADV * 4);
-    assert!(bench.raised().contains(&Kind::ForeignMaster), "{:?}", bench.raised());
 }
 
 #[test]

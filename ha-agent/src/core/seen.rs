@@ -46,11 +46,13 @@ pub fn seen(votes: Votes, link: Link, vip: Vip, tx: Tx, established: bool) -> Se
         (true, true) => match (vip, tx) {
             (Vip::Absent, _) if down => Role(State::Fault),
             (Vip::Present, Tx::Transmitting) => Role(State::Primary),
-            (Vip::Absent, Tx::Silent | Tx::Resigned | Tx::Yielded) => Role(State::Backup),
+            (Vip::Absent, Tx::Silent | Tx::Delayed | Tx::Resigned | Tx::Yielded) => Role(State::Backup),
             (Vip::Present, Tx::Silent) if established => Role(State::Backup),
             (Vip::Present, Tx::Silent) => SilentPrimary,
             (Vip::Absent, Tx::Transmitting) => MissingVip,
-            (Vip::Present, Tx::Resigned | Tx::Yielded) | (Vip::Unknown, _) | (_, Tx::Unknown) => Unsettled,
+            (Vip::Present, Tx::Resigned | Tx::Yielded | Tx::Delayed) | (Vip::Unknown, _) | (_, Tx::Unknown) => {
+                Unsettled
+            }
         },
         (true, false) => match vip {
             Vip::Absent if down => Role(State::Fault),
@@ -62,7 +64,7 @@ pub fn seen(votes: Votes, link: Link, vip: Vip, tx: Tx, established: bool) -> Se
             _ if down => Role(State::Fault),
             Tx::Transmitting => Role(State::Primary),
             Tx::Silent | Tx::Resigned | Tx::Yielded => Role(State::Backup),
-            Tx::Unknown => Unsettled,
+            Tx::Delayed | Tx::Unknown => Unsettled,
         },
         (false, false) => Unsettled,
     }

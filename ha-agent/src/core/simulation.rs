@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::io::{Input, Output as O, RejectReason, Transition};
 use super::machine::Machine;
 use super::model::{
-    Advert, AnomalyKind as Kind, Basis, Channel, Link, Listener, Password, Reporter, RouterId, Side, State, Vip,
+    Advert, AnomalyKind as Kind, Basis, Channel, Frame, Link, Listener, Mac, Reason, Reporter, RouterId, Side,
+    Standing, State, Vip,
 };
 use super::policy::Policy;
 use super::time::Mono;
@@ -23,8 +24,14 @@ pub(super) struct Bench {
     pub(super) machine: Machine,
     pub(super) now: Mono,
     pub(super) speakers: Vec<Advert>,
-    /// What every frame carries from now on.
-    pub(super) password: Option<Password>,
+    /// The newest frame that keepalived dropped.
+    pub(super) rejected_at: Option<Mono>,
+    /// What our keepalived finds wrong with every advert that arrives from now on.
+    pub(super) refused: Option<Reason>,
+    /// From where on the link layer they come.
+    pub(super) mac: Option<Mac>,
+    /// The socket that our adverts are sent by.
+    pub(super) sender: u64,
     /// Who listens for adverts, when that is looked for.
     pub(super) listener: Option<Listener>,
     pub(super) out: Vec<(Duration, O)>,
@@ -44,14 +51,23 @@ impl Bench {
             advert_interval: ADV,
             reporter_expected: false,
             stand_in: false,
-            password: None,
         };
         change(&mut policy);
         let now = START;
         let restored = restored.map(|state| (state, Basis::default()));
         let id = RouterId(uuid::Uuid::from_u128(1));
         let machine = Machine::new(id, policy, restored, now);
-        Self { machine, now, speakers: Vec::new(), password: None, listener: None, out: Vec::new() }
+        Self {
+            machine,
+            now,
+            speakers: Vec::new(),
+            rejected_at: None,
+            refused: None,
+            mac: None,
+            sender: 0,
+            listener: None,
+            out: Vec::new(),
+        }
     }
 
     pub(super) fn policy(&mut self, change: impl FnOnce(&mut Policy)) {
@@ -78,7 +94,7 @@ impl Bench {
                 outputs.extend(more);
             } else if output == O::ReadWire {
                 let mut more = Vec::new();
-                let input = Input::WireRead { speakers: self.speakers.clone(), as_of: self.now };
+                let input = self.reading();
                 self.machine.input(input, self.now, &mut more);
                 outputs.extend(more);
             } else {
@@ -104,32 +120,65 @@ impl Bench {
         self.advert_from(side, source, priority, ADV, 7);
     }
 
-    pub(super) fn advert_from(&mut self, side: Side, source: IpAddr, priority: u8, interval: Duration, vips_hash: u64) {
-        let known = self.speakers.iter().position(|a| a.side == side && a.source == source);
-        let before = known.map(|index| self.speakers[index].clone());
-        let goes_on = before.as_ref().is_some_and(|b| b.priority > 0 && self.now.since(b.at) < ADV + ADV / 2);
+    /// As [`Bench::advert`]. Content 7 and the configured interval are what our keepalived takes.
+    pub(super) fn advert_from(&mut self, side: Side, source: IpAddr, priority: u8, interval: Duration, content: u64) {
+        let refused = if side == Side::Local {
+            None
+        } else if source == US {
+            Some(Reason::OwnSource)
+        } else if self.refused.is_some() {
+            self.refused
+        } else if content != 7 {
+            Some(Reason::Addresses)
+        } else {
+            (interval != self.machine.policy().advert_interval).then_some(Reason::Interval)
+        };
+        let (mac, ttl) = (self.mac.filter(|_| side == Side::Foreign), 255);
+        if let Some(reason) = refused.filter(|reason| reason.standing() == Standing::Unheard) {
+            let frame = Frame { side, source, mac, vlan: None, reason, priority, ttl, at: self.now };
+            return self.input(Input::InvalidFrame(frame));
+        }
+        if refused.is_some() {
+            self.rejected_at = Some(self.now);
+        }
+        let same = |a: &Advert| a.side == side && a.source == source && a.mac == mac;
+        let resigned = self.speakers.iter().filter(|a| same(a) && a.priority == 0).map(|a| a.at).max();
+        let known = self.speakers.iter().position(|a| {
+            same(a) && (a.refused, a.content, a.priority, a.interval) == (refused, content, priority, interval)
+        });
+        let before = known.map(|index| self.speakers[index].clone()).filter(|before| {
+            priority > 0 && resigned.is_none_or(|at| at < before.run_since) && self.now.since(before.at) < ADV + ADV / 2
+        });
+        let goes_on = before.is_some();
         let advert = Advert {
             side,
+            refused,
             source,
+            mac,
+            vlan: None,
+            sender: if side == Side::Local { self.sender } else { 0 },
+            content,
             priority,
-            last_priority: before.as_ref().map_or(0, |b| b.priority),
             interval,
             version: 2,
-            auth_type: u8::from(self.password.is_some()),
-            password: self.password,
-            vips_hash,
             vip_count: 1,
-            run_since: before.as_ref().filter(|_| goes_on).map_or(self.now, |b| b.run_since),
+            ttl,
+            run_since: before.as_ref().map_or(self.now, |b| b.run_since),
             at: self.now,
-            run_adverts: before.as_ref().filter(|_| goes_on).map_or(1, |b| b.run_adverts + 1),
+            run_adverts: before.as_ref().map_or(1, |b| b.run_adverts + 1),
         };
         match known {
             Some(index) => self.speakers[index] = advert.clone(),
             None => self.speakers.push(advert.clone()),
         }
-        if !goes_on || before.is_none_or(|b| b.priority != priority) {
+        if !goes_on {
             self.input(Input::Advert(advert));
         }
+    }
+
+    /// What the kernel side remembers now.
+    pub(super) fn reading(&self) -> Input {
+        Input::WireRead { speakers: self.speakers.clone(), rejected_at: self.rejected_at, as_of: self.now }
     }
 
     /// Adverts every interval from now to `end`, in step with timers.

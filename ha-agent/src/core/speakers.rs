@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::crowd::{Standing, given_up};
 use super::evidence::{ForeignEvidence, Tx, TxEvidence};
-use super::model::{Advert, Password, Side};
+use super::model::{Advert, Side};
 use super::policy::{JOIN, Policy, silence};
 use super::time::Mono;
 
@@ -21,7 +21,6 @@ const MAX_FOREIGN: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Speakers {
     configured: Duration,
-    password: Option<Password>,
     local: Option<Advert>,
     foreign: Vec<Advert>,
     since: Mono,
@@ -34,8 +33,8 @@ impl Speakers {
     /// Nothing heard, listening from `since`; of the policy counts the interval until an advert tells
     /// better, and the password.
     pub fn new(since: Mono, policy: &Policy) -> Self {
-        let Policy { advert_interval: configured, password, .. } = *policy;
-        Self { configured, password, local: None, foreign: Vec::new(), since, as_of: since, cut: Mono(0) }
+        let configured = policy.advert_interval;
+        Self { configured, local: None, foreign: Vec::new(), since, as_of: since, cut: Mono(0) }
     }
 
     /// Takes in one speaker's record; an older one than known changes nothing.
@@ -73,12 +72,10 @@ impl Speakers {
         let rank = (advert.priority, advert.source);
         if !self.live(advert) {
             Standing::Silent(advert.at)
-        } else if !self.kin(advert) {
-            Standing::Stranger(rank)
-        } else if !self.is_accepted(advert) {
-            Standing::Claimant(rank)
+        } else if advert.refused.is_some() {
+            Standing::Refused(rank)
         } else {
-            Standing::Competitor(rank)
+            Standing::Peer(rank)
         }
     }
 
@@ -93,15 +90,6 @@ impl Speakers {
     /// The policy changed.
     pub fn configure(&mut self, policy: &Policy) {
         self.configured = policy.advert_interval;
-        self.password = policy.password;
-    }
-
-    /// Whether a foreign advert carries another password than ours: the one that our own adverts carry
-    /// now, else the configured one. keepalived rejects it.
-    pub fn has_wrong_password(&self, advert: &Advert) -> bool {
-        let sent = self.local.as_ref().filter(|local| self.live(local)).and_then(|local| local.password);
-        let ours = sent.or(self.password);
-        advert.side == Side::Foreign && ours.is_some() && advert.password.is_some() && advert.password != ours
     }
 
     /// The interface went down: what was sent until now says nothing about later.
@@ -204,19 +192,9 @@ impl Speakers {
         self.claimants().any(|f| self.as_of.since(f.run_since) > f.interval)
     }
 
-    /// Whether an advert is of our own virtual router: same version, authentication and addresses.
-    /// keepalived rejects the others. As long as we never sent one ourselves, the master that has gone
-    /// on for longest shows what ours look like; before any, only that a configured password wants one
-    /// can be compared.
+    /// Whether keepalived takes an advert.
     pub fn kin(&self, advert: &Advert) -> bool {
-        let model = |of: &Advert| (of.version, of.auth_type, of.vip_count, of.vips_hash);
-        let may_be = |of: &Advert| self.password.is_none() || of.version != 2 || of.password.is_some();
-        let masters = self.foreign.iter().filter(|known| self.live(known) && may_be(known));
-        let steadiest = || masters.min_by_key(|known| known.run_since);
-        match self.local.as_ref().or_else(steadiest) {
-            Some(known) => model(known) == model(advert),
-            None => may_be(advert),
-        }
+        advert.refused.is_none()
     }
 
     /// A competitor that advertises while we do, interleaved with us for longer than [`JOIN`]: not
@@ -281,6 +259,8 @@ impl Speakers {
         let live = self.foreign.iter().filter(|advert| self.live(advert));
         self.best_competitor().or_else(|| live.max_by(|a, b| rank(a, b))).map(|foreign| ForeignEvidence {
             address: foreign.source,
+            mac: foreign.mac,
+            vlan: foreign.vlan,
             priority: foreign.priority,
             interval_ms: millis(foreign.interval),
             age_ms: millis(now.since(foreign.at)),

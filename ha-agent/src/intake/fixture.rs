@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::advert_rules::AdvertRules;
 use crate::config;
 use crate::core::model::RouterId;
 use crate::inventory::Directory;
@@ -30,6 +31,7 @@ pub(super) fn directory() -> Arc<Directory> {
         advert_interval: Duration::from_secs(2),
         fifo_instance: Some("VR_1".to_owned()),
         password: None,
+        rules: AdvertRules::default(),
     }]);
     Arc::new(directory)
 }

@@ -62,6 +62,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advert_rules::AdvertRules;
     use crate::config::Netns;
     use crate::inventory::plain::router_id;
 
@@ -80,6 +81,7 @@ mod tests {
                 advert_interval: std::time::Duration::from_secs(1),
                 fifo_instance: Some(name.to_owned()),
                 password: None,
+                rules: AdvertRules::default(),
             }
         };
         let (blue, green, other) = (router("/blue", "VI_1"), router("/green", "VI_1"), router("/blue", "VI_2"));

@@ -96,6 +96,7 @@ pub fn wire(tx: Tx) -> &'static str {
         Tx::Transmitting => "transmitting",
         Tx::Resigned => "resigned",
         Tx::Yielded => "yielded",
+        Tx::Delayed => "delayed",
         Tx::Silent => "silent",
         Tx::Unknown => "unknown",
     }

@@ -26,6 +26,8 @@ fn evidence() -> Evidence {
         tx: TxEvidence { state: Tx::Yielded, priority: Some(50), age_ms: Some(4100) },
         foreign: Some(ForeignEvidence {
             address: "169.254.192.7".parse().unwrap(),
+            mac: None,
+            vlan: None,
             priority: 50,
             interval_ms: 2000,
             age_ms: 120,

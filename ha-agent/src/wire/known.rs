@@ -105,9 +105,9 @@ fn standing((key, speaker): &(ForeignKey, Speaker), local: Option<&Speaker>, now
     let rank = (speaker.priority, source(speaker, key.family as u8));
     let model = |of: &Speaker| (of.version, of.auth_type, of.auth_data, of.vip_count, of.vips_hash);
     match local {
-        Some(local) if model(local) != model(speaker) => Standing::Stranger(rank),
-        Some(local) if local.version != 3 && local.interval_cs != speaker.interval_cs => Standing::Claimant(rank),
-        _ => Standing::Competitor(rank),
+        Some(local) if model(local) != model(speaker) => Standing::Refused(rank),
+        Some(local) if local.version != 3 && local.interval_cs != speaker.interval_cs => Standing::Refused(rank),
+        _ => Standing::Peer(rank),
     }
 }
 

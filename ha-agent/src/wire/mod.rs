@@ -140,7 +140,7 @@ impl Wire {
         let entry = self.shared.table().entry(router).cloned().ok_or(WireError::NotAttached(router))?;
         let as_of = clock::now();
         let speakers = self.shared.speakers(&entry)?;
-        Ok(WireReading { speakers, as_of })
+        Ok(WireReading { speakers, rejected_at: None, as_of })
     }
 
     /// The kernel side's counters, summed over the processors.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ha_agent_common::{FAMILY_V4, FAMILY_V6};
 
 use crate::config::Netns;
-use crate::core::model::{Advert, InvalidFrame, RouterId};
+use crate::core::model::{Advert, Frame, RouterId};
 use crate::core::time::Mono;
 
 /// How to load and attach.
@@ -75,7 +75,7 @@ pub enum WireEvent {
         /// For which router.
         router: RouterId,
         /// What was seen.
-        frame: InvalidFrame,
+        frame: Frame,
     },
     /// Reports were withheld by a budget or lost to a full ring buffer: every router's reading may
     /// hold what no event told.
@@ -90,6 +90,8 @@ pub enum WireEvent {
 pub struct WireReading {
     /// Both sides; the local one first.
     pub speakers: Vec<Advert>,
+    /// The newest frame of the VRID that keepalived read and dropped.
+    pub rejected_at: Option<Mono>,
     /// Taken before the maps were read: what came later may be in it, what came earlier is.
     pub as_of: Mono,
 }

@@ -9,22 +9,24 @@ use ha_agent_common::{
 
 use super::WireEvent;
 use super::maps::source;
-use crate::core::model::{Advert, InvalidFrame, InvalidReason, Password, RouterId, Side};
+use crate::core::model::{Advert, Frame, Reason, RouterId, Side};
 use crate::core::time::Mono;
 
 /// A speaker as the core knows it.
 pub(super) fn advert(speaker: &Speaker, family: u8, side: Side) -> Advert {
     Advert {
         side,
+        refused: None,
         source: source(speaker, family),
+        mac: None,
+        vlan: None,
+        sender: 0,
+        content: speaker.vips_hash,
         priority: speaker.priority,
-        last_priority: speaker.last_priority,
         interval: Duration::from_millis(u64::from(speaker.interval_cs) * 10),
         version: speaker.version,
-        auth_type: speaker.auth_type,
-        password: (speaker.version == 2 && speaker.auth_type == 1).then(|| Password::from_wire(speaker.auth_data)),
-        vips_hash: speaker.vips_hash,
         vip_count: speaker.vip_count,
+        ttl: 255,
         run_since: Mono(speaker.run_since_ns),
         at: Mono(speaker.last_seen_ns),
         run_adverts: speaker.run_adverts,
@@ -38,9 +40,11 @@ pub(super) fn event(router: RouterId, record: &Record, local: Option<&Speaker>) 
     let side = if record.direction == INGRESS { Side::Foreign } else { Side::Local };
     let invalid = |reason| WireEvent::Invalid {
         router,
-        frame: InvalidFrame {
+        frame: Frame {
             side,
             source: source(&record.speaker, record.family),
+            mac: None,
+            vlan: None,
             reason,
             priority: record.speaker.priority,
             ttl: record.ttl,
@@ -52,7 +56,7 @@ pub(super) fn event(router: RouterId, record: &Record, local: Option<&Speaker>) 
     }
     if side == Side::Foreign {
         if local.is_some_and(|local| local.src == record.speaker.src) {
-            return Some(invalid(InvalidReason::OwnSource));
+            return Some(invalid(Reason::OwnSource));
         }
         if !super::maps::is_heard(&record.speaker, local) {
             return None;
@@ -61,14 +65,14 @@ pub(super) fn event(router: RouterId, record: &Record, local: Option<&Speaker>) 
     Some(WireEvent::Advert { router, advert: advert(&record.speaker, record.family, side) })
 }
 
-fn reason(code: u8) -> Option<InvalidReason> {
+fn reason(code: u8) -> Option<Reason> {
     Some(match code {
-        INVALID_TTL => InvalidReason::Ttl,
-        INVALID_CHECKSUM => InvalidReason::Checksum,
-        INVALID_LENGTH => InvalidReason::Length,
-        INVALID_TYPE => InvalidReason::Type,
-        INVALID_VERSION => InvalidReason::Version,
-        INVALID_AUTH => InvalidReason::Auth,
+        INVALID_TTL => Reason::Ttl,
+        INVALID_CHECKSUM => Reason::Checksum,
+        INVALID_LENGTH => Reason::Length,
+        INVALID_TYPE => Reason::Type,
+        INVALID_VERSION => Reason::Version,
+        INVALID_AUTH => Reason::Auth,
         _ => return None,
     })
 }

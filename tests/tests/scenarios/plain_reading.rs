@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ha_agent::advert_rules::Release;
 use ha_agent::inventory::keepalived_conf::{default_config_id, read};
 use ha_agent::inventory::plain::Disk;
 use ha_agent_tests::lab::{Lab, Router, Site};
@@ -125,7 +126,7 @@ fn what_is_read_is_what_keepalived_reads() -> Result<()> {
             _ => &[],
         };
         theirs.retain(|name, said| !(expected.contains(&name.as_str()) && said.2 == 2 && said.5.contains(':')));
-        let reading = read(&conf, &host, &mut Disk::default());
+        let reading = read(&conf, &host, Release::default(), &mut Disk::default());
         let ours: BTreeMap<String, Said> = reading
             .instances
             .iter()
@@ -133,7 +134,10 @@ fn what_is_read_is_what_keepalived_reads() -> Result<()> {
                 let vip = format!("{}/{}", i.vip, i.prefix);
                 let interval = i.advert_interval.as_millis();
                 let holder = i.vip_interface.clone();
-                (i.name.clone(), (i.vrid, i.interface.clone(), i.version, interval, i.priority, vip, holder, i.unicast))
+                (
+                    i.name.clone(),
+                    (i.vrid, i.interface.clone(), i.version, interval, i.priority, vip, holder, i.rules.is_unicast()),
+                )
             })
             .collect();
         assert_eq!(ours, theirs, "{what}: {:?}", reading.troubles);

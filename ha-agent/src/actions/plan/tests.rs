@@ -3,6 +3,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
+use crate::advert_rules::AdvertRules;
 use crate::core::model::RouterId;
 
 pub(in crate::actions) fn router() -> Router {
@@ -17,6 +18,7 @@ pub(in crate::actions) fn router() -> Router {
         advert_interval: Duration::from_secs(2),
         fifo_instance: None,
         password: None,
+        rules: AdvertRules::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
+use crate::advert_rules::Release;
 use crate::config::{Netns, Router};
 use crate::core::model::RouterId;
 use crate::inventory::keepalived_conf::{self, Gateway, Instance, parse};
@@ -28,12 +29,12 @@ pub fn fetch(folder: &Path) -> Unread {
     Unread { path: folder.join(NAME), text: bytes(folder) }
 }
 
-/// Reads the instance that Neutron wrote, the first one; none where folder or file is not there, or
+/// Reads the instance that Neutron wrote, the first one, as this release does; none where folder or file is not there, or
 /// the folder is no folder.
 ///
 /// # Errors
 /// What is wrong with the file, in words, beginning with its path.
-pub(super) fn read(Unread { path, text }: Unread) -> Result<Option<Instance>, String> {
+pub(super) fn read(Unread { path, text }: Unread, release: Release) -> Result<Option<Instance>, String> {
     let failed = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
     let text = match text {
         // Bytes that are not UTF-8 may stand in comments; in a value they are an error by themselves.
@@ -41,7 +42,7 @@ pub(super) fn read(Unread { path, text }: Unread) -> Result<Option<Instance>, St
         Ok(None) => return Ok(None),
         Err(error) => return Err(failed(&error)),
     };
-    let instances = parse(&text, &path.display().to_string()).map_err(|error| error.to_string())?;
+    let instances = parse(&text, &path.display().to_string(), release).map_err(|error| error.to_string())?;
     match instances.into_iter().next() {
         Some(instance) => Ok(Some(instance)),
         None => Err(failed(&"expected a vrrp_instance, found none")),
@@ -104,6 +105,7 @@ pub(super) fn router(id: RouterId, instance: &Instance, netns: PathBuf) -> Route
         vrid: instance.vrid,
         advert_interval: instance.advert_interval,
         fifo_instance: None,
-        password: instance.password,
+        password: instance.rules.password(),
+        rules: instance.rules.clone(),
     }
 }

@@ -23,13 +23,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use conf_file::{Unread, fetch, gateways};
 pub use metrics::Metrics;
 
+use crate::advert_rules::Release;
 use crate::config::Router;
 use crate::core::model::RouterId;
 use crate::privilege::{Role, host};
@@ -94,7 +95,8 @@ pub struct HaConfs;
 
 impl HaConfs {
     /// Starts the task on a thread of its own, which ends when `stop` is cancelled or the receiver of `found` is dropped.
-    /// `path` need not exist: it is waited for. Must be called within a tokio runtime.
+    /// `path` need not exist: it is waited for. Must be called within a tokio runtime. `release` is whose
+    /// rules the files are read by; when it changes, all of them are read again.
     ///
     /// While `found` is full the task waits; changes then wait in the kernel, and when that drops
     /// some, everything is looked at again.
@@ -103,24 +105,26 @@ impl HaConfs {
     /// [`InventoryError`].
     pub fn start(
         path: &Path,
+        release: watch::Receiver<Release>,
         found: mpsc::Sender<Discovery>,
         events: Events,
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<JoinHandle<()>, InventoryError> {
-        Self::start_at(path, (Path::new(NETNS), GRACE), found, events, registry, stop)
+        Self::start_at(path, (Path::new(NETNS), GRACE), release, found, events, registry, stop)
     }
 
     /// As [`HaConfs::start`], with namespaces' names elsewhere, and another grace.
     fn start_at(
         path: &Path,
         (netns, grace): (&Path, Duration),
+        release: watch::Receiver<Release>,
         found: mpsc::Sender<Discovery>,
         events: Events,
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<JoinHandle<()>, InventoryError> {
-        let task = Task::open(path, (netns, grace), found, events, registry)?;
+        let task = Task::open(path, (netns, grace), release, found, events, registry)?;
         host(Role::Inventory, async move {
             // Ended by `stop`, or because nobody listens any more.
             let _ = stop.run_until_cancelled(task.run()).await;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::conf_file::{self, Unread, fetch};
 use super::due::Due;
 use super::folders::Folders;
 use super::{Discovery, InventoryError, Metrics};
+use crate::advert_rules::Release;
 use crate::config::{Netns, Router};
 use crate::core::model::RouterId;
 use crate::inventory::keepalived_conf::Instance;
@@ -64,6 +65,8 @@ pub(super) struct Task {
     trouble: Option<String>,
     /// Until then `ha_confs` is waited for; none: it has been told that all is told.
     complete_by: Option<Instant>,
+    /// Whose rules the files are read by.
+    release: watch::Receiver<Release>,
     found: mpsc::Sender<Discovery>,
     events: Events,
     metrics: Metrics,
@@ -76,6 +79,7 @@ impl Task {
     pub(super) fn open(
         path: &Path,
         (netns, grace): (&Path, Duration),
+        release: watch::Receiver<Release>,
         found: mpsc::Sender<Discovery>,
         events: Events,
         registry: &mut Registry,
@@ -92,6 +96,7 @@ impl Task {
             last_token: ROOT,
             trouble: None,
             complete_by: Some(Instant::now() + grace),
+            release,
             found,
             events,
             metrics: Metrics::register(registry),
@@ -120,6 +125,10 @@ impl Task {
                 }),
                 changes = self.names.next() => changes,
                 () = wait => Ok(Vec::new()),
+                Ok(()) = self.release.changed() => {
+                    self.look_everywhere(Duration::ZERO);
+                    Ok(Vec::new())
+                }
                 () = self.found.closed() => return Err(Deaf),
             };
             match seen {
@@ -183,7 +192,8 @@ impl Task {
             // Fetched by who may open them, read by who may do nothing.
             let files: Vec<(RouterId, Unread)> =
                 routers.iter().map(|id| (*id, fetch(&self.folders.path(*id)))).collect();
-            let read = move || files.into_iter().map(|(id, file)| (id, conf_file::read(file))).collect();
+            let release = *self.release.borrow_and_update();
+            let read = move || files.into_iter().map(|(id, file)| (id, conf_file::read(file, release))).collect();
             let readings: Vec<(RouterId, Result<Option<Instance>, String>)> =
                 // On a thread that one of the workers makes: it would have this one's privileges otherwise.
                 // Only a runtime that shuts down does not run it.

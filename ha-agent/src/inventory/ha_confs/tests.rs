@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::due::Due;
 use super::*;
+use crate::advert_rules::{AdvertRules, Authentication, Checksum, Mode};
 use crate::config::Netns;
 use crate::telemetry::event::Event;
 
@@ -20,6 +21,7 @@ struct Site {
     events: mpsc::Receiver<Event>,
     task: JoinHandle<()>,
     stop: CancellationToken,
+    release: watch::Sender<Release>,
 }
 
 impl Site {
@@ -38,8 +40,10 @@ impl Site {
         let (events, event_inbox, _) = Events::channel(64);
         let stop = CancellationToken::new();
         let netns = base.path().join("netns");
-        let task = HaConfs::start_at(&root, (&netns, grace), sender, events, &mut Registry::default(), stop.clone());
-        Self { base, found, troubles: Vec::new(), events: event_inbox, task: task.expect("it starts"), stop }
+        let (release, inbox) = watch::channel(Release::default());
+        let mut registry = Registry::default();
+        let task = HaConfs::start_at(&root, (&netns, grace), inbox, sender, events, &mut registry, stop.clone());
+        Self { base, found, troubles: Vec::new(), events: event_inbox, task: task.expect("it starts"), stop, release }
     }
 
     fn root(&self) -> PathBuf {
@@ -134,6 +138,15 @@ async fn what_is_there_is_told_before_complete() {
             advert_interval: Duration::from_secs(2),
             fifo_instance: None,
             password: None,
+            rules: AdvertRules {
+                version: Some(2),
+                mode: Some(Mode::Multicast { group: None }),
+                authentication: Some(Authentication::None),
+                interval: Some(Duration::from_secs(2)),
+                addresses: Some(vec!["169.254.0.1".parse().expect("an address")]),
+                ttl: Some(255),
+                ..AdvertRules::default()
+            },
         }
     );
     assert_eq!(site.next().await, Discovery::Complete);
@@ -356,14 +369,30 @@ async fn a_thousand_routers_are_told_and_let_go() {
 }
 
 #[tokio::test]
+async fn another_release_reads_the_files_again() {
+    let mut site = Site::start(|root| {
+        let text = conf(1).replace("advert_int 2", "v3_checksum_as_v2\n version 3");
+        write(root, 1, &text);
+    });
+    assert_eq!(site.router().await.rules.checksum, Checksum::Default);
+    assert_eq!(site.next().await, Discovery::Complete);
+    site.release.send_replace(Release::new(2, 3, 3));
+    let rules = site.router().await.rules;
+    assert_eq!((rules.checksum, rules.release), (Checksum::PlainV3, Release::new(2, 3, 3)));
+    site.end().await;
+}
+
+#[tokio::test]
 async fn it_ends_with_its_receiver_and_refuses_what_cannot_be_watched() {
-    let Site { base: _base, found, task, stop: _stop, .. } = Site::start(|_| {});
+    let Site { base: _base, found, task, stop: _stop, release: _release, .. } = Site::start(|_| {});
     drop(found);
     tokio::time::timeout(LONG, task).await.expect("it does not end").expect("it ended badly");
     let (sender, _found) = mpsc::channel(1);
     let (events, _inbox, _) = Events::channel(1);
     let mut registry = Registry::default();
-    let started = HaConfs::start(Path::new("relative"), sender, events, &mut registry, CancellationToken::new());
+    let (_release, inbox) = watch::channel(Release::default());
+    let stop = CancellationToken::new();
+    let started = HaConfs::start(Path::new("relative"), inbox, sender, events, &mut registry, stop);
     assert!(matches!(started, Err(InventoryError::Watch { .. })));
 }
 

@@ -12,6 +12,11 @@ const MAX_REPLACEMENTS: usize = 256;
 /// Stays in the text where only keepalived knows the number.
 pub(super) const RANDOM: &str = "$_RANDOM";
 
+/// Whether that stays in a word. In its other form, `${_RANDOM 1 9}`, the word ends where a brace begins.
+pub(super) fn is_random(word: &str) -> bool {
+    word.contains(RANDOM) || word.ends_with('$')
+}
+
 /// Definitions in force, as they change from line to line.
 #[derive(Debug)]
 pub(super) struct Definitions {

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::Addresses;
+use super::rules::{About, Common, Said};
 use super::statements::{Reader, Statement, shown};
 use super::{ConfError, Place, refuse_unseen, vmac};
-use crate::core::model::Password;
+use crate::advert_rules::{AdvertRules, Release};
 use crate::netlink::decode::IfName;
 
 /// A VRRP instance, with keepalived's own defaults where the text is silent.
@@ -38,27 +40,15 @@ pub struct Instance {
     pub vmac: Option<String>,
     /// `native_ipv6`.
     pub native_ipv6: bool,
-    /// `unicast_peer` with a peer: adverts go to single addresses.
-    pub unicast: bool,
-    /// `auth_type`, where it is one that keepalived knows and the version has it.
-    pub authentication: Option<Authentication>,
-    /// `auth_pass` with `auth_type PASS`.
-    pub password: Option<Password>,
-}
-
-/// VRRPv2 authentication.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authentication {
-    /// A password in clear.
-    Pass,
-    /// IPsec AH.
-    Ah,
+    /// What it sends, and takes as a peer's advert.
+    pub rules: AdvertRules,
 }
 
 /// What `global_defs` says.
 #[derive(Debug, Default)]
 pub(super) struct Globals {
     version: Option<u8>,
+    adverts: Common,
     pub(super) vmac_prefix: Option<String>,
     pub(super) vmac_addr_prefix: Option<String>,
 }
@@ -72,7 +62,7 @@ impl Globals {
                 "vrrp_version" => self.version = Some(version(statement)?),
                 "vmac_prefix" => self.vmac_prefix = Some(device(statement, 1)?),
                 "vmac_addr_prefix" => self.vmac_addr_prefix = Some(device(statement, 1)?),
-                _ => {}
+                _ => self.adverts.take(statement)?,
             }
             Ok(())
         })
@@ -92,25 +82,16 @@ pub(super) struct Draft {
     starts_as_master: bool,
     advert_interval: Option<Duration>,
     version: Option<u8>,
-    vip: Option<Vip>,
+    /// The family, once it is known: the first address of any kind decides it.
+    v6: Option<bool>,
+    addresses: Addresses,
     /// The name is none where keepalived makes it from the VRID.
     pub(super) vmac: Option<Option<String>>,
     vmac_for_addresses: bool,
+    /// `use_ipvlan`; the name likewise.
+    pub(super) ipvlan: Option<Option<String>>,
     native_ipv6: bool,
-    unicast: bool,
-    authentication: Option<Authentication>,
-    password: Option<Password>,
-}
-
-/// The first `virtual_ipaddress`.
-#[derive(Debug)]
-struct Vip {
-    address: IpAddr,
-    prefix: u8,
-    /// `dev`
-    device: Option<String>,
-    /// `use_vmac` behind the address.
-    vmac: bool,
+    adverts: Said,
 }
 
 impl Draft {
@@ -130,13 +111,13 @@ impl Draft {
             starts_as_master: false,
             advert_interval: None,
             version: None,
-            vip: None,
+            v6: None,
+            addresses: Addresses::default(),
             vmac: None,
             vmac_for_addresses: false,
+            ipvlan: None,
             native_ipv6: false,
-            unicast: false,
-            authentication: None,
-            password: None,
+            adverts: Said::default(),
         };
         if !head.opens {
             return Err(head.error("expected { after \"vrrp_instance\""));
@@ -156,37 +137,22 @@ impl Draft {
             "version" => {
                 // keepalived ignores one that contradicts what it knows by then.
                 let version = version(statement)?;
-                if self.version.is_none() && !(version == 2 && self.is_v6() == Some(true)) {
+                if self.version.is_none() && !(version == 2 && self.v6 == Some(true)) {
                     self.version = Some(version);
                 }
             }
             "use_vmac" => self.vmac = Some(vmac_name(statement)?),
             "use_vmac_addr" => self.vmac_for_addresses = true,
-            "native_ipv6" if self.is_v6() != Some(false) => {
+            "use_ipvlan" => self.ipvlan(statement)?,
+            "native_ipv6" if self.v6 != Some(false) => {
                 self.native_ipv6 = true;
+                self.v6 = Some(true);
                 self.version = Some(3);
             }
-            "unicast_peer" => {
-                return reader.block(statement, |_, peer| {
-                    self.unicast = true;
-                    refuse_unseen(peer)
-                });
-            }
-            "virtual_ipaddress" => return reader.block(statement, |_, line| self.address(line)),
-            "authentication" => {
+            "virtual_ipaddress" => {
                 return reader.block(statement, |_, line| {
-                    match line.keyword() {
-                        "auth_type" => {
-                            self.authentication = match line.value("PASS or AH")? {
-                                "PASS" => Some(Authentication::Pass),
-                                "AH" => Some(Authentication::Ah),
-                                _ => None,
-                            };
-                        }
-                        "auth_pass" => self.password = password(line),
-                        _ => {}
-                    }
-                    refuse_unseen(line)
+                    refuse_unseen(line)?;
+                    self.addresses.take(line, &mut self.v6)
                 });
             }
             "vrrp_instance" => {
@@ -195,42 +161,29 @@ impl Draft {
                 reader.fault(error.clone());
                 return Err(error);
             }
-            _ => {}
+            _ => {
+                self.adverts.take(reader, statement, &mut self.v6)?;
+            }
         }
         Ok(())
     }
 
-    /// The family, once it is known.
-    fn is_v6(&self) -> Option<bool> {
-        self.vip.as_ref().map(|vip| vip.address.is_ipv6()).or(self.native_ipv6.then_some(true))
-    }
-
-    /// A line of `virtual_ipaddress`; the first one of the instance's family counts.
-    fn address(&mut self, line: &Statement) -> Result<(), ConfError> {
-        refuse_unseen(line)?;
-        if self.vip.is_some() {
+    /// `use_ipvlan [NAME] [bridge|private|vepa] [ADDRESS]`, in any order; the first one of an instance.
+    fn ipvlan(&mut self, statement: &Statement) -> Result<(), ConfError> {
+        if self.ipvlan.is_some() {
             return Ok(());
         }
-        let given = line.keyword();
-        let wrong = || line.error(&format!("expected an address such as 169.254.0.1/24, found {:?}", shown(given)));
-        let (address, prefix) = given.split_once('/').map_or((given, None), |(a, p)| (a, Some(p)));
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let whole = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => whole,
-            Some(text) => text.parse().ok().filter(|length| *length <= whole).ok_or_else(wrong)?,
-        };
-        if self.native_ipv6 && address.is_ipv4() {
-            return Ok(());
+        let mut name = None;
+        for (at, word) in statement.words.iter().enumerate().skip(1) {
+            let address = word.split('/').next().is_some_and(|word| word.parse::<IpAddr>().is_ok());
+            match word.as_str() {
+                "bridge" | "private" | "vepa" => {}
+                word if address => self.adverts.source_of_ipvlan(word, &mut self.v6),
+                _ if name.is_none() => name = Some(device(statement, at)?),
+                _ => {}
+            }
         }
-        let at = line.words.iter().position(|word| word == "dev");
-        let device = at.map(|at| device(line, at + 1)).transpose()?;
-        let label = line.words.iter().position(|word| word == "label").and_then(|at| line.words.get(at + 1));
-        if let Some(label) = label.filter(|label| label.len() > 15) {
-            let what = "expected a label of at most 15 bytes (keepalived drops the address otherwise)";
-            return Err(line.error(&format!("{what}, found {:?}", shown(label))));
-        }
-        self.vip = Some(Vip { address, prefix, device, vmac: line.words.iter().any(|word| word == "use_vmac") });
+        self.ipvlan = Some(name);
         Ok(())
     }
 
@@ -238,7 +191,12 @@ impl Draft {
     ///
     /// # Errors
     /// The first thing that is wrong with it, or what it lacks.
-    pub(super) fn finish(self, globals: &Globals, vmacs: &mut vmac::Names) -> Result<Instance, ConfError> {
+    pub(super) fn finish(
+        self,
+        globals: &Globals,
+        release: Release,
+        vmacs: &mut vmac::Names,
+    ) -> Result<Instance, ConfError> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
@@ -246,18 +204,22 @@ impl Draft {
             self.place.error(format!("expected {expected} in vrrp_instance {:?}, found {found}", shown(&self.name)))
         };
         let missing = |what: &str| wrong(what, "none");
-        let vip = self.vip.ok_or_else(|| missing("an address in virtual_ipaddress"))?;
+        let vip = self.addresses.first.as_ref().ok_or_else(|| missing("an address in virtual_ipaddress"))?;
         let vrid = self.vrid.ok_or_else(|| missing("virtual_router_id"))?;
         let interface = self.interface.ok_or_else(|| missing("interface"))?;
         let v6 = vip.address.is_ipv6();
-        let version = self.version.unwrap_or(if v6 { 3 } else { globals.version.unwrap_or(2) });
+        let version = match self.version {
+            Some(2) if v6 && self.adverts.is_strict(&globals.adverts, release) => 3,
+            given => given.unwrap_or(if v6 { 3 } else { globals.version.unwrap_or(2) }),
+        };
         if v6 && version == 2 {
             // keepalived 2.2.7 takes it, when the version stands before the address, and sends VRRPv2 over
             // IPv6. No RFC has that, and the classifier calls it invalid.
             return Err(wrong("version 3 with an IPv6 address", "2"));
         }
         let vmac = self.vmac.map(|name| name.unwrap_or_else(|| vmacs.instance(vrid, v6)));
-        let elsewhere = vip.device.filter(|device| *device != interface);
+        let ipvlan = self.ipvlan.map(|name| name.unwrap_or_else(|| vmacs.instance(vrid, v6)));
+        let elsewhere = vip.device.clone().filter(|device| *device != interface);
         let vip_interface = match (&vmac, elsewhere) {
             (Some(vmac), None) => vmac.clone(),
             (None, None) if vip.vmac => vmacs.address(vrid, v6),
@@ -266,23 +228,32 @@ impl Draft {
             (_, Some(device)) => device,
         };
         let default_priority = if self.starts_as_master { 255 } else { 100 };
+        let priority = self.priority.unwrap_or(default_priority);
+        let interval = sent(self.advert_interval.unwrap_or(Duration::from_secs(1)), version);
+        let about = About {
+            version,
+            v6,
+            priority,
+            interval,
+            addresses: &self.addresses,
+            vmac: vmac.as_deref(),
+            ipvlan: ipvlan.as_deref(),
+        };
         Ok(Instance {
             file: self.place.file,
             line: self.place.line,
             name: self.name,
             interface,
             vrid,
-            priority: self.priority.unwrap_or(default_priority),
-            advert_interval: sent(self.advert_interval.unwrap_or(Duration::from_secs(1)), version),
+            priority,
+            advert_interval: interval,
             version,
             vip: vip.address,
             prefix: vip.prefix,
             vip_interface,
-            vmac,
             native_ipv6: self.native_ipv6,
-            unicast: self.unicast,
-            authentication: self.authentication.filter(|_| version == 2),
-            password: self.password.filter(|_| version == 2 && self.authentication == Some(Authentication::Pass)),
+            rules: self.adverts.rules(&globals.adverts, release, &about),
+            vmac,
         })
     }
 }
@@ -318,14 +289,6 @@ fn sent(interval: Duration, version: u8) -> Duration {
     Duration::from_micros(units * unit)
 }
 
-/// `auth_pass WORD`. A word that releases of keepalived split or replace in ways of their own is not
-/// compared with anything: a peer must not be called a liar for it.
-fn password(line: &Statement) -> Option<Password> {
-    let [_, word] = line.words.as_slice() else { return None };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+/=:@%".contains(c);
-    (!line.opens && !word.is_empty() && word.chars().all(plain)).then(|| Password::new(word))
-}
-
 /// `use_vmac [NAME] [MAC]`, in either order.
 fn vmac_name(statement: &Statement) -> Result<Option<String>, ConfError> {
     let at = statement.words.iter().skip(1).take(2).position(|word| !word.contains(':'));
@@ -333,7 +296,7 @@ fn vmac_name(statement: &Statement) -> Result<Option<String>, ConfError> {
 }
 
 /// The interface that is the word at `at`.
-fn device(statement: &Statement, at: usize) -> Result<String, ConfError> {
+pub(super) fn device(statement: &Statement, at: usize) -> Result<String, ConfError> {
     let given = statement.words.get(at).map_or("", String::as_str);
     if given.contains('$') {
         return Err(statement

@@ -5,15 +5,18 @@
 //! - `definitions`: `$NAME=…` and what `$NAME` stands for.
 //! - `tokens`: a line → words and braces; `statements`: those → statements and blocks.
 //! - `instance`: a block → an [`Instance`]; `vmac`: names of the interfaces that keepalived makes.
+//! - `addresses`: `virtual_ipaddress`; `rules`: what is sent, and taken as a peer's advert.
 //!
 //! Only what the agent needs to know of an instance is read; every other keyword and block is
 //! skipped. What would change that reading without being seen here (`~SEQ`, `$_RANDOM`, a file that
 //! cannot be read) is a [`Trouble`], never a guess. A trouble in one instance stops no other.
 
+mod addresses;
 mod definitions;
 mod gateway;
 mod instance;
 mod lines;
+mod rules;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -25,8 +28,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use gateway::{Gateway, gateways};
-pub use instance::{Authentication, Instance};
+pub use instance::Instance;
 
+use crate::advert_rules::Release;
 use instance::{Draft, Globals};
 use statements::{Reader, Statement};
 
@@ -106,8 +110,8 @@ pub fn default_config_id() -> String {
     uname.nodename().to_string_lossy().split('.').next().unwrap_or_default().to_owned()
 }
 
-/// Reads a file and what it includes.
-pub fn read(path: &Path, config_id: &str, files: &mut dyn Files) -> Reading {
+/// Reads a file and what it includes, as this release does.
+pub fn read(path: &Path, config_id: &str, release: Release, files: &mut dyn Files) -> Reading {
     let tokens = lines::split(path, config_id, files);
     let mut reader = Reader::new(tokens);
     let mut globals = Globals::default();
@@ -143,7 +147,7 @@ pub fn read(path: &Path, config_id: &str, files: &mut dyn Files) -> Reading {
     let mut instances = Vec::new();
     for draft in drafts {
         let name = draft.name.clone();
-        match draft.finish(&globals, &mut vmacs) {
+        match draft.finish(&globals, release, &mut vmacs) {
             Ok(instance) => instances.push(instance),
             // What makes the whole doubtful has been told.
             Err(error) if troubles.iter().any(|trouble| trouble.error == error) => {}
@@ -153,13 +157,13 @@ pub fn read(path: &Path, config_id: &str, files: &mut dyn Files) -> Reading {
     Reading { instances, net_namespace, troubles }
 }
 
-/// Reads the instances of one text, in its order; `file` is only named in the error. Includes are
-/// not followed.
+/// Reads the instances of one text, in its order, as this release does; `file` is only named in the
+/// error. Includes are not followed.
 ///
 /// # Errors
 /// The first thing that is not as keepalived.conf(5) says, or that is not followed here.
-pub fn parse(text: &str, file: &str) -> Result<Vec<Instance>, ConfError> {
-    let reading = read(Path::new(file), &default_config_id(), &mut OneText(text));
+pub fn parse(text: &str, file: &str, release: Release) -> Result<Vec<Instance>, ConfError> {
+    let reading = read(Path::new(file), &default_config_id(), release, &mut OneText(text));
     let first = reading.troubles.into_iter().min_by_key(|trouble| trouble.error.line);
     first.map_or(Ok(reading.instances), |trouble| Err(trouble.error))
 }

@@ -1,6 +1,6 @@
 //! Words and braces → statements and blocks.
 
-use super::definitions::RANDOM;
+use super::definitions::{RANDOM, is_random};
 use super::lines::Placed;
 use super::tokens::Token;
 use super::{ConfError, Place};
@@ -25,11 +25,21 @@ impl Statement {
     /// Its first value; `what` says what is expected there.
     pub(super) fn value(&self, what: &str) -> Result<&str, ConfError> {
         match self.words.get(1).map(String::as_str) {
-            Some(value) if value.contains(RANDOM) => {
+            Some(value) if is_random(value) => {
                 Err(self.error(&format!("expected {what}, found {RANDOM}, which only keepalived knows")))
             }
             Some(value) if !value.is_empty() => Ok(value),
             _ => Err(self.error(&format!("expected {what} after {:?}, found nothing", shown(self.keyword())))),
+        }
+    }
+
+    /// Its first word, where that is a value; `what` says what is expected there.
+    pub(super) fn word(&self, what: &str) -> Result<&str, ConfError> {
+        match self.keyword() {
+            word if is_random(word) => {
+                Err(self.error(&format!("expected {what}, found {RANDOM}, which only keepalived knows")))
+            }
+            word => Ok(word),
         }
     }
 

@@ -1,8 +1,10 @@
 mod files;
+mod rules;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::advert_rules::{AdvertRules, Authentication, Mode};
 use crate::core::model::Password;
 
 /// The layout of Neutron 29's `KeepalivedConf`.
@@ -51,7 +53,7 @@ vrrp_instance VR_1 {
 }";
 
 fn one(text: &str) -> Instance {
-    let mut instances = parse(text, "k.conf").expect("it parses");
+    let mut instances = parse(text, "k.conf", Release::default()).expect("it parses");
     assert_eq!(instances.len(), 1);
     instances.remove(0)
 }
@@ -64,7 +66,7 @@ fn with(lines: &str) -> String {
 }
 
 fn told(text: &str) -> String {
-    parse(text, "k.conf").expect_err("it does not parse").to_string()
+    parse(text, "k.conf", Release::default()).expect_err("it does not parse").to_string()
 }
 
 #[test]
@@ -87,16 +89,22 @@ fn what_neutron_writes_is_read() {
             vip_interface: "ha-1b2c3d4e-5f".to_owned(),
             vmac: None,
             native_ipv6: false,
-            unicast: false,
-            authentication: Some(Authentication::Pass),
-            password: None,
+            rules: AdvertRules {
+                version: Some(2),
+                mode: Some(Mode::Multicast { group: None }),
+                authentication: Some(Authentication::PassUnknown),
+                interval: Some(std::time::Duration::from_secs(2)),
+                addresses: Some(vec!["169.254.0.1".parse().expect("an address")]),
+                ttl: Some(255),
+                ..AdvertRules::default()
+            },
         }
     );
 }
 
 #[test]
 fn a_password_is_taken_only_where_every_release_reads_the_same() {
-    let read = |lines: &str| one(&with(&format!("authentication {{\n {lines}\n}}"))).password;
+    let read = |lines: &str| one(&with(&format!("authentication {{\n {lines}\n}}"))).rules.password();
     assert_eq!(read("auth_type PASS\n auth_pass secret"), Some(Password::new("secret")));
     assert_eq!(
         read("auth_pass secret-long-one\n auth_type PASS"),
@@ -120,7 +128,7 @@ fn a_password_is_taken_only_where_every_release_reads_the_same() {
 #[test]
 fn every_beginning_of_a_file_is_told_from_the_whole() {
     for end in (0..NEUTRON.len()).filter(|end| NEUTRON.is_char_boundary(*end)) {
-        match parse(&NEUTRON[..end], "k.conf") {
+        match parse(&NEUTRON[..end], "k.conf", Release::default()) {
             Ok(instances) => assert!(instances.is_empty(), "read whole when cut at {end}"),
             Err(error) => assert!(error.line <= NEUTRON[..end].lines().count().max(1), "{error}"),
         }
@@ -132,7 +140,8 @@ fn defaults_are_keepaliveds() {
     let instance = one(&with(""));
     assert_eq!((instance.priority, instance.version), (100, 2));
     assert_eq!(instance.advert_interval, std::time::Duration::from_secs(1));
-    assert_eq!((instance.authentication, instance.unicast, instance.native_ipv6), (None, false, false));
+    assert_eq!(instance.rules.authentication, Some(Authentication::None));
+    assert_eq!((instance.rules.is_unicast(), instance.native_ipv6), (false, false));
     assert_eq!(instance.vip_interface.as_str(), "eth0");
     assert_eq!(
         one("vrrp_instance A {\n interface e\n virtual_router_id 7\n virtual_ipaddress {\n 10.0.0.1\n}\n}").prefix,
@@ -143,9 +152,9 @@ fn defaults_are_keepaliveds() {
 #[test]
 fn authentication_vmac_unicast_and_fractions_are_read() {
     let instance = one(&with("authentication {\n auth_type AH\n auth_pass x\n}\n unicast_peer {\n 10.0.0.2\n}"));
-    assert_eq!(instance.authentication, Some(Authentication::Ah));
-    assert!(instance.unicast);
-    assert!(!one(&with("unicast_peer {\n}")).unicast, "keepalived then goes back to multicast");
+    assert_eq!(instance.rules.authentication, Some(Authentication::Ah(Password::new("x"))));
+    assert!(instance.rules.is_unicast());
+    assert!(!one(&with("unicast_peer {\n}")).rules.is_unicast(), "keepalived then goes back to multicast");
     for (line, holder) in [
         ("use_vmac", "vrrp.7"),
         ("use_vmac vmac7", "vmac7"),
@@ -193,7 +202,8 @@ fn version_3_is_global_or_the_instances_own_or_ipv6s() {
 fn several_instances_keep_their_order() {
     let two =
         format!("{}\nvrrp_sync_group G {{\n group {{\n A\n B\n }}\n}}\n{}", with(""), with("").replace("e A", "e B"));
-    let names: Vec<String> = parse(&two, "k.conf").expect("it parses").into_iter().map(|i| i.name).collect();
+    let names: Vec<String> =
+        parse(&two, "k.conf", Release::default()).expect("it parses").into_iter().map(|i| i.name).collect();
     assert_eq!(names, ["A", "B"]);
 }
 
@@ -288,14 +298,14 @@ fn foreign_words_are_cut_and_escaped_in_messages() {
 fn depth_is_no_recursion() {
     let deep = "x {\n".repeat(100_000);
     assert!(told(&deep).starts_with("k.conf:1: "));
-    assert_eq!(parse(&format!("{deep}{}", "}\n".repeat(100_000)), "k.conf"), Ok(Vec::new()));
+    assert_eq!(parse(&format!("{deep}{}", "}\n".repeat(100_000)), "k.conf", Release::default()), Ok(Vec::new()));
 }
 
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
         let text = String::from_utf8_lossy(&bytes);
-        if let Err(error) = parse(&text, "k") {
+        if let Err(error) = parse(&text, "k", Release::default()) {
             prop_assert!((1..=text.split('\n').count()).contains(&error.line));
             prop_assert!(!error.what.chars().any(char::is_control));
         }
@@ -305,7 +315,7 @@ proptest! {
     #[test]
     fn any_words_are_read_or_refused(words in proptest::collection::vec(proptest::sample::select(WORDS), 0..60)) {
         let text = words.join(" ");
-        if let Err(error) = parse(&text, "k") {
+        if let Err(error) = parse(&text, "k", Release::default()) {
             prop_assert!((1..=text.split('\n').count()).contains(&error.line));
         }
     }
@@ -364,5 +374,8 @@ const WORDS: &[&str] = &[
 #[test]
 fn a_line_that_begins_with_a_number_that_only_keepalived_knows_ends() {
     // It was replaced by itself for ever; as no keyword is known by that name, the line says nothing.
-    assert_eq!(parse(&with("$_RANDOM interface eth9"), "k.conf"), parse(&with(""), "k.conf"));
+    assert_eq!(
+        parse(&with("$_RANDOM interface eth9"), "k.conf", Release::default()),
+        parse(&with(""), "k.conf", Release::default())
+    );
 }

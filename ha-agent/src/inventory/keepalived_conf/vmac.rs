@@ -1,4 +1,4 @@
-//! Names of the interfaces that keepalived makes for `use_vmac`: keepalived 2.2.7's `create_vmac_name`.
+//! Names of the interfaces that keepalived makes for `use_vmac` and `use_ipvlan`: keepalived 2.2.7's `create_vmac_name`.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ impl Names {
         Self {
             address_prefix: globals.vmac_addr_prefix.clone().unwrap_or_else(|| prefix.clone()),
             prefix,
-            taken: drafts.iter().filter_map(|draft| draft.vmac.clone()?).collect(),
+            taken: drafts.iter().filter_map(|draft| draft.vmac.clone().or(draft.ipvlan.clone())?).collect(),
         }
     }
 

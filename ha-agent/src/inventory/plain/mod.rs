@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ pub use disk::Disk;
 pub use routers::{NAMESPACE, router_id};
 
 use super::{Discovery, InventoryError, keepalived_conf};
+use crate::advert_rules::Release;
 use crate::config::{Keepalived, Router};
 use crate::core::model::RouterId;
 use crate::telemetry::Events;
@@ -53,7 +55,8 @@ pub struct Plain;
 
 impl Plain {
     /// Starts the task, which ends when `stop` is cancelled or the receiver of `found` is dropped.
-    /// Must be called within a tokio runtime.
+    /// Must be called within a tokio runtime. `release` is whose rules the files are read by; when it
+    /// changes, all of them are read again.
     ///
     /// While `found` is full the task waits; changes then wait in the kernel, and when that drops
     /// some, everything is looked at again.
@@ -62,6 +65,7 @@ impl Plain {
     /// [`InventoryError`].
     pub fn start(
         settings: &Keepalived,
+        release: Receiver<Release>,
         found: mpsc::Sender<Discovery>,
         events: Events,
         registry: &mut Registry,
@@ -69,6 +73,7 @@ impl Plain {
     ) -> Result<JoinHandle<()>, InventoryError> {
         let task = Task {
             settings: settings.clone(),
+            release,
             watcher: Watcher::open().map_err(|source| InventoryError::Open { source })?,
             files: settings.configs.iter().map(|path| (path.clone(), Known::default())).collect(),
             told: BTreeMap::new(),
@@ -89,6 +94,8 @@ struct Deaf;
 
 struct Task {
     settings: Keepalived,
+    /// Whose rules the files are read by.
+    release: Receiver<Release>,
     watcher: Watcher,
     files: Vec<(PathBuf, Known)>,
     /// As told.
@@ -113,6 +120,10 @@ impl Task {
         loop {
             let changed = tokio::select! {
                 changed = self.watcher.next() => changed,
+                Ok(()) = self.release.changed() => {
+                    self.look().await?;
+                    continue;
+                }
                 () = self.found.closed() => return Err(Deaf),
             };
             match changed {
@@ -157,7 +168,8 @@ impl Task {
         self.tell_troubles(troubles).await
     }
 
-    async fn read(&self) -> Result<Look, Deaf> {
+    async fn read(&mut self) -> Result<Look, Deaf> {
+        let release = *self.release.borrow_and_update();
         let (configs, id) = (self.settings.configs.clone(), self.settings.config_id.clone());
         let read = move || {
             let mut disk = Disk::default();
@@ -166,7 +178,7 @@ impl Task {
                     disk.looked.push(path.clone());
                     return None;
                 }
-                Some(keepalived_conf::read(path, &id, &mut disk))
+                Some(keepalived_conf::read(path, &id, release, &mut disk))
             });
             Look { readings: readings.collect(), looked: disk.looked }
         };

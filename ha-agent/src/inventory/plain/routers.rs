@@ -80,7 +80,8 @@ fn router(netns: &Netns, instance: &Instance) -> Router {
         vrid: instance.vrid,
         advert_interval: instance.advert_interval,
         fifo_instance: Some(instance.name.clone()),
-        password: instance.password,
+        password: instance.rules.password(),
+        rules: instance.rules.clone(),
     }
 }
 

@@ -15,6 +15,7 @@ struct Site {
     events: mpsc::Receiver<Event>,
     task: JoinHandle<()>,
     stop: CancellationToken,
+    release: tokio::sync::watch::Sender<Release>,
 }
 
 impl Site {
@@ -30,8 +31,9 @@ impl Site {
             config_id: "node1".to_owned(),
             netns: Netns::Own,
         };
-        let task = Plain::start(&settings, sender, events, &mut Registry::default(), stop.clone());
-        Self { base, found, events: event_inbox, task: task.expect("it starts"), stop }
+        let (release, inbox) = tokio::sync::watch::channel(Release::default());
+        let task = Plain::start(&settings, inbox, sender, events, &mut Registry::default(), stop.clone());
+        Self { base, found, events: event_inbox, task: task.expect("it starts"), stop, release }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -198,8 +200,21 @@ async fn what_keepalived_passes_over_is_named() {
 }
 
 #[tokio::test]
+async fn another_release_reads_the_files_again() {
+    let mut site = Site::start(|base| write(&base.join("other.conf"), &instance("A", 1)));
+    site.found().await;
+    assert_eq!(site.next().await, Discovery::Complete);
+    site.release.send_replace(Release::new(2, 3, 3));
+    match site.next().await {
+        Discovery::Found(router) => assert_eq!(router.rules.release, Release::new(2, 3, 3)),
+        other => panic!("expected a router, got {other:?}"),
+    }
+    site.end().await;
+}
+
+#[tokio::test]
 async fn it_ends_with_its_receiver() {
-    let Site { base: _base, found, task, stop: _stop, .. } = Site::start(|_| {});
+    let Site { base: _base, found, task, stop: _stop, release: _release, .. } = Site::start(|_| {});
     drop(found);
     tokio::time::timeout(LONG, task).await.expect("it does not end").expect("it ended badly");
 }

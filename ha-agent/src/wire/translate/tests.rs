@@ -41,15 +41,17 @@ fn a_speaker_keeps_every_field() {
         advert,
         Advert {
             side: Side::Foreign,
+            refused: None,
             source: "169.254.192.1".parse().unwrap(),
+            mac: None,
+            vlan: None,
+            sender: 0,
+            content: 77,
             priority: 50,
-            last_priority: 40,
             interval: Duration::from_secs(2),
             version: 2,
-            auth_type: 1,
-            password: Some(Password::from_wire(*b"secret\0\0")),
-            vips_hash: 77,
             vip_count: 1,
+            ttl: 255,
             run_since: Mono(10),
             at: Mono(20),
             run_adverts: 3,
@@ -68,7 +70,7 @@ fn own_source_from_outside_is_no_advert() {
     let Some(WireEvent::Invalid { frame, .. }) = forged else {
         panic!("{forged:?}");
     };
-    assert_eq!((frame.reason, frame.side), (InvalidReason::OwnSource, Side::Foreign));
+    assert_eq!((frame.reason, frame.side), (Reason::OwnSource, Side::Foreign));
     // Leaving, it is our own advert.
     let leaving = event(router(), &record(own, EGRESS), Some(&own));
     assert!(matches!(leaving, Some(WireEvent::Advert { .. })));
@@ -86,12 +88,12 @@ fn unicast_is_heard_only_by_a_unicast_speaker() {
 #[test]
 fn every_fault_has_its_reason() {
     let cases = [
-        (INVALID_TTL, InvalidReason::Ttl),
-        (INVALID_CHECKSUM, InvalidReason::Checksum),
-        (INVALID_LENGTH, InvalidReason::Length),
-        (INVALID_TYPE, InvalidReason::Type),
-        (INVALID_VERSION, InvalidReason::Version),
-        (INVALID_AUTH, InvalidReason::Auth),
+        (INVALID_TTL, Reason::Ttl),
+        (INVALID_CHECKSUM, Reason::Checksum),
+        (INVALID_LENGTH, Reason::Length),
+        (INVALID_TYPE, Reason::Type),
+        (INVALID_VERSION, Reason::Version),
+        (INVALID_AUTH, Reason::Auth),
     ];
     for (code, expected) in cases {
         let record = Record { kind: RECORD_INVALID, invalid: code, ttl: 7, ..record(speaker(2), INGRESS) };

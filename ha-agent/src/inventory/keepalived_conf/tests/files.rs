@@ -29,7 +29,7 @@ impl Files for Shelf {
 
 fn reading(texts: &[(&str, &str)]) -> Reading {
     let texts = texts.iter().map(|(path, text)| (Path::new("/k").join(path), (*text).to_owned()));
-    read(Path::new("/k/main.conf"), "node1", &mut Shelf(texts.collect()))
+    read(Path::new("/k/main.conf"), "node1", Release::default(), &mut Shelf(texts.collect()))
 }
 
 fn names(reading: &Reading) -> Vec<&str> {
