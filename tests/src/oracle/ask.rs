@@ -10,6 +10,7 @@
 use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
+use ha_agent::core::model::Reason;
 
 use super::configuration::{Host, INSTANCE};
 use super::deviation::STEP;
@@ -19,7 +20,7 @@ use super::keepalived::{Keepalived, State};
 use super::scene::Scene;
 use super::sketch::{Sketch, mac};
 use super::statistics::Statistics;
-use super::verdict::{Reason, Verdict};
+use super::verdict::Verdict;
 
 /// VRIDs of the marks. No case has them.
 const MARKS: [u8; 2] = [201, 202];
@@ -313,7 +314,8 @@ impl Asker {
             // "discarding" also ends the line about a worse advert that was taken.
             return (!says_taken(line)).then_some(*reason);
         }
-        let addresses = says("unexpected ip number count") || says(" VIPs but received ") || says("ip address associated");
+        let addresses =
+            says("unexpected ip number count") || says(" VIPs but received ") || says("ip address associated");
         (addresses && !self.takes_any_addresses).then_some(Reason::Addresses)
     }
 }

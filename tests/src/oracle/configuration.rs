@@ -103,13 +103,7 @@ pub const ALL: &[Configuration] = &[
         ttl: " min_ttl 250 max_ttl 254",
         ..PLAIN
     },
-    Configuration {
-        name: "v3-unicast-old",
-        version: 3,
-        unicast: true,
-        lines: "    old_unicast_checksum\n",
-        ..PLAIN
-    },
+    Configuration { name: "v3-unicast-old", version: 3, unicast: true, lines: "    old_unicast_checksum\n", ..PLAIN },
     Configuration { name: "v3-vmac", version: 3, vmac: true, ..PLAIN },
     Configuration { name: "v3-ipv6", version: 3, v6: true, count: 2, ..PLAIN },
     Configuration { name: "v3-ipv6-unicast", version: 3, v6: true, unicast: true, count: 2, ..PLAIN },
@@ -201,7 +195,10 @@ impl Configuration {
             Auth::None => {}
             Auth::Pass | Auth::Ah => {
                 let kind = if self.auth == Auth::Pass { "PASS" } else { "AH" };
-                writeln!(conf, "    authentication {{\n        auth_type {kind}\n        auth_pass {PASSWORD}\n    }}")?;
+                writeln!(
+                    conf,
+                    "    authentication {{\n        auth_type {kind}\n        auth_pass {PASSWORD}\n    }}"
+                )?;
             }
         }
         if self.unicast {

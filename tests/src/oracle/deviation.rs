@@ -490,7 +490,8 @@ impl fmt::Display for Deviation {
             Self::To(mac) => write!(out, "destination MAC {mac:?}"),
             Self::From(mac) => write!(out, "source MAC {mac:?}"),
             Self::Tags(tags) => {
-                let words = tags.iter().map(|(kind, tag)| format!("{kind:04x} id {} priority {}", tag & 0xfff, tag >> 13));
+                let words =
+                    tags.iter().map(|(kind, tag)| format!("{kind:04x} id {} priority {}", tag & 0xfff, tag >> 13));
                 write!(out, "tagged {}", words.collect::<Vec<_>>().join(", then "))
             }
             Self::EtherType(kind) => write!(out, "Ethernet type {kind:04x}"),

@@ -222,8 +222,14 @@ const DEVIATIONS: &[Deviation] = &[
     D::Extensions("a first fragment", &[(44, &[0, 0, 1, 1, 2, 3, 5])]),
     D::Extensions("a last fragment", &[(44, &[0, 0, 8, 1, 2, 3, 6])]),
     D::Extensions("hop-by-hop, then an atomic fragment", &[(0, &[0, 1, 4, 0, 0, 0, 0]), (44, &[0, 0, 0, 1, 2, 3, 7])]),
-    D::Extensions("an atomic fragment, then destination options", &[(44, &[0, 0, 0, 1, 2, 3, 8]), (60, &[0, 1, 4, 0, 0, 0, 0])]),
-    D::Extensions("an authentication header", &[(51, &[4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])]),
+    D::Extensions(
+        "an atomic fragment, then destination options",
+        &[(44, &[0, 0, 0, 1, 2, 3, 8]), (60, &[0, 1, 4, 0, 0, 0, 0])],
+    ),
+    D::Extensions(
+        "an authentication header",
+        &[(51, &[4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])],
+    ),
     D::Extensions("mobility", &[(135, &[0, 0, 0, 0, 0, 0, 0])]),
     D::Extensions("HIP", &[(139, &[0, 0, 0, 0, 0, 0, 0])]),
     // Authentication header.

@@ -84,11 +84,7 @@ impl Release {
             // All that it says comes through one pipe.
             Self::Own => command.args(["exec 2>&1; exec \"$@\"", "sh", "keepalived"]),
             // `ip netns exec` has made a mount namespace of its own, from which nothing comes out.
-            Self::In(root) => command
-                .args([ENTER, "sh"])
-                .arg(root)
-                .arg(folder)
-                .args(["/usr/sbin/keepalived"]),
+            Self::In(root) => command.args([ENTER, "sh"]).arg(root).arg(folder).args(["/usr/sbin/keepalived"]),
         };
         command
     }

@@ -4,7 +4,8 @@
 //! - [`configuration`]: under which configurations.
 //! - [`sketch`], [`deviation`], [`frames`]: what is sent: sound adverts, and what can be different in them.
 //! - [`scene`], [`keepalived`], [`statistics`], [`ask`]: how keepalived is asked.
-//! - [`judge`]: who is held to its answers.
+//! - [`judge`]: who is held to its answers; [`known`]: where the agent is known to differ.
+//! - [`mod@run`]: asks about many cases and shrinks a disagreement.
 
 pub mod ask;
 pub mod configuration;
@@ -12,7 +13,10 @@ pub mod deviation;
 pub mod frames;
 pub mod judge;
 pub mod keepalived;
+pub mod known;
 mod md5;
+mod page;
+pub mod run;
 pub mod scene;
 pub mod sketch;
 pub mod statistics;

@@ -63,7 +63,8 @@ impl Scene {
         }
         for address in self.configuration.addresses() {
             let length = if self.configuration.v6 { 64 } else { 24 };
-            let _ = ip_in(&self.site.netns, &["addr", "del", &format!("{address}/{length}"), "dev", &self.site.interface]);
+            let _ =
+                ip_in(&self.site.netns, &["addr", "del", &format!("{address}/{length}"), "dev", &self.site.interface]);
         }
     }
 

@@ -242,11 +242,14 @@ impl Sketch {
     /// The Ethernet frames, in the order in which they are sent.
     pub fn frames(&self) -> Vec<Vec<u8>> {
         let payload = self.payload();
-        if self.pieces.is_empty() {
+        // What a piece holds all of is no fragment.
+        let is_part = |piece: &&Piece| piece.begin > 0 || piece.end < payload.len();
+        if self.pieces.is_empty() || payload.len() <= 8 {
             return vec![self.frame(&self.packet_whole(&payload), self.to)];
         }
         self.pieces
             .iter()
+            .filter(is_part)
             .map(|piece| {
                 let ttl = piece.ttl.unwrap_or(self.ttl);
                 let end = piece.end.min(payload.len());
