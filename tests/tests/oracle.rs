@@ -11,7 +11,7 @@ use ha_agent_tests::oracle::scene::Scene;
 use ha_agent_tests::oracle::verdict::Verdict;
 
 /// Cases in every run of all tests.
-const CASES: u64 = 3200;
+const CASES: u64 = 6400;
 
 /// What keepalived 2.2.7 refuses adverts for. The kernel keeps those of another mode from it.
 const REASONS: [Reason; 13] = [

@@ -145,15 +145,25 @@ impl Asker {
     fn settle(&mut self, state: State) -> Result<()> {
         match state {
             State::Backup => self.step_down(),
-            State::Master if self.keepalived.state() == Some(State::Master) => Ok(()),
-            State::Master => self.step_up(),
+            State::Master => {
+                if self.keepalived.state() != Some(State::Master) {
+                    self.step_up()?;
+                }
+                // What its last sound advert was is the same before each case.
+                self.greet(1, State::Master)
+            }
         }
     }
 
     fn step_down(&mut self) -> Result<()> {
-        self.say(255)?;
+        self.greet(255, State::Backup)
+    }
+
+    /// Sends a sound advert of the keeper, after which the instance is in a state.
+    fn greet(&mut self, priority: u8, state: State) -> Result<()> {
+        self.say(priority)?;
         let lines = self.mark(MARKS[0])?;
-        ensure!(self.keepalived.state() == Some(State::Backup), "it is no backup: {lines:#?}");
+        ensure!(self.keepalived.state() == Some(state), "it is no {state:?}: {lines:#?}");
         let refused = lines.iter().find(|line| self.refusal(line).is_some());
         ensure!(refused.is_none(), "it refuses a sound advert: {lines:#?}");
         self.counted.received += 1;

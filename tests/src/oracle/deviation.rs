@@ -323,6 +323,35 @@ impl Deviation {
     }
 }
 
+impl Deviation {
+    /// Of Ethernet or IP.
+    pub fn is_below_vrrp(&self) -> bool {
+        matches!(
+            self,
+            Self::To(_)
+                | Self::From(_)
+                | Self::Tags(_)
+                | Self::EtherType(_)
+                | Self::Padding(_)
+                | Self::CutFrame(_)
+                | Self::IpVersion(_)
+                | Self::Ihl(_)
+                | Self::Options(..)
+                | Self::Tos(_)
+                | Self::Length(_)
+                | Self::Fragment(_)
+                | Self::Pieces(_)
+                | Self::Ttl(_)
+                | Self::HeaderSum(_)
+                | Self::Protocol(_)
+                | Self::Source(_)
+                | Self::Destination(_)
+                | Self::DestinationOnly(_)
+                | Self::Extensions(..)
+        )
+    }
+}
+
 fn ah(sketch: &mut Sketch, change: impl FnOnce(&mut Header)) {
     if let Some(ah) = &mut sketch.ah {
         change(ah);
@@ -448,8 +477,9 @@ impl Sequence {
     fn from(self, sound: u32) -> u32 {
         match self {
             Self::Old => 1,
-            Self::Same => sound.saturating_sub(STEP),
-            Self::Next => sound.saturating_sub(STEP) + 1,
+            // Between it and this one is a mark, whose number is not looked at.
+            Self::Same => sound.saturating_sub(2 * STEP),
+            Self::Next => sound.saturating_sub(2 * STEP) + 1,
             Self::Far => sound + STEP / 2,
         }
     }

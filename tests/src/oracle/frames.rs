@@ -24,11 +24,6 @@ impl Case {
         self.deviations.iter().for_each(|deviation| deviation.apply(&mut sketch, configuration));
         sketch.frames()
     }
-
-    /// Whether a packet of it comes in several frames.
-    pub fn is_fragmented(&self) -> bool {
-        self.deviations.iter().any(|deviation| matches!(deviation, D::Pieces(_)))
-    }
 }
 
 impl fmt::Display for Case {
@@ -313,7 +308,7 @@ const DEVIATIONS: &[Deviation] = &[
     D::Surplus(10, 0),
     D::Surplus(14, 0),
     D::Surplus(28, 0x5a),
-    D::Surplus(1300, 0),
+    D::Surplus(1000, 0),
     D::CutPacket(1),
     D::CutPacket(4),
     D::CutPacket(8),
@@ -339,19 +334,26 @@ pub fn thorough(configuration: &Configuration, mut rng: Rng) -> impl Iterator<It
 /// Sound cases, single deviations and several of them, mixed, for ever.
 pub fn mixed(configuration: &Configuration, mut rng: Rng) -> impl Iterator<Item = Case> {
     let all = deviations(configuration);
+    // Each one comes in turn.
+    let mut singles = all.clone();
+    rng.shuffle(&mut singles);
+    let mut singles = singles.into_iter().cycle();
     std::iter::repeat_with(move || match rng.u8(0..20) {
         0 | 1 => Case::default(),
-        2..=11 => Case { deviations: rng.choice(&all).copied().into_iter().collect() },
+        2..=11 => Case { deviations: singles.next().into_iter().collect() },
         _ => several(&mut rng, &all),
     })
 }
 
-/// Two deviations, now and then three; not two of one kind.
+/// Two deviations, now and then three; not two of one kind. Most are of what keepalived itself looks at: much of
+/// the rest keeps the frame from it.
 fn several(rng: &mut Rng, all: &[Deviation]) -> Case {
     let mut case = Case::default();
     let wanted = if rng.u8(0..5) == 0 { 3 } else { 2 };
+    let (below, above): (Vec<Deviation>, Vec<Deviation>) = all.iter().partition(|deviation| deviation.is_below_vrrp());
     while case.deviations.len() < wanted {
-        let Some(next) = rng.choice(all).copied() else { break };
+        let from = if rng.u8(0..5) < 3 { &above } else { &below };
+        let Some(next) = rng.choice(from).copied() else { break };
         let kind = std::mem::discriminant(&next);
         if !case.deviations.iter().any(|other| std::mem::discriminant(other) == kind) {
             case.deviations.push(next);
