@@ -20,7 +20,7 @@ pub fn refill(watch: &mut Watch, now_ns: u64) {
         grown as u32
     };
     watch.foreign_tokens = capped(watch.foreign_tokens, tokens);
-    watch.invalid_tokens = capped(watch.invalid_tokens, tokens);
+    watch.refused_tokens = capped(watch.refused_tokens, tokens);
     watch.local_tokens = capped(watch.local_tokens, tokens);
 }
 

@@ -17,12 +17,10 @@ pub fn observe(old: &Speaker, new: &mut Speaker, now_ns: u64) -> u8 {
         new.run_since_ns = now_ns;
         new.adverts = 1;
         new.run_adverts = 1;
-        new.last_priority = 0;
         return RECORD_FIRST;
     }
     new.adverts = old.adverts.wrapping_add(1);
-    new.last_priority = if old.priority == 0 { old.last_priority } else { old.priority };
-    let interval = if old.interval_cs == 0 { 1 } else { u64::from(old.interval_cs) };
+    let interval = if old.interval_cs == 0 { 1 } else { old.interval_cs as u64 };
     let gap = now_ns.saturating_sub(old.last_seen_ns);
     let left = old.priority == 0 && new.priority != 0;
     if left || gap > interval * GAP_NS_PER_CS {
@@ -32,21 +30,10 @@ pub fn observe(old: &Speaker, new: &mut Speaker, now_ns: u64) -> u8 {
     }
     new.run_since_ns = old.run_since_ns;
     new.run_adverts = old.run_adverts.wrapping_add(1);
-    if differs(old, new) { RECORD_CHANGED } else { 0 }
-}
-
-/// Whether two adverts of one speaker say different things.
-#[inline(always)]
-fn differs(old: &Speaker, new: &Speaker) -> bool {
-    old.priority != new.priority
-        || old.interval_cs != new.interval_cs
-        || old.version != new.version
-        || old.vips_hash != new.vips_hash
-        || old.vip_count != new.vip_count
-        || old.auth_type != new.auth_type
-        || old.flags != new.flags
-        || u64::from_ne_bytes(old.auth_data) != u64::from_ne_bytes(new.auth_data)
-        || u128::from_ne_bytes(old.src) != u128::from_ne_bytes(new.src)
+    let differs = old.content != new.content
+        || old.sender != new.sender
+        || u128::from_ne_bytes(old.src) != u128::from_ne_bytes(new.src);
+    if differs { RECORD_CHANGED } else { 0 }
 }
 
 #[cfg(test)]

@@ -7,20 +7,40 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use ha_agent_common::{
-    ForeignKey, LAYOUT_VERSION, MAX_FOREIGN, MAX_WATCHES, Speaker, Watch, WatchKey, counter, frame::List,
+    Device, DeviceKey, ForeignKey, LAYOUT_VERSION, MAX_FOREIGN, MAX_WATCHES, Speaker, Watch, WatchKey, ah, counter,
+    frame::{Bytes, Envelope},
+    judge::{Peer, PeerKey},
+    list::List,
+    options,
 };
 
 /// Carries the layout in its name, see `ha_agent_common::LAYOUT_GLOBAL`.
 #[unsafe(no_mangle)]
-pub(crate) static LAYOUT_1: Global<u32> = Global::new(LAYOUT_VERSION);
+pub(crate) static LAYOUT_2: Global<u32> = Global::new(LAYOUT_VERSION);
 
 /// See `ha_agent_common::global::NETNS_OFFSETS`.
 #[unsafe(no_mangle)]
 pub(crate) static NETNS_OFFSETS: Global<[u32; 4]> = Global::new([0; 4]);
 
+/// See `ha_agent_common::global::DIGEST_KEY`.
+#[unsafe(no_mangle)]
+pub(crate) static DIGEST_KEY: Global<[u64; 2]> = Global::new([0; 2]);
+
+/// See `ha_agent_common::global::ANY_SENDER`.
+#[unsafe(no_mangle)]
+pub(crate) static ANY_SENDER: Global<u32> = Global::new(0);
+
 /// What is watched. Written by the agent; the program changes values in place, never keys.
 #[map]
 pub(crate) static WATCHES: HashMap<WatchKey, Watch> = HashMap::with_max_entries(MAX_WATCHES, BPF_F_NO_PREALLOC);
+
+/// Peers of `unicast_peer`, where their addresses are checked. Written by the agent.
+#[map]
+pub(crate) static PEERS: HashMap<PeerKey, Peer> = HashMap::with_max_entries(MAX_WATCHES, BPF_F_NO_PREALLOC);
+
+/// Where the programs are attached. Written by the agent.
+#[map]
+pub(crate) static DEVICES: HashMap<DeviceKey, Device> = HashMap::with_max_entries(MAX_WATCHES, BPF_F_NO_PREALLOC);
 
 /// The speaker on this host, by watch id.
 #[map]
@@ -38,6 +58,10 @@ pub(crate) static LOCAL_EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0)
 #[map]
 pub(crate) static FOREIGN_EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
+/// Frames that the agent puts together.
+#[map]
+pub(crate) static PIECES: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+
 /// `ha_agent_common::counter`.
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
@@ -46,9 +70,28 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(cou
 #[map]
 pub(crate) static LIST: PerCpuArray<List> = PerCpuArray::with_max_entries(1, 0);
 
-/// The speaker of the advert that this processor is looking at: too large for the stack.
+/// The advert that this processor is looking at: too large for the stack.
 #[map]
-pub(crate) static SPEAKER: PerCpuArray<Speaker> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static ADVERT: PerCpuArray<Advert> = PerCpuArray::with_max_entries(1, 0);
+
+/// See [`ADVERT`].
+#[repr(C)]
+pub(crate) struct Advert {
+    pub(crate) envelope: Envelope,
+    pub(crate) speaker: Speaker,
+}
+
+/// The IPv4 options of the packet that this processor is looking at.
+#[map]
+pub(crate) static OPTIONS: PerCpuArray<Bytes<{ options::ROOM }>> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where this processor computes an integrity value, and with which key.
+#[map]
+pub(crate) static WORK: PerCpuArray<ah::Work> = PerCpuArray::with_max_entries(1, 0);
+
+/// See [`WORK`].
+#[map]
+pub(crate) static AH_KEY: PerCpuArray<ah::Key> = PerCpuArray::with_max_entries(1, 0);
 
 /// Adds one to a counter.
 #[inline(always)]

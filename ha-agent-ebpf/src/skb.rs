@@ -1,81 +1,61 @@
-//! Reading the frame and where it was seen.
+//! Reading the frame, where it was seen, and who sent it.
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::{bpf_probe_read_kernel, bpf_skb_load_bytes},
+    helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_sk_fullsock, bpf_skb_load_bytes},
     programs::TcContext,
 };
+use ha_agent_common::ah::{self, Mixed, Mutable};
 use ha_agent_common::frame::{
-    Bytes, ETH_LEN, ETH_P_IP, ETH_P_IPV6, ETH_P_TAGGED, IPPROTO_AH, IPPROTO_VRRP, List, Packet, read_list,
+    Bytes, HOST_DEVICE, HOST_GROUP, HOST_OTHER, HOST_VIRTUAL, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
+    read_sum,
 };
+use ha_agent_common::judge::Sender;
+use ha_agent_common::list::{self, List};
+use ha_agent_common::{NO_VLAN, options};
 
-use crate::maps::{LIST, NETNS_OFFSETS};
+use crate::maps::{AH_KEY, ANY_SENDER, DIGEST_KEY, LIST, NETNS_OFFSETS, OPTIONS, WORK};
 
-/// `PACKET_LOOPBACK` of linux/if_packet.h: our own multicast, looped back by the IP layer.
-const PACKET_LOOPBACK: u32 = 5;
+/// `linux/if_packet.h`: to this device.
+const PACKET_HOST: u32 = 0;
+/// `linux/if_packet.h`: to another host.
+const PACKET_OTHERHOST: u32 = 3;
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const SOCK_RAW: u32 = 3;
 
-/// A frame as the program sees it.
-pub(crate) struct Frame {
+/// The kernel's buffer as a classifier sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Skb {
     skb: *mut __sk_buff,
 }
 
-/// What the first bytes say.
-pub(crate) enum First {
-    /// Not VRRP.
-    Other,
-    /// VRRP in an 802.1Q frame, or our own looped back: not this interface's.
-    Tagged,
-    /// IPv4, protocol 112 or 51.
-    V4,
-    /// IPv6, next header 112.
-    V6,
-}
-
-impl Frame {
+impl Skb {
     #[inline(always)]
     pub(crate) fn new(ctx: &TcContext) -> Self {
         Self { skb: ctx.skb.skb }
     }
 
-    /// Tells VRRP from all else with as few instructions as possible: most frames end here.
     #[inline(always)]
-    pub(crate) fn first_look(&self) -> First {
-        // SAFETY: the verifier rewrites this load of a valid context.
-        let protocol = u16::from_be(unsafe { (*self.skb).protocol } as u16);
-        if protocol == ETH_P_IP {
-            let next = self.byte(ETH_LEN + 9);
-            if next != IPPROTO_VRRP && next != IPPROTO_AH {
-                return First::Other;
-            }
-            if self.tagged() { First::Tagged } else { First::V4 }
-        } else if protocol == ETH_P_IPV6 {
-            if self.byte(ETH_LEN + 6) != IPPROTO_VRRP {
-                return First::Other;
-            }
-            if self.tagged() { First::Tagged } else { First::V6 }
-        } else if protocol == ETH_P_TAGGED[0] || protocol == ETH_P_TAGGED[1] {
-            self.inner_look()
-        } else {
-            First::Other
-        }
+    pub(crate) fn from_raw(skb: *mut __sk_buff) -> Self {
+        Self { skb }
     }
 
-    /// The same for a frame whose tag is in its data.
     #[inline(always)]
-    fn inner_look(&self) -> First {
-        let protocol = u16::from_be_bytes([self.byte(ETH_LEN + 2), self.byte(ETH_LEN + 3)]);
-        let found = if protocol == ETH_P_IP {
-            let next = self.byte(ETH_LEN + 4 + 9);
-            next == IPPROTO_VRRP || next == IPPROTO_AH
-        } else {
-            protocol == ETH_P_IPV6 && self.byte(ETH_LEN + 4 + 6) == IPPROTO_VRRP
-        };
-        if found { First::Tagged } else { First::Other }
+    pub(crate) fn raw(&self) -> *mut __sk_buff {
+        self.skb
+    }
+
+    /// EtherType of what is behind the tag that is not in the data.
+    #[inline(always)]
+    pub(crate) fn protocol(&self) -> u16 {
+        // SAFETY: the verifier rewrites this load of a valid context.
+        u16::from_be(unsafe { (*self.skb).protocol } as u16)
     }
 
     /// A byte of the frame; 0 beyond its end.
     #[inline(always)]
-    fn byte(&self, offset: u32) -> u8 {
+    pub(crate) fn byte(&self, offset: u32) -> u8 {
         // SAFETY: the verifier rewrites this load of a valid context.
         let at = unsafe { (*self.skb).data } as usize + offset as usize;
         // SAFETY: as above.
@@ -88,18 +68,42 @@ impl Frame {
         if self.load(offset, &mut byte) { byte.0[0] } else { 0 }
     }
 
-    /// Whether the tag was taken out of the data into the metadata.
+    /// Copies the `N` bytes at `offset` of the frame.
     #[inline(always)]
-    fn tagged(&self) -> bool {
+    pub(crate) fn load<const N: usize>(&self, offset: u32, into: &mut Bytes<N>) -> bool {
+        // SAFETY: `into` is valid for writes of `N` bytes; the helper checks the frame's bounds.
+        let result = unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, into.0.as_mut_ptr().cast(), N as u32) };
+        result == 0
+    }
+
+    /// Bytes of the frame.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> u32 {
+        // SAFETY: the verifier rewrites this load of a valid context.
+        unsafe { (*self.skb).len }
+    }
+
+    /// VLAN id of a tag that was taken out of the data; 0 for a priority tag and without one.
+    #[inline(always)]
+    pub(crate) fn vlan_id(&self) -> u16 {
+        if !self.is_tagged() {
+            return 0;
+        }
+        // SAFETY: the verifier rewrites this load of a valid context.
+        (unsafe { (*self.skb).vlan_tci } & 0x0fff) as u16
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
         // SAFETY: the verifier rewrites this load of a valid context.
         unsafe { (*self.skb).vlan_present != 0 }
     }
 
-    /// Our own frame, looped back.
+    /// `PACKET_…` of linux/if_packet.h.
     #[inline(always)]
-    pub(crate) fn looped_back(&self) -> bool {
+    pub(crate) fn packet_type(&self) -> u32 {
         // SAFETY: the verifier rewrites this load of a valid context.
-        unsafe { (*self.skb).pkt_type == PACKET_LOOPBACK }
+        unsafe { (*self.skb).pkt_type }
     }
 
     /// Index of the interface that the program is attached to.
@@ -107,6 +111,72 @@ impl Frame {
     pub(crate) fn ifindex(&self) -> u32 {
         // SAFETY: the verifier rewrites this load of a valid context.
         unsafe { (*self.skb).ifindex }
+    }
+
+    /// What the link says of a frame that arrives.
+    #[inline(always)]
+    pub(crate) fn link(&self, has_header: bool) -> Link {
+        let mut link = Link { mac: [0; 6], vlan: NO_VLAN, host: HOST_GROUP };
+        let to = self.packet_type();
+        if to == PACKET_OTHERHOST {
+            link.host = HOST_OTHER;
+        }
+        if !has_header {
+            return link;
+        }
+        if to == PACKET_HOST {
+            link.host = HOST_DEVICE;
+        }
+        if self.is_tagged() {
+            link.vlan = self.vlan_id();
+        }
+        let mut macs = Bytes::<12>::zero();
+        if self.load(0, &mut macs) {
+            let macs = &macs.0;
+            link.mac = [macs[6], macs[7], macs[8], macs[9], macs[10], macs[11]];
+            // 00:00:5e:00:01 for IPv4, :02 for IPv6 (RFC 9568 section 7.3).
+            let virtual_router = macs[0] == 0 && macs[1] == 0 && macs[2] == 0x5e && macs[3] == 0;
+            if link.host == HOST_OTHER && virtual_router && (macs[4] == 1 || macs[4] == 2) {
+                link.host = HOST_VIRTUAL;
+            }
+        }
+        link
+    }
+
+    /// Who sent a frame that leaves.
+    #[inline(always)]
+    pub(crate) fn sender(&self) -> Sender {
+        // SAFETY: the verifier rewrites this load of a valid context.
+        let forwarded = unsafe { (*self.skb).ingress_ifindex } != 0;
+        if ANY_SENDER.load() != 0 {
+            return Sender { forwarded, vrrp_socket: true, cookie: 0 };
+        }
+        let mut sender = Sender { forwarded, vrrp_socket: false, cookie: 0 };
+        if forwarded {
+            return sender;
+        }
+        // SAFETY: the verifier rewrites this load of a valid context.
+        let socket = unsafe { (*self.skb).__bindgen_anon_2.sk };
+        if socket.is_null() {
+            return sender;
+        }
+        // SAFETY: a socket of the context, compared with null.
+        let socket = unsafe { bpf_sk_fullsock(socket) };
+        if socket.is_null() {
+            return sender;
+        }
+        // SAFETY: a full socket, compared with null; the verifier rewrites the loads.
+        let family = unsafe { (*socket).family };
+        // SAFETY: as above.
+        let kind = unsafe { (*socket).type_ };
+        // SAFETY: as above.
+        let protocol = unsafe { (*socket).protocol };
+        let internet = family == AF_INET || family == AF_INET6;
+        let vrrp = protocol == IPPROTO_VRRP as u32 || protocol == IPPROTO_AH as u32;
+        sender.vrrp_socket = internet && kind == SOCK_RAW && vrrp;
+        // SAFETY: the helper takes a valid context.
+        sender.cookie = unsafe { bpf_get_socket_cookie(self.skb.cast()) };
+        sender
     }
 
     /// See `ha_agent_common::WatchKey::realm`.
@@ -132,17 +202,27 @@ impl Frame {
     }
 }
 
-impl Packet for Frame {
+/// A packet: the frame from its IP header on.
+#[derive(Clone, Copy)]
+pub(crate) struct Ip {
+    pub(crate) skb: Skb,
+    pub(crate) base: u32,
+}
+
+impl Packet for Ip {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u32, into: &mut Bytes<N>) -> bool {
-        // SAFETY: `into` is valid for writes of `N` bytes; the helper checks the frame's bounds.
-        let result = unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, into.0.as_mut_ptr().cast(), N as u32) };
-        result == 0
+        self.skb.load(self.base + offset, into)
     }
 
     #[inline(always)]
-    fn list(&self, at: u32, listed: u32, v4: bool, into: &mut List) -> bool {
-        if ha_list(self.skb, at, listed, v4 as u32) == 0 {
+    fn len(&self) -> u32 {
+        self.skb.len().saturating_sub(self.base)
+    }
+
+    #[inline(always)]
+    fn list(&self, at: u32, count: u32, v4: bool, into: &mut List) -> bool {
+        if ha_list(self.skb.skb, self.base + at, count, v4 as u32) == 0 {
             return false;
         }
         let Some(list) = LIST.get_ptr(0) else {
@@ -152,17 +232,66 @@ impl Packet for Frame {
         *into = unsafe { *list };
         true
     }
+
+    #[inline(always)]
+    fn tail(&self, at: u32, length: u32, into: &mut Bytes<64>) -> bool {
+        // What is known of the length is hidden from the compiler, which would drop the bounds that the
+        // verifier wants to see.
+        let length = (core::hint::black_box(length).wrapping_sub(1) & 63) + 1;
+        let bytes = into.0.as_mut_ptr().cast();
+        // SAFETY: `into` is valid for writes of 64 bytes, and the length is no greater.
+        unsafe { bpf_skb_load_bytes(self.skb.skb.cast(), self.base + at, bytes, length) == 0 }
+    }
+
+    #[inline(always)]
+    fn sum(&self, at: u32, length: u32) -> Option<u64> {
+        let sum = ha_sum(self.skb.skb, self.base + at, length);
+        if sum == u64::MAX { None } else { Some(sum) }
+    }
+
+    #[inline(always)]
+    fn options(&self, length: u32) -> (u8, u64) {
+        let packed = ha_options(self.skb.skb, self.base, length);
+        (packed as u8, packed >> 8)
+    }
+
+    #[inline(always)]
+    fn mix(&self, at: u32, fields: Mutable, _work: &mut ah::Work) -> Mixed {
+        // `_work` is this processor's slot of WORK.
+        match ha_mix(self.skb.skb, self.base, at, fields.header, fields.total | (fields.ttl as u32) << 31) {
+            1 => Mixed::More,
+            2 => Mixed::Last,
+            _ => Mixed::Cut,
+        }
+    }
+
+    #[inline(always)]
+    fn icv_fits(&self, key: &ah::Key, fields: Mutable) -> bool {
+        let Some(slot) = AH_KEY.get_ptr_mut(0) else {
+            return false;
+        };
+        // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
+        let slot = unsafe { &mut *slot };
+        let mut at = 0;
+        while at < 4 {
+            slot.inner[at] = key.inner[at];
+            slot.outer[at] = key.outer[at];
+            at += 1;
+        }
+        ha_icv(self.skb.skb, self.base, fields.header, fields.total, fields.ttl as u32) != 0
+    }
 }
 
 /// Reads a list of addresses into [`LIST`]; 0 when the frame ends before.
 ///
-/// A function of its own with global linkage: the verifier looks at its loop once, not once for
-/// every way that leads there.
+/// This and those below are functions of their own with global linkage: the verifier looks at their loops
+/// once, not once for every way that leads there.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ha_list(skb: *mut __sk_buff, at: u32, listed: u32, v4: u32) -> u32 {
-    let mut list = List::empty();
-    if !read_list(&Frame { skb }, at, listed, v4 != 0, &mut list) {
+extern "C" fn ha_list(skb: *mut __sk_buff, at: u32, count: u32, v4: u32) -> u32 {
+    let mut list = List::default();
+    let packet = Ip { skb: Skb { skb }, base: 0 };
+    if !list::read(&packet, DIGEST_KEY.load(), at, count, v4 != 0, &mut list) {
         return 0;
     }
     let Some(slot) = LIST.get_ptr_mut(0) else {
@@ -171,4 +300,64 @@ extern "C" fn ha_list(skb: *mut __sk_buff, at: u32, listed: u32, v4: u32) -> u32
     // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
     unsafe { *slot = list };
     1
+}
+
+/// The ones' complement sum of some bytes; all ones when the frame ends before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ha_sum(skb: *mut __sk_buff, at: u32, length: u32) -> u64 {
+    read_sum(&Ip { skb: Skb { skb }, base: 0 }, at, length).unwrap_or(u64::MAX)
+}
+
+/// The fault of the IPv4 options, and above it their sum.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ha_options(skb: *mut __sk_buff, base: u32, length: u32) -> u64 {
+    let Some(slot) = OPTIONS.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
+    let slot = unsafe { &mut *slot };
+    let sum = read_options(&Ip { skb: Skb { skb }, base }, length, slot);
+    let (fault, sum) = options_fault(sum, length, |walk| ha_option(length, walk));
+    sum << 8 | fault as u64
+}
+
+/// One option of those in [`OPTIONS`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ha_option(length: u32, walk: u32) -> u32 {
+    let Some(slot) = OPTIONS.get_ptr(0) else {
+        return walk;
+    };
+    // SAFETY: this processor's own slot, written before the call.
+    options::step(unsafe { &(*slot).0 }, length, walk)
+}
+
+/// Whether the integrity value fits the key in [`AH_KEY`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ha_icv(skb: *mut __sk_buff, base: u32, header: u32, total: u32, ttl: u32) -> u32 {
+    let (Some(key), Some(work)) = (AH_KEY.get_ptr(0), WORK.get_ptr_mut(0)) else {
+        return 0;
+    };
+    // SAFETY: this processor's own slot, written before the call.
+    let key = unsafe { &*key };
+    // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
+    let work = unsafe { &mut *work };
+    let fields = Mutable { header, total, ttl: ttl != 0 };
+    ah::fits(&Ip { skb: Skb { skb }, base }, key, fields, work) as u32
+}
+
+/// Mixes 64 bytes of the packet into [`WORK`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ha_mix(skb: *mut __sk_buff, base: u32, at: u32, header: u32, total: u32) -> u32 {
+    let Some(work) = WORK.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
+    let work = unsafe { &mut *work };
+    let fields = Mutable { header, total: total & 0xffff, ttl: total >> 31 != 0 };
+    ah::mix(&Ip { skb: Skb { skb }, base }, at, fields, work) as u32
 }

@@ -19,6 +19,7 @@ pub mod holdings;
 pub mod keepalived;
 pub mod l3_agent;
 pub mod lab;
+pub mod liar;
 pub mod neutron;
 pub mod oracle;
 pub mod pair;

@@ -7,7 +7,7 @@ fn a_full_bucket_gives_the_burst_and_no_more() {
     let given = (0..1000).filter(|_| take(&mut watch.foreign_tokens)).count();
     assert_eq!(given, BUDGET_BURST as usize);
     assert_eq!(watch.local_tokens, BUDGET_BURST, "buckets are apart");
-    assert_eq!(watch.invalid_tokens, BUDGET_BURST);
+    assert_eq!(watch.refused_tokens, BUDGET_BURST);
 }
 
 #[test]

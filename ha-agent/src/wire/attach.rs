@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
@@ -15,8 +16,9 @@ use aya::programs::tc::{
 };
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 
-use super::object::{EGRESS_PROGRAM, INGRESS_PROGRAM, source_io};
+use super::object::{EGRESS_IP_PROGRAM, EGRESS_PROGRAM, INGRESS_IP_PROGRAM, INGRESS_PROGRAM, source_io};
 use super::table::Place;
+use super::{Family, source};
 
 /// How the programs hang on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +32,45 @@ pub(super) enum Mode {
 /// The major half of the class ids; the minor one is the attachment's own.
 const CLASS_MAJOR: u16 = 1;
 
-const BOTH: [(&str, TcAttachType); 2] =
-    [(INGRESS_PROGRAM, TcAttachType::Ingress), (EGRESS_PROGRAM, TcAttachType::Egress)];
+/// What a frame of a device begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    /// An Ethernet header.
+    Ethernet,
+    /// None: tun, WireGuard, IP tunnels.
+    Ip,
+}
+
+impl Header {
+    /// By the device's type, `ARPHRD_…` of linux/if_arp.h.
+    fn of(kind: u16) -> Option<Self> {
+        match kind {
+            libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(Self::Ethernet),
+            libc::ARPHRD_NONE
+            | libc::ARPHRD_PPP
+            | ARPHRD_RAWIP
+            | libc::ARPHRD_TUNNEL
+            | libc::ARPHRD_TUNNEL6
+            | libc::ARPHRD_SIT
+            | libc::ARPHRD_IPGRE
+            | ARPHRD_IP6GRE => Some(Self::Ip),
+            _ => None,
+        }
+    }
+
+    fn programs(self) -> [(&'static str, TcAttachType); 2] {
+        let (ingress, egress) = match self {
+            Self::Ethernet => (INGRESS_PROGRAM, EGRESS_PROGRAM),
+            Self::Ip => (INGRESS_IP_PROGRAM, EGRESS_IP_PROGRAM),
+        };
+        [(ingress, TcAttachType::Ingress), (egress, TcAttachType::Egress)]
+    }
+}
+
+/// linux/if_arp.h; not in libc.
+const ARPHRD_RAWIP: u16 = 519;
+/// See [`ARPHRD_RAWIP`].
+const ARPHRD_IP6GRE: u16 = 823;
 
 /// An interface found by name.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +81,10 @@ pub(super) struct Located {
     pub(super) cookie: Option<u64>,
     /// Whether our programs hang on it by tcx.
     pub(super) attached: bool,
+    /// What its frames begin with.
+    pub(super) header: Header,
+    /// Its first address of the family that was asked for and that is no VIP.
+    pub(super) own: Option<IpAddr>,
 }
 
 /// Why attaching failed.
@@ -101,13 +144,15 @@ impl Drop for Filters {
 /// Finds `interface` in the thread's namespace.
 ///
 /// # Errors
-/// `ENODEV` when there is none of that name.
-pub(super) fn locate(programs: &Mutex<Ebpf>, interface: &str) -> io::Result<Located> {
+/// `ENODEV` when there is none of that name; `EPFNOSUPPORT` when its frames begin with a header that the
+/// classifier does not know.
+pub(super) fn locate(programs: &Mutex<Ebpf>, interface: &str, family: Family, vips: &[IpAddr]) -> io::Result<Located> {
     let ifindex = ifindex(interface)?;
+    let header = Header::of(kind(interface)?).ok_or_else(|| io::Error::from_raw_os_error(libc::EPFNOSUPPORT))?;
     let namespace = File::open("/proc/thread-self/ns/net")?.metadata()?;
     let cookie = cookie();
     let ours = program_id(programs);
-    let attached = BOTH.iter().all(|(_, direction)| {
+    let attached = header.programs().iter().all(|(_, direction)| {
         SchedClassifier::query_tcx(interface, *direction)
             .is_ok_and(|(_, programs)| programs.iter().any(|program| ours.contains(&program.id())))
     });
@@ -119,6 +164,8 @@ pub(super) fn locate(programs: &Mutex<Ebpf>, interface: &str) -> io::Result<Loca
         },
         cookie,
         attached,
+        header,
+        own: source::addresses(ifindex, family.into())?.into_iter().find(|address| !vips.contains(address)),
     })
 }
 
@@ -126,25 +173,26 @@ pub(super) fn locate(programs: &Mutex<Ebpf>, interface: &str) -> io::Result<Loca
 pub(super) fn attach(
     programs: &Mutex<Ebpf>,
     interface: &str,
-    expected: u32,
+    located: &Located,
     mode: Mode,
     class_id: u16,
 ) -> Result<Links, Error> {
+    let (expected, header) = (located.place.ifindex, located.header);
     if ifindex(interface).map_err(|_| Error::Gone)? != expected {
         return Err(Error::Gone);
     }
     let mut ebpf = programs.lock().unwrap_or_else(PoisonError::into_inner);
     if mode == Mode::Tcx {
-        match attach_tcx(&mut ebpf, interface) {
+        match attach_tcx(&mut ebpf, interface, header) {
             Ok(links) => return Ok(Links::Tcx(links)),
             Err(error) if !lacks_tcx(&error) => return Err(judged(error)),
             Err(error) => tracing::debug!(%error, "no tcx here, using clsact"),
         }
     }
-    attach_clsact(&mut ebpf, interface, class_id).map(Links::Clsact)
+    attach_clsact(&mut ebpf, interface, header, class_id).map(Links::Clsact)
 }
 
-fn attach_tcx(ebpf: &mut Ebpf, interface: &str) -> Result<[SchedClassifierLink; 2], ProgramError> {
+fn attach_tcx(ebpf: &mut Ebpf, interface: &str, header: Header) -> Result<[SchedClassifierLink; 2], ProgramError> {
     // First in line: a program before ours that says TCX_PASS would end the line.
     let one = |ebpf: &mut Ebpf, (name, direction)| {
         let order = TcAttachOptions::TcxOrder(LinkOrder::first());
@@ -152,12 +200,13 @@ fn attach_tcx(ebpf: &mut Ebpf, interface: &str) -> Result<[SchedClassifierLink; 
         let id = program.attach_with_options(interface, direction, order)?;
         program.take_link(id)
     };
-    let ingress = one(ebpf, BOTH[0])?;
-    let egress = one(ebpf, BOTH[1])?;
+    let [ingress, egress] = header.programs();
+    let ingress = one(ebpf, ingress)?;
+    let egress = one(ebpf, egress)?;
     Ok([ingress, egress])
 }
 
-fn attach_clsact(ebpf: &mut Ebpf, interface: &str, class_id: u16) -> Result<Filters, Error> {
+fn attach_clsact(ebpf: &mut Ebpf, interface: &str, header: Header, class_id: u16) -> Result<Filters, Error> {
     // An existing qdisc is as good; whether it is a clsact, attaching to egress tells.
     if let Err(error) = qdisc_add_clsact(interface)
         && source_io(&error) != Some(libc::EEXIST)
@@ -165,7 +214,7 @@ fn attach_clsact(ebpf: &mut Ebpf, interface: &str, class_id: u16) -> Result<Filt
         return Err(judged(error.into()));
     }
     let mut filters = Filters { links: Vec::new() };
-    for (name, direction) in BOTH {
+    for (name, direction) in header.programs() {
         // What an agent that was killed left behind; links of tcx go with their process.
         match qdisc_detach_program(interface, direction, name) {
             Ok(()) => tracing::info!(interface, name, "removed a filter left by an earlier run"),
@@ -196,7 +245,8 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier
 
 fn program_id(programs: &Mutex<Ebpf>) -> Vec<u32> {
     let ebpf = programs.lock().unwrap_or_else(PoisonError::into_inner);
-    BOTH.iter().filter_map(|(name, _)| ebpf.program(name)?.info().ok().map(|info| info.id())).collect()
+    let all = [Header::Ethernet, Header::Ip].map(Header::programs);
+    all.iter().flatten().filter_map(|(name, _)| ebpf.program(name)?.info().ok().map(|info| info.id())).collect()
 }
 
 /// Before 6.6 the kernel does not know the attach type; a kernel built without it says the same.
@@ -223,6 +273,11 @@ fn judged(error: ProgramError) -> Error {
     }
 }
 
+/// The index of an interface in the thread's namespace.
+pub(super) fn index_of(interface: &str) -> Option<u32> {
+    ifindex(interface).ok()
+}
+
 fn ifindex(interface: &str) -> io::Result<u32> {
     let name = CString::new(interface).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
     // SAFETY: `name` is a valid C string for the call.
@@ -231,6 +286,22 @@ fn ifindex(interface: &str) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     Ok(index)
+}
+
+/// The device's type, `ARPHRD_…`: `SIOCGIFHWADDR` of netdevice(7).
+fn kind(interface: &str) -> io::Result<u16> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None)?;
+    // SAFETY: all zero is a value of it.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    for (into, byte) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(interface.bytes()) {
+        *into = byte.cast_signed();
+    }
+    // SAFETY: the request is an `ifreq`, valid for reads and writes.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has written this member.
+    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
 }
 
 /// `SO_NETNS_COOKIE` of the thread's namespace.

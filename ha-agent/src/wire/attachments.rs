@@ -71,8 +71,9 @@ impl Attachments {
     pub(super) async fn locate(&self, netns: &NetnsThread, target: &Target) -> Result<Located, WireError> {
         let interface = target.interface.clone();
         let programs = Arc::clone(&self.programs);
+        let (family, vips) = (target.family, target.rules.addresses.clone().unwrap_or_default());
         let located = netns
-            .run_in(target.netns.clone(), move || attach::locate(&programs, &interface))
+            .run_in(target.netns.clone(), move || attach::locate(&programs, &interface, family, &vips))
             .await?
             .map_err(|error| self.no_interface(error, target))?;
         let by_clsact =
@@ -85,6 +86,7 @@ impl Attachments {
             Some(libc::ENODEV | libc::ENXIO) => {
                 WireError::NoInterface { interface: target.interface.clone(), netns: target.netns.clone() }
             }
+            Some(libc::EPFNOSUPPORT) => WireError::UnknownLink { interface: target.interface.clone() },
             _ => WireError::AttachFailed { interface: target.interface.clone(), reason: error.to_string() },
         }
     }
@@ -114,10 +116,10 @@ impl Attachments {
         };
         let programs = Arc::clone(&self.programs);
         let interface = target.interface.clone();
-        let ifindex = located.place.ifindex;
+        let place = *located;
         let mode = self.mode;
         let attached = netns
-            .run_in(target.netns.clone(), move || attach::attach(&programs, &interface, ifindex, mode, class_id))
+            .run_in(target.netns.clone(), move || attach::attach(&programs, &interface, &place, mode, class_id))
             .await;
         let links = match attached {
             Ok(Ok(links)) => links,
@@ -151,6 +153,7 @@ impl Attachments {
             return;
         }
         if let Some(attachment) = self.by_place.remove(&place) {
+            shared.remove_device(attachment.realm, place.ifindex);
             self.class_ids.free(attachment.class_id);
             detach(netns, attachment).await;
         }

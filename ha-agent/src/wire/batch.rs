@@ -51,7 +51,7 @@ impl Batches {
 
     /// The elements from a place on, or from the begin.
     pub(super) fn read(&self, from: Option<Cursor>) -> Result<Batch, WireError> {
-        let none = ForeignKey { watch: 0, family: 0, src: [0; 16] };
+        let none = ForeignKey { watch: 0, family: 0, vlan: 0, src: [0; 16], content: 0, mac: [0; 6], pad: [0; 2] };
         let (mut keys, mut values) = (vec![none; AT_ONCE], vec![Speaker::default(); AT_ONCE]);
         let (from, mut next) = (from.map(|Cursor(bucket)| bucket), 0_u32);
         let mut attributes = Attributes {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
-use ha_agent_common::{EGRESS, ForeignKey, INGRESS, RECORD_INVALID, Record};
+use ha_agent_common::{EGRESS, ForeignKey, INGRESS, RECORD_FRAME, Record, Speaker};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -15,10 +15,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::asker::{Ask, Asker, QUEUE, refusal};
 use super::batch::Cursor;
 use super::maps::{Found, Shared};
+use super::pieces::{self, Pieces};
+use super::sources::Whose;
+use super::table::Entry;
 use super::{WireError, WireEvent, translate};
+use crate::core::model::{RouterId, Side};
 use crate::core::time::Mono;
+use crate::netns::NetnsThread;
 
 /// Foreign records taken before the local buffer is looked at again.
 const FOREIGN_AT_ONCE: usize = 64;
@@ -29,24 +35,30 @@ const SEARCH_PAUSE: Duration = Duration::from_millis(20);
 
 type Ring = AsyncFd<RingBuf<MapData>>;
 
-/// Starts the task.
+/// Starts the task; what it gives first takes questions about sources.
 pub(super) fn spawn(
     ebpf: &mut Ebpf,
     shared: Arc<Shared>,
+    netns: NetnsThread,
     events: mpsc::Sender<WireEvent>,
     stop: CancellationToken,
-) -> Result<JoinHandle<()>, WireError> {
+) -> Result<(mpsc::Sender<Ask>, JoinHandle<()>), WireError> {
     let local = ring(ebpf, "LOCAL_EVENTS")?;
     let foreign = ring(ebpf, "FOREIGN_EVENTS")?;
+    let pieces = ring(ebpf, "PIECES")?;
     let log = logger(ebpf);
-    let reader = Reader { shared, events };
-    Ok(tokio::spawn(async move {
+    let (asks, questions) = mpsc::channel(QUEUE);
+    let asker = Asker { shared: Arc::clone(&shared), netns, events: events.clone() };
+    let reader = Reader { shared, events, asks: asks.clone() };
+    let task = tokio::spawn(async move {
         tokio::select! {
-            () = reader.run(local, foreign) => {}
+            () = reader.run(local, foreign, pieces) => {}
+            () = asker.run(questions) => {}
             () = follow(log) => {}
             () = stop.cancelled() => {}
         }
-    }))
+    });
+    Ok((asks, task))
 }
 
 fn ring(ebpf: &mut Ebpf, name: &'static str) -> Result<Ring, WireError> {
@@ -60,11 +72,13 @@ fn ring(ebpf: &mut Ebpf, name: &'static str) -> Result<Ring, WireError> {
 struct Reader {
     shared: Arc<Shared>,
     events: mpsc::Sender<WireEvent>,
+    asks: mpsc::Sender<Ask>,
 }
 
 impl Reader {
     /// Ends when the receiver of the events is gone, or a buffer cannot be polled.
-    async fn run(self, mut local: Ring, mut foreign: Ring) {
+    async fn run(self, mut local: Ring, mut foreign: Ring, mut pieces: Ring) {
+        let mut assembly = Pieces::default();
         let mut losses = tokio::time::interval_at(Instant::now() + LOSS_PERIOD, LOSS_PERIOD);
         losses.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lost = self.shared.stats().lost();
@@ -91,6 +105,16 @@ impl Reader {
                         }
                     }
                     Err(error) => { tracing::error!(%error, "foreign ring buffer"); false }
+                },
+                guard = pieces.readable_mut() => match guard {
+                    Ok(mut guard) => {
+                        match self.assemble(guard.get_inner_mut(), &mut assembly).await {
+                            Some(Drained::Empty) => { guard.clear_ready(); true }
+                            Some(Drained::More) => true,
+                            None => false,
+                        }
+                    }
+                    Err(error) => { tracing::error!(%error, "ring buffer of fragments"); false }
                 },
                 _ = losses.tick() => self.tell_losses(&mut lost, &mut search).await,
                 () = &mut pause, if search.wanted || search.from.is_some() => {
@@ -120,21 +144,55 @@ impl Reader {
         Some(Drained::More)
     }
 
+    /// Takes some pieces and puts them together.
+    async fn assemble(&self, ring: &mut RingBuf<MapData>, assembly: &mut Pieces) -> Option<Drained> {
+        for _ in 0..FOREIGN_AT_ONCE {
+            let Some(piece) = ring.next().map(|item| pieces::read(&item)) else {
+                return Some(Drained::Empty);
+            };
+            let record = piece.and_then(|piece| assembly.take(&self.shared, &piece));
+            let Some(event) = record.and_then(|record| self.translate(&record)) else {
+                continue;
+            };
+            self.events.send(event).await.ok()?;
+        }
+        Some(Drained::More)
+    }
+
     fn translate(&self, record: &Record) -> Option<WireEvent> {
-        let router = {
+        let (router, entry) = {
             let table = self.shared.table();
             let (router, entry) = table.router(record.watch)?;
             // A record in flight from an earlier holder of the number.
-            (record.speaker.last_seen_ns >= entry.since.0).then_some(router)?
+            (record.speaker.last_seen_ns >= entry.since.0).then(|| (router, entry.clone()))?
         };
-        let mut local = None;
-        if record.direction == INGRESS && record.kind != RECORD_INVALID {
-            local = self.shared.local(record.watch).ok().flatten();
-            let key = ForeignKey { watch: record.watch, family: record.family.into(), src: record.speaker.src };
-            let now = Mono(record.speaker.last_seen_ns);
-            self.shared.note(key, &record.speaker, local.as_ref(), now);
+        if record.kind == RECORD_FRAME {
+            return translate::event(router, record);
         }
-        translate::event(router, record, local.as_ref())
+        let side = translate::side(record);
+        if side == Side::Foreign {
+            let key = foreign_key(record);
+            self.shared.note(key, &record.speaker, Mono(record.speaker.last_seen_ns));
+        }
+        self.vetted(router, &entry, side, &record.speaker)
+    }
+
+    /// A speaker, if the kernel takes its source. Where that is not known yet, the asker tells it later.
+    fn vetted(&self, router: RouterId, entry: &Entry, side: Side, speaker: &Speaker) -> Option<WireEvent> {
+        let whose = if side == Side::Local { Whose::Ours } else { Whose::Theirs };
+        let known = self.shared.look(entry, whose, speaker, crate::clock::now());
+        if known.ask {
+            // Without room it is asked again with the next reading.
+            let _full = self.asks.try_send(Ask { router, source: (whose, speaker.src) });
+        }
+        let family = entry.key.family;
+        match known.taken? {
+            true => Some(WireEvent::Advert { router, advert: translate::advert(speaker, family, side) }),
+            false => {
+                let reason = refusal(&self.shared, entry, side, &speaker.src);
+                Some(WireEvent::Invalid { router, frame: translate::frame(speaker, family, side, reason) })
+            }
+        }
     }
 
     /// What was withheld about a speaker that is not known, no reading tells: it is searched for.
@@ -161,8 +219,11 @@ impl Reader {
         });
         search.failed = failed;
         search.from = found.next;
-        for (router, advert) in found.new {
-            if self.events.send(WireEvent::Advert { router, advert }).await.is_err() {
+        for (router, _, speaker) in found.new {
+            let entry = self.shared.table().entry(router).cloned();
+            if let Some(event) = entry.and_then(|entry| self.vetted(router, &entry, Side::Foreign, &speaker))
+                && self.events.send(event).await.is_err()
+            {
                 return false;
             }
         }
@@ -185,6 +246,20 @@ struct Search {
 enum Drained {
     Empty,
     More,
+}
+
+/// Under which key the program remembers a record's speaker.
+fn foreign_key(record: &Record) -> ForeignKey {
+    let speaker = &record.speaker;
+    ForeignKey {
+        watch: record.watch,
+        family: u16::from(record.family),
+        vlan: speaker.vlan,
+        src: speaker.src,
+        content: speaker.content,
+        mac: speaker.mac,
+        pad: [0; 2],
+    }
 }
 
 /// A record out of a ring buffer's bytes; none when they are none, which a checked layout excludes.

@@ -48,6 +48,20 @@ pub enum WireError {
         /// What the kernel said.
         reason: String,
     },
+    /// The classifier does not know what a frame of this device begins with.
+    #[error(
+        "the classifier knows no frames of the kind that {interface} carries: it knows Ethernet, and links without a header (tun, WireGuard, GRE)"
+    )]
+    UnknownLink {
+        /// The interface.
+        interface: String,
+    },
+    /// Unicast adverts reach an address of ours, and there is none.
+    #[error("{interface} has no address that unicast adverts could be sent to; set unicast_src_ip, or give it one")]
+    NoAddress {
+        /// The interface.
+        interface: String,
+    },
     /// Another router has this VRID on this interface.
     #[error("VRID {vrid} on {interface} is already watched for router {other}; one of the two is configured wrongly")]
     Taken {

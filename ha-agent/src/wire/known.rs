@@ -2,7 +2,7 @@
 
 use ha_agent_common::{ForeignKey, Speaker};
 
-use super::maps::{is_heard, source};
+use super::translate::source;
 use crate::core::crowd::{Standing, given_up};
 use crate::core::time::Mono;
 
@@ -33,7 +33,6 @@ impl Known {
         &mut self,
         key: ForeignKey,
         speaker: Speaker,
-        local: Option<&Speaker>,
         now: Mono,
         again: impl Fn(&ForeignKey) -> Option<Speaker>,
     ) -> Offer {
@@ -44,8 +43,7 @@ impl Known {
         self.kept.push((key, speaker));
         let mut looks = 0;
         while self.kept.len() > PLACES {
-            let crowd: Vec<_> =
-                self.kept.iter().map(|one| (standing(one, local, now), Mono(one.1.run_since_ns))).collect();
+            let crowd: Vec<_> = self.kept.iter().map(|one| (standing(one, now), Mono(one.1.run_since_ns))).collect();
             let Some(index) = given_up(&crowd) else { break };
             let (victim, _) = self.kept[index];
             if victim != key
@@ -54,7 +52,7 @@ impl Known {
             {
                 looks += 1;
                 self.kept[index].1 = speaker;
-                if standing(&self.kept[index], local, now) != crowd[index].0 {
+                if standing(&self.kept[index], now) != crowd[index].0 {
                     continue;
                 }
             }
@@ -91,23 +89,21 @@ impl Known {
     }
 }
 
-/// Whether a speaker advertises as master.
+/// Whether a speaker goes on advertising.
 pub(super) fn is_live(speaker: &Speaker, now: Mono) -> bool {
     let silence = u64::from(speaker.interval_cs) * SILENCE_NS_PER_CS;
     speaker.priority > 0 && now.0.saturating_sub(speaker.last_seen_ns) < silence
 }
 
-/// What a speaker is worth, beside ours. As long as that was never heard, everybody may be its kin.
-fn standing((key, speaker): &(ForeignKey, Speaker), local: Option<&Speaker>, now: Mono) -> Standing {
-    if !is_live(speaker, now) || !is_heard(speaker, local) {
-        return Standing::Silent(Mono(speaker.last_seen_ns));
-    }
+/// What a speaker is worth.
+fn standing((key, speaker): &(ForeignKey, Speaker), now: Mono) -> Standing {
     let rank = (speaker.priority, source(speaker, key.family as u8));
-    let model = |of: &Speaker| (of.version, of.auth_type, of.auth_data, of.vip_count, of.vips_hash);
-    match local {
-        Some(local) if model(local) != model(speaker) => Standing::Refused(rank),
-        Some(local) if local.version != 3 && local.interval_cs != speaker.interval_cs => Standing::Refused(rank),
-        _ => Standing::Peer(rank),
+    if !is_live(speaker, now) {
+        Standing::Silent(Mono(speaker.last_seen_ns))
+    } else if speaker.refused != 0 {
+        Standing::Refused(rank)
+    } else {
+        Standing::Peer(rank)
     }
 }
 

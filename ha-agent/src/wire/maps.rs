@@ -1,20 +1,21 @@
-//! The kernel's maps, and what userspace adds to them: which foreign keys belong to which watch.
+//! The kernel's maps, and what userspace adds to them: which foreign keys belong to which watch, and
+//! which sources the kernel takes.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
-use ha_agent_common::{ForeignKey, SPEAKER_UNICAST, Speaker, Watch, WatchKey, counter};
+use ha_agent_common::judge::{Peer, PeerKey};
+use ha_agent_common::{Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, Speaker, Watch, WatchKey, counter};
 
-use super::WireError;
 use super::batch::{Batches, Cursor};
 use super::known::{Known, is_live};
 use super::metrics::Stats;
+use super::sources::{self, Source, Sources, Whose};
 use super::table::{Entry, Table};
-use super::translate;
+use super::{Judged, WireError, WireReading, translate};
 use crate::clock;
 use crate::core::model::{Advert, RouterId, Side};
 use crate::core::time::Mono;
@@ -23,20 +24,25 @@ use crate::core::time::Mono;
 pub(super) struct Shared {
     table: Mutex<Table>,
     known: Mutex<HashMap<u32, Known>>,
+    sources: Mutex<HashMap<u32, Sources>>,
     /// Someone who goes on advertising is not known.
     left_out: AtomicBool,
     watches: Mutex<BpfHashMap<MapData, WatchKey, Watch>>,
+    peers: Mutex<BpfHashMap<MapData, PeerKey, Peer>>,
+    devices: Mutex<BpfHashMap<MapData, DeviceKey, Device>>,
     local: Mutex<Array<MapData, Speaker>>,
     foreign: Mutex<BpfHashMap<MapData, ForeignKey, Speaker>>,
     batches: Batches,
     counters: PerCpuArray<MapData, u64>,
+    /// `ha_agent_common::global::DIGEST_KEY`.
+    pub(super) key: [u64; 2],
 }
 
 /// What a search found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Masters that were not known.
-    pub(super) new: Vec<(RouterId, Advert)>,
+    /// Speakers that were not known.
+    pub(super) new: Vec<(RouterId, ForeignKey, Speaker)>,
     /// Where to go on; none: it has seen all.
     pub(super) next: Option<Cursor>,
 }
@@ -49,17 +55,21 @@ impl std::fmt::Debug for Shared {
 
 impl Shared {
     /// Takes the maps out of a loaded object.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, WireError> {
+    pub(super) fn take(ebpf: &mut Ebpf, key: [u64; 2]) -> Result<Self, WireError> {
         let foreign = ebpf.take_map("FOREIGN").ok_or(WireError::LayoutMismatch)?;
         Ok(Self {
             table: Mutex::default(),
             known: Mutex::default(),
+            sources: Mutex::default(),
             left_out: AtomicBool::new(false),
             watches: Mutex::new(taken(ebpf, "WATCHES")?),
+            peers: Mutex::new(taken(ebpf, "PEERS")?),
+            devices: Mutex::new(taken(ebpf, "DEVICES")?),
             local: Mutex::new(taken(ebpf, "LOCAL")?),
             batches: Batches::of(&foreign)?,
             foreign: Mutex::new(BpfHashMap::try_from(foreign).map_err(|_| WireError::LayoutMismatch)?),
             counters: taken(ebpf, "COUNTERS")?,
+            key,
         })
     }
 
@@ -69,8 +79,19 @@ impl Shared {
     }
 
     /// Begins a watch; what an earlier holder of its number left is cleared.
-    pub(super) fn insert_watch(&self, key: &WatchKey, watch: &Watch) -> Result<(), WireError> {
+    pub(super) fn insert_watch(
+        &self,
+        key: &WatchKey,
+        watch: &Watch,
+        peers: &[([u8; 16], Peer)],
+    ) -> Result<(), WireError> {
         locked(&self.local).set(watch.id, Speaker::default(), 0).map_err(|error| failed("LOCAL", &error))?;
+        let device = DeviceKey { realm: key.realm, ifindex: key.ifindex, pad: 0 };
+        locked(&self.devices).insert(device, Device::default(), 0).map_err(|error| failed("DEVICES", &error))?;
+        for (address, peer) in peers {
+            let key = PeerKey { watch: watch.id, address: *address };
+            locked(&self.peers).insert(key, peer, 0).map_err(|error| failed("PEERS", &error))?;
+        }
         locked(&self.watches).insert(key, watch, 0).map_err(|error| failed("WATCHES", &error))
     }
 
@@ -79,6 +100,7 @@ impl Shared {
         if let Err(error) = locked(&self.watches).remove(key) {
             tracing::debug!(%error, ?key, "watch not removed");
         }
+        locked(&self.sources).remove(&id);
         let keys = locked(&self.known).remove(&id).unwrap_or_default();
         let mut foreign = locked(&self.foreign);
         for key in keys.into_keys() {
@@ -87,6 +109,47 @@ impl Shared {
                 tracing::trace!(?key, "speaker already forgotten");
             }
         }
+        drop(foreign);
+        let mut peers = locked(&self.peers);
+        let theirs: Vec<PeerKey> = peers.keys().flatten().filter(|peer| peer.watch == id).collect();
+        for peer in theirs {
+            if let Err(error) = peers.remove(&peer) {
+                tracing::debug!(%error, ?peer, "peer not removed");
+            }
+        }
+    }
+
+    /// Nothing is attached to a device any more.
+    pub(super) fn remove_device(&self, realm: u64, ifindex: u32) {
+        if let Err(error) = locked(&self.devices).remove(&DeviceKey { realm, ifindex, pad: 0 }) {
+            tracing::trace!(%error, ifindex, "device was not known");
+        }
+    }
+
+    /// A watch as the kernel has it; none when it has ended.
+    pub(super) fn watch(&self, key: &WatchKey) -> Result<Option<Watch>, WireError> {
+        match locked(&self.watches).get(key, 0) {
+            Ok(watch) => Ok(Some(watch)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(failed("WATCHES", &error)),
+        }
+    }
+
+    /// What a router's frames were.
+    pub(super) fn judged(&self, entry: &Entry) -> Result<Judged, WireError> {
+        let watch = self.watch(&entry.key)?.unwrap_or_default();
+        Ok(Judged {
+            ours: watch.ours,
+            peers: watch.peers,
+            rejected: watch.rejected,
+            unheard: watch.unheard,
+            reason: Code::from_code(watch.reason).map(translate::reason),
+        })
+    }
+
+    /// A peer of `unicast_peer`, where its address is checked.
+    pub(super) fn peer(&self, watch: u32, address: [u8; 16]) -> Option<Peer> {
+        locked(&self.peers).get(&PeerKey { watch, address }, 0).ok()
     }
 
     /// The speaker on this host; none when it was never heard.
@@ -97,39 +160,101 @@ impl Shared {
             .map_err(|error| failed("LOCAL", &error))
     }
 
-    /// All speakers of a router, the local one first.
-    pub(super) fn speakers(&self, entry: &Entry) -> Result<Vec<Advert>, WireError> {
-        let mut speakers = Vec::new();
-        let local = self.local(entry.id)?.filter(|speaker| speaker.last_seen_ns >= entry.since.0);
-        if let Some(speaker) = &local {
-            speakers.push(translate::advert(speaker, entry.key.family, Side::Local));
+    /// All speakers of a router whose source the kernel takes, the local one first; and the sources that
+    /// are to be asked about.
+    pub(super) fn read(&self, entry: &Entry) -> Result<(WireReading, Vec<Source>), WireError> {
+        let as_of = clock::now();
+        let family = entry.key.family;
+        let mut speakers: Vec<Advert> = Vec::new();
+        let mut ask = Vec::new();
+        let mut rejected_at = None;
+        let fresh = |speaker: &Speaker| speaker.last_seen_ns >= entry.since.0;
+        let mut take = |whose, speaker: &Speaker| {
+            let known = self.look(entry, whose, speaker, as_of);
+            if known.ask {
+                ask.push((whose, speaker.src));
+            }
+            known.taken == Some(true)
+        };
+        if let Some(speaker) = self.local(entry.id)?.filter(fresh)
+            && take(Whose::Ours, &speaker)
+        {
+            speakers.push(translate::advert(&speaker, family, Side::Local));
         }
         if let Some(known) = locked(&self.known).get_mut(&entry.id) {
             known.refresh(|key| self.foreign(key))?;
-            let ours = known.speakers().filter(|speaker| speaker.last_seen_ns >= entry.since.0);
-            let heard = ours.filter(|speaker| is_heard(speaker, local.as_ref()));
-            speakers.extend(heard.map(|speaker| translate::advert(speaker, entry.key.family, Side::Foreign)));
+            for speaker in known.speakers().filter(|speaker| fresh(speaker)) {
+                if take(Whose::Theirs, speaker) {
+                    if speaker.refused != 0 {
+                        rejected_at = rejected_at.max(Some(speaker.last_seen_ns));
+                    }
+                    speakers.push(translate::advert(speaker, family, Side::Foreign));
+                }
+            }
         }
-        Ok(speakers)
+        if rejected_at.is_some() {
+            // Of a crowd not every one is remembered; the watch knows when the last one came.
+            let last = self.watch(&entry.key)?.map(|watch| watch.rejected_ns);
+            rejected_at = rejected_at.max(last);
+        }
+        let rejected_at = rejected_at.map(Mono);
+        Ok((WireReading { speakers, rejected_at, as_of }, ask))
+    }
+
+    /// What is known of a speaker's source.
+    pub(super) fn look(&self, entry: &Entry, whose: Whose, speaker: &Speaker, now: Mono) -> sources::Known {
+        if whose == Whose::Theirs && entry.key.family == FAMILY_V6 {
+            // What IPv6 takes from no link, the classifier has judged.
+            return sources::Known { taken: Some(true), ask: false };
+        }
+        locked(&self.sources).entry(entry.id).or_default().look((whose, speaker.src), now)
+    }
+
+    /// Remembers an answer; whether it is another one than before.
+    pub(super) fn answered(&self, id: u32, source: Source, taken: Option<bool>) -> bool {
+        locked(&self.sources).get_mut(&id).is_some_and(|sources| sources.answered(source, taken))
+    }
+
+    /// Every source of a watch is asked about again.
+    pub(super) fn doubt(&self, id: u32) {
+        if let Some(sources) = locked(&self.sources).get_mut(&id) {
+            sources.doubt();
+        }
+    }
+
+    /// The speakers of a source as they stand.
+    pub(super) fn of_source(&self, entry: &Entry, source: Source) -> Result<Vec<(Side, Speaker)>, WireError> {
+        let mut found = Vec::new();
+        match source.0 {
+            Whose::Ours => found.extend(self.local(entry.id)?.map(|speaker| (Side::Local, speaker))),
+            Whose::Theirs => {
+                if let Some(known) = locked(&self.known).get_mut(&entry.id) {
+                    known.refresh(|key| self.foreign(key))?;
+                    found.extend(known.speakers().map(|speaker| (Side::Foreign, *speaker)));
+                }
+            }
+        }
+        found.retain(|(_, speaker)| speaker.src == source.1 && speaker.last_seen_ns >= entry.since.0);
+        Ok(found)
     }
 
     /// Puts a foreign speaker where the classifier would.
-    #[cfg(test)]
-    pub(super) fn remember(&self, key: &ForeignKey, speaker: &Speaker) {
-        locked(&self.foreign).insert(key, speaker, 0).unwrap();
+    pub(super) fn remember(&self, key: &ForeignKey, speaker: &Speaker) -> Result<(), WireError> {
+        locked(&self.foreign).insert(key, speaker, 0).map_err(|error| failed("FOREIGN", &error))
     }
 
-    fn foreign(&self, key: &ForeignKey) -> Result<Option<Speaker>, WireError> {
+    /// A foreign speaker; none: not remembered.
+    pub(super) fn foreign(&self, key: &ForeignKey) -> Result<Option<Speaker>, WireError> {
         let foreign = locked(&self.foreign);
         steady(|| foreign.get(key, 0)).map_err(|error| failed("FOREIGN", &error))
     }
 
     /// Notes that a watch has this foreign speaker, as it was at `now`; whether that is new and there
     /// is a place for it.
-    pub(super) fn note(&self, key: ForeignKey, speaker: &Speaker, local: Option<&Speaker>, now: Mono) -> bool {
+    pub(super) fn note(&self, key: ForeignKey, speaker: &Speaker, now: Mono) -> bool {
         let again = |key: &ForeignKey| self.foreign(key).ok().flatten();
         let mut known = locked(&self.known);
-        let offer = known.entry(key.watch).or_default().offer(key, *speaker, local, now, again);
+        let offer = known.entry(key.watch).or_default().offer(key, *speaker, now, again);
         self.left_out.fetch_or(offer.left_out, Ordering::Relaxed);
         offer.new
     }
@@ -145,16 +270,14 @@ impl Shared {
         let now = clock::now();
         let mut new = Vec::new();
         for (key, speaker) in batch.found.iter().filter(|(_, speaker)| is_live(speaker, now)) {
-            let watched = self.table().router(key.watch).map(|(router, entry)| (router, entry.clone()));
-            let Some((router, entry)) = watched.filter(|(_, entry)| speaker.last_seen_ns >= entry.since.0) else {
+            let watched = self.table().router(key.watch).map(|(router, entry)| (router, entry.since));
+            let Some((router, _)) = watched.filter(|(_, since)| speaker.last_seen_ns >= since.0) else {
                 continue;
             };
-            let local = self.local(entry.id)?;
-            if is_heard(speaker, local.as_ref())
-                && self.note(*key, speaker, local.as_ref(), now)
+            if self.note(*key, speaker, now)
                 && let Some(speaker) = self.foreign(key)?
             {
-                new.push((router, translate::advert(&speaker, entry.key.family, Side::Foreign)));
+                new.push((router, *key, speaker));
             }
         }
         Ok(Found { new, next: batch.next })
@@ -175,24 +298,6 @@ impl Shared {
             withheld: sum(counter::WITHHELD),
             foreign_not_stored: sum(counter::FOREIGN_NOT_STORED),
         }
-    }
-}
-
-/// Whether keepalived would hear a valid foreign advert: not when it comes from our own address,
-/// and not when it comes by unicast while our own go to the group.
-pub(super) fn is_heard(foreign: &Speaker, local: Option<&Speaker>) -> bool {
-    local.is_none_or(|local| {
-        foreign.src != local.src && (foreign.flags & SPEAKER_UNICAST == 0 || local.flags & SPEAKER_UNICAST != 0)
-    })
-}
-
-/// Source address of a speaker.
-pub(super) fn source(speaker: &Speaker, family: u8) -> IpAddr {
-    if family == ha_agent_common::FAMILY_V6 {
-        IpAddr::from(speaker.src)
-    } else {
-        let [a, b, c, d, ..] = speaker.src;
-        IpAddr::from([a, b, c, d])
     }
 }
 

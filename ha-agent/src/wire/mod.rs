@@ -10,10 +10,14 @@
 //! - `table`: which router is watched where, under which number.
 //! - `maps`: reading and writing the kernel's maps; `batch`: many elements by one call; `known`: which foreign
 //!   speakers are read.
-//! - `drain`: ring buffers to events; `translate`: records to the core's terms.
+//! - `drain`: ring buffers to events; `translate`: records to the core's terms; `pieces`: fragments and extension
+//!   headers, put together and judged as the program judges whole packets.
+//! - `rules`: what an instance's keepalived takes, for the program. `source`: whether the kernel takes packets from
+//!   an address; `sources`: what it answered; `asker`: who asks.
 //! - `metrics`: the kernel side's counters, read at scrape.
 //! - `trial`: the program run on frames that are handed to it; `bench`: what a frame costs.
 
+mod asker;
 mod attach;
 mod attachments;
 mod batch;
@@ -26,6 +30,10 @@ mod known;
 mod maps;
 mod metrics;
 mod object;
+mod pieces;
+mod rules;
+mod source;
+mod sources;
 mod table;
 mod terms;
 #[cfg(test)]
@@ -34,6 +42,7 @@ mod translate;
 #[doc(hidden)]
 pub mod trial;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ha_agent_common::{Watch, WatchKey};
@@ -46,6 +55,7 @@ use crate::clock;
 use crate::core::model::RouterId;
 use crate::netns::NetnsThread;
 
+use self::asker::Ask;
 use self::attach::Mode;
 use self::attachments::Attachments;
 pub use self::error::WireError;
@@ -53,7 +63,8 @@ use self::maps::Shared;
 pub use self::metrics::Stats;
 pub use self::object::Identity;
 use self::table::{Entry, Place};
-pub use self::terms::{Family, Target, WireEvent, WireOptions, WireReading};
+pub use self::terms::{Family, Judged, Target, WireEvent, WireOptions, WireReading};
+use crate::advert_rules::Mode as AdvertMode;
 
 /// The loaded classifier and its attachments.
 #[derive(Debug)]
@@ -61,6 +72,7 @@ pub struct Wire {
     shared: Arc<Shared>,
     netns: NetnsThread,
     attachments: Mutex<Attachments>,
+    asks: mpsc::Sender<Ask>,
     drain: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -79,14 +91,20 @@ impl Wire {
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<Self, WireError> {
-        let object::Loaded { mut ebpf, identity } = object::load(options.object.as_ref(), options.force_realm_const)?;
-        let shared = Arc::new(Shared::take(&mut ebpf)?);
+        let choice = object::Choice {
+            path: options.object.as_ref(),
+            force_class_id: options.force_realm_const,
+            any_sender: false,
+        };
+        let object::Loaded { mut ebpf, identity, key } = object::load(choice)?;
+        let shared = Arc::new(Shared::take(&mut ebpf, key)?);
         metrics::register(registry, &shared);
         let stop = stop.child_token();
-        let drain = drain::spawn(&mut ebpf, Arc::clone(&shared), events, stop.clone())?;
+        let (asks, drain) = drain::spawn(&mut ebpf, Arc::clone(&shared), netns.clone(), events, stop.clone())?;
         let mode = if options.force_clsact || identity == Identity::ClassId { Mode::Clsact } else { Mode::Tcx };
         tracing::debug!(?identity, ?mode, "classifier loaded");
-        Ok(Self { shared, netns, attachments: Mutex::new(Attachments::new(ebpf, identity, mode)), drain, stop })
+        let attachments = Mutex::new(Attachments::new(ebpf, identity, mode));
+        Ok(Self { shared, netns, attachments, asks, drain, stop })
     }
 
     /// Watches a router. Idempotent; when the interface was recreated, the new one is watched.
@@ -100,15 +118,17 @@ impl Wire {
         let entry = self.shared.table().entry(target.router).cloned();
         let alive = attachments.realm(place).is_some() && located.attached;
         if let Some(entry) = entry {
-            let same =
-                entry.place == place && entry.key.vrid == target.vrid && entry.key.family == target.family.code();
-            if same && alive {
+            if entry.place == place && *entry.target == target && alive {
                 return Ok(());
             }
             self.release(&mut attachments, target.router).await;
         }
         if let Some(other) = self.shared.table().holder(place, target.vrid, target.family.code()) {
             return Err(WireError::Taken { vrid: target.vrid, interface: target.interface, other });
+        }
+        let unicast = matches!(target.rules.mode, Some(AdvertMode::Unicast { .. }));
+        if unicast && target.rules.source.is_none() && located.own.is_none() {
+            return Err(WireError::NoAddress { interface: target.interface });
         }
         if !alive {
             attachments.attach(&self.netns, &target, &located).await?;
@@ -118,7 +138,7 @@ impl Wire {
         };
         let key =
             WatchKey { realm, ifindex: place.ifindex, vrid: target.vrid, family: target.family.code(), pad: [0; 2] };
-        if let Err(error) = self.watch(target.router, place, key) {
+        if let Err(error) = self.watch(&target, place, key, located.own) {
             attachments.drop_unused(&self.netns, &self.shared, place).await;
             return Err(error);
         }
@@ -137,10 +157,33 @@ impl Wire {
     /// # Errors
     /// [`WireError::NotAttached`], [`WireError::Map`].
     pub fn read(&self, router: RouterId) -> Result<WireReading, WireError> {
-        let entry = self.shared.table().entry(router).cloned().ok_or(WireError::NotAttached(router))?;
-        let as_of = clock::now();
-        let speakers = self.shared.speakers(&entry)?;
-        Ok(WireReading { speakers, rejected_at: None, as_of })
+        let entry = self.entry(router)?;
+        let (reading, questions) = self.shared.read(&entry)?;
+        for source in questions {
+            // Without room it is asked again with the next reading.
+            let _full = self.asks.try_send(Ask { router, source });
+        }
+        Ok(reading)
+    }
+
+    /// What the frames of a router's VRID were.
+    ///
+    /// # Errors
+    /// [`WireError::NotAttached`], [`WireError::Map`].
+    pub fn judged(&self, router: RouterId) -> Result<Judged, WireError> {
+        self.shared.judged(&self.entry(router)?)
+    }
+
+    /// Addresses of a router changed: whether the kernel takes its speakers' sources is asked again with the
+    /// next reading.
+    pub fn doubt_sources(&self, router: RouterId) {
+        if let Ok(entry) = self.entry(router) {
+            self.shared.doubt(entry.id);
+        }
+    }
+
+    fn entry(&self, router: RouterId) -> Result<Entry, WireError> {
+        self.shared.table().entry(router).cloned().ok_or(WireError::NotAttached(router))
     }
 
     /// The kernel side's counters, summed over the processors.
@@ -163,11 +206,12 @@ impl Wire {
         self.attachments.into_inner().detach_all(&self.netns).await;
     }
 
-    fn watch(&self, router: RouterId, place: Place, key: WatchKey) -> Result<(), WireError> {
+    fn watch(&self, target: &Target, place: Place, key: WatchKey, own: Option<IpAddr>) -> Result<(), WireError> {
         let now = clock::now();
-        let id = self.shared.table().add(router, place, key, now)?;
-        if let Err(error) = self.shared.insert_watch(&key, &Watch::new(id, now.0)) {
-            self.shared.table().remove(router);
+        let (rules, peers) = rules::kernel_rules(&target.rules, target.family, own, self.shared.key);
+        let id = self.shared.table().add(target, place, key, now)?;
+        if let Err(error) = self.shared.insert_watch(&key, &Watch::new(id, rules, now.0), &peers) {
+            self.shared.table().remove(target.router);
             return Err(error);
         }
         Ok(())
@@ -189,7 +233,7 @@ impl Wire {
 /// # Errors
 /// In words, as [`WireError`] says it.
 pub fn probe() -> Result<String, String> {
-    let loaded = object::load(None, false).map_err(|error| error.to_string())?;
+    let loaded = object::load(object::Choice::default()).map_err(|error| error.to_string())?;
     Ok(match loaded.identity {
         Identity::Cookie => "the kernel takes the classifier".to_owned(),
         Identity::ClassId => "the kernel takes the classifier, but does not let it read namespaces: clsact".to_owned(),

@@ -1,5 +1,6 @@
 //! The classifier's object: finding it, checking its layout, loading it into the kernel.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,16 @@ use ha_agent_common::{LAYOUT_GLOBAL, LAYOUT_VERSION, global};
 
 use super::{WireError, btf};
 
-/// Names of the two programs.
+/// Names of the programs for links with an Ethernet header.
 pub(super) const INGRESS_PROGRAM: &str = "ha_ingress";
 /// See [`INGRESS_PROGRAM`].
 pub(super) const EGRESS_PROGRAM: &str = "ha_egress";
+/// Names of those for links without any header.
+pub(super) const INGRESS_IP_PROGRAM: &str = "ha_ingress_ip";
+/// See [`INGRESS_IP_PROGRAM`].
+pub(super) const EGRESS_IP_PROGRAM: &str = "ha_egress_ip";
+/// All of them.
+const PROGRAMS: [&str; 4] = [INGRESS_PROGRAM, EGRESS_PROGRAM, INGRESS_IP_PROGRAM, EGRESS_IP_PROGRAM];
 
 /// Built by `cargo xtask build-ebpf` and kept in the repository.
 static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../ebpf/ha-agent.bpf.o");
@@ -33,28 +40,34 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     /// How places are told.
     pub(super) identity: Identity,
+    /// `ha_agent_common::global::DIGEST_KEY`.
+    pub(super) key: [u64; 2],
 }
 
-/// Loads the embedded object, or the one at `path`.
+/// What is loaded, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Choice<'a> {
+    /// Another object than the embedded one.
+    pub(super) path: Option<&'a PathBuf>,
+    /// See [`Identity::ClassId`].
+    pub(super) force_class_id: bool,
+    /// `ha_agent_common::global::ANY_SENDER`: for test runs only.
+    pub(super) any_sender: bool,
+}
+
+/// Loads the embedded object, or another one.
 ///
 /// Where the kernel does not let a classifier read the namespace's cookie (no BTF, no
 /// `CAP_PERFMON`, lockdown), the programs are loaded again without that part; the same if
 /// `force_class_id` asks for it.
-pub(super) fn load(path: Option<&PathBuf>, force_class_id: bool) -> Result<Loaded, WireError> {
-    let read;
-    let bytes = match path {
-        None => EMBEDDED,
-        Some(path) => {
-            read =
-                fs::read(path).map_err(|error| WireError::Object { path: path.clone(), reason: error.to_string() })?;
-            &read
-        }
-    };
-    let offsets = if force_class_id { None } else { btf::netns_offsets(Path::new(btf::VMLINUX)) };
+pub(super) fn load(choice: Choice<'_>) -> Result<Loaded, WireError> {
+    let key = secret()?;
+    let bytes = &bytes(choice.path.map(PathBuf::as_path))?;
+    let offsets = if choice.force_class_id { None } else { btf::netns_offsets(Path::new(btf::VMLINUX)) };
     if let Some(offsets) = offsets {
-        match load_with(bytes, offsets) {
+        match load_with(bytes, offsets, key, choice.any_sender) {
             Ok(ebpf) => {
-                return Ok(Loaded { ebpf, identity: Identity::Cookie });
+                return Ok(Loaded { ebpf, identity: Identity::Cookie, key });
             }
             Err(error @ WireError::LayoutMismatch) => return Err(error),
             Err(error) => {
@@ -62,7 +75,26 @@ pub(super) fn load(path: Option<&PathBuf>, force_class_id: bool) -> Result<Loade
             }
         }
     }
-    load_with(bytes, [0; 4]).map(|ebpf| Loaded { ebpf, identity: Identity::ClassId })
+    load_with(bytes, [0; 4], key, choice.any_sender).map(|ebpf| Loaded { ebpf, identity: Identity::ClassId, key })
+}
+
+/// The embedded object, or the one at a path.
+pub(super) fn bytes(path: Option<&Path>) -> Result<Cow<'static, [u8]>, WireError> {
+    let Some(path) = path else {
+        return Ok(Cow::Borrowed(EMBEDDED));
+    };
+    let read =
+        fs::read(path).map_err(|error| WireError::Object { path: path.to_owned(), reason: error.to_string() })?;
+    Ok(Cow::Owned(read))
+}
+
+/// A key that nobody on the network can know.
+fn secret() -> Result<[u64; 2], WireError> {
+    let mut bytes = [0; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| WireError::NoBpf(format!("no random numbers: {error}")))?;
+    let [low, high] = [0, 8].map(|at| bytes[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    Ok([low, high])
 }
 
 /// A loader parses all types of the kernel, wanted or not: some 20 MiB on the heap, free again
@@ -73,17 +105,19 @@ fn give_memory_back() {
     let _ = unsafe { libc::malloc_trim(0) };
 }
 
-fn load_with(bytes: &[u8], offsets: [u32; 4]) -> Result<Ebpf, WireError> {
+fn load_with(bytes: &[u8], offsets: [u32; 4], key: [u64; 2], any_sender: bool) -> Result<Ebpf, WireError> {
     let loaded = EbpfLoader::new()
         // The object asks for no relocation by the kernel's types; [`btf`] gives the offsets it needs.
         .btf(None)
         .override_global(LAYOUT_GLOBAL, &LAYOUT_VERSION, true)
         .override_global(global::NETNS_OFFSETS, &offsets, true)
+        .override_global(global::DIGEST_KEY, &key, true)
+        .override_global(global::ANY_SENDER, &u32::from(any_sender), true)
         .override_global(aya_log::LEVEL, &log_level(), false)
         .load(bytes);
     give_memory_back();
     let mut ebpf = loaded.map_err(load_error)?;
-    for name in [INGRESS_PROGRAM, EGRESS_PROGRAM] {
+    for name in PROGRAMS {
         let program: &mut SchedClassifier =
             ebpf.program_mut(name).ok_or(WireError::LayoutMismatch)?.try_into().map_err(program_error)?;
         program.load().map_err(program_error)?;

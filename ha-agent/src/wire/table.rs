@@ -1,10 +1,11 @@
 //! Which router is watched where, under which number. Bookkeeping only.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use ha_agent_common::{MAX_WATCHES, WatchKey};
 
-use super::WireError;
+use super::{Target, WireError};
 use crate::core::model::RouterId;
 use crate::core::time::Mono;
 
@@ -26,6 +27,8 @@ pub(super) struct Entry {
     pub(super) place: Place,
     /// Its key in `WATCHES`.
     pub(super) key: WatchKey,
+    /// What was asked for.
+    pub(super) target: Arc<Target>,
     /// Since when: what was seen earlier under this number was another router's.
     pub(super) since: Mono,
 }
@@ -52,7 +55,8 @@ impl Table {
     }
 
     /// Gives a router a number.
-    pub(super) fn add(&mut self, router: RouterId, place: Place, key: WatchKey, since: Mono) -> Result<u32, WireError> {
+    pub(super) fn add(&mut self, target: &Target, place: Place, key: WatchKey, since: Mono) -> Result<u32, WireError> {
+        let router = target.router;
         let id = if self.next < MAX_WATCHES {
             self.next += 1;
             self.next - 1
@@ -60,7 +64,7 @@ impl Table {
             self.free.pop_front().ok_or(WireError::Full)?
         };
         self.by_id.insert(id, router);
-        self.routers.insert(router, Entry { id, place, key, since });
+        self.routers.insert(router, Entry { id, place, key, target: Arc::new(target.clone()), since });
         Ok(id)
     }
 
@@ -74,6 +78,11 @@ impl Table {
     /// Whether any router is watched at a place.
     pub(super) fn is_used(&self, place: Place) -> bool {
         self.routers.values().any(|entry| entry.place == place)
+    }
+
+    /// Which router is watched under a key.
+    pub(super) fn watching(&self, key: &WatchKey) -> Option<(RouterId, &Entry)> {
+        self.routers.iter().find(|(_, entry)| entry.key == *key).map(|(router, entry)| (*router, entry))
     }
 
     /// Who watches a VRID at a place.

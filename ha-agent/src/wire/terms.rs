@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ha_agent_common::{FAMILY_V4, FAMILY_V6};
+use netlink_packet_route::AddressFamily;
 
+use crate::advert_rules::AdvertRules;
 use crate::config::Netns;
-use crate::core::model::{Advert, Frame, RouterId};
+use crate::core::model::{Advert, Frame, Reason, RouterId};
 use crate::core::time::Mono;
 
 /// How to load and attach.
@@ -58,6 +60,32 @@ pub struct Target {
     pub vrid: u8,
     /// The family of its adverts.
     pub family: Family,
+    /// What its keepalived sends and takes, as far as the configuration says.
+    pub rules: AdvertRules,
+}
+
+impl From<Family> for AddressFamily {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::V4 => Self::Inet,
+            Family::V6 => Self::Inet6,
+        }
+    }
+}
+
+/// What the frames of a router's VRID were, since it is watched: each count only rises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Sent by this host's keepalived.
+    pub ours: u64,
+    /// Taken by it as a peer's.
+    pub peers: u64,
+    /// Read by it and dropped.
+    pub rejected: u64,
+    /// Never delivered to it; or sent from here, but not by it.
+    pub unheard: u64,
+    /// Why the newest one that was not taken was not.
+    pub reason: Option<Reason>,
 }
 
 /// What the classifier reported.

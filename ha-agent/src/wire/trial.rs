@@ -39,6 +39,8 @@ pub struct Trial {
     foreign_events: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     realm: u64,
+    /// `ha_agent_common::global::DIGEST_KEY`.
+    pub key: [u64; 2],
 }
 
 impl Trial {
@@ -47,7 +49,8 @@ impl Trial {
     /// # Errors
     /// As [`super::Wire::start`].
     pub fn load(object: Option<&PathBuf>) -> Result<Self, WireError> {
-        let object::Loaded { mut ebpf, identity } = object::load(object, false)?;
+        let choice = object::Choice { path: object, any_sender: true, ..object::Choice::default() };
+        let object::Loaded { mut ebpf, identity, key } = object::load(choice)?;
         let realm = match identity {
             Identity::Cookie => super::attach::cookie().unwrap_or_default(),
             Identity::ClassId => 0,
@@ -61,6 +64,7 @@ impl Trial {
             counters: taken(&mut ebpf, "COUNTERS")?,
             ebpf,
             realm,
+            key,
         })
     }
 

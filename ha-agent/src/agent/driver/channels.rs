@@ -33,14 +33,19 @@ impl Driver {
     }
 
     pub(super) fn report(&mut self, report: &Report) {
-        self.input(report.router, Input::Report { state: report.state, reporter: report.reporter });
+        self.input(report.router, Input::Report { state: report.state, reporter: report.reporter.clone() });
     }
 
     pub(super) fn netlink(&mut self, event: NetlinkEvent) {
         let shared = Arc::clone(&self.parts.shared);
         let mut inner = shared.lock();
         match event {
-            NetlinkEvent::Vip { router, vip, .. } => self.input_locked(&mut inner, router, Input::Vip(vip)),
+            NetlinkEvent::Vip { router, vip, .. } => {
+                if let Some(wire) = &self.parts.wire {
+                    wire.doubt_sources(router);
+                }
+                self.input_locked(&mut inner, router, Input::Vip(vip));
+            }
             NetlinkEvent::Link { router, link, ifindex, .. } => {
                 self.follow_link(&mut inner, router, link, ifindex);
                 self.input_locked(&mut inner, router, Input::Link(link));
@@ -157,5 +162,6 @@ fn target(router: &Router) -> Target {
         interface: router.interface.clone(),
         vrid: router.vrid,
         family: router.vip.into(),
+        rules: router.rules.clone(),
     }
 }
