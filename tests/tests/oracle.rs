@@ -1,6 +1,7 @@
 //! A real keepalived says what frames are to it. `cargo xtask oracle` asks about many more.
 
 use ha_agent::core::model::Reason;
+use ha_agent_tests::oracle::agent::Agent;
 use ha_agent_tests::oracle::ask::Asker;
 use ha_agent_tests::oracle::configuration::{ALL, Configuration};
 use ha_agent_tests::oracle::frames::{self, Case};
@@ -34,7 +35,8 @@ const REASONS: [Reason; 13] = [
 #[ignore = "needs root"]
 fn privileged_keepalived_and_the_agent_judge_alike() {
     let plan = Plan { cases: CASES, seed: 8, release: Release::Own, only: None };
-    let figures = run(&plan, &mut Nobody, |_, _| {}).unwrap();
+    let mut agent = Agent::new(&plan.release.version().unwrap()).unwrap();
+    let figures = run(&plan, &mut agent, |_, _| {}).unwrap();
     let shown: Vec<String> = figures.disagreements.iter().map(ToString::to_string).collect();
     assert!(shown.is_empty(), "{}", shown.join("\n"));
     assert_eq!(figures.tallies.len(), ALL.len());

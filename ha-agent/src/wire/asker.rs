@@ -38,7 +38,7 @@ impl Asker {
         while let Some(Ask { router, source }) = asks.recv().await {
             let entry = self.shared.table().entry(router).cloned();
             let Some(entry) = entry else { continue };
-            let taken = self.ask(&entry, source).await;
+            let taken = ask(&self.netns, &entry, source).await;
             if !self.shared.answered(entry.id, source, taken) {
                 continue;
             }
@@ -48,25 +48,6 @@ impl Asker {
                 }
             }
         }
-    }
-
-    async fn ask(&self, entry: &Entry, source: Source) -> Option<bool> {
-        let target = Arc::clone(&entry.target);
-        let address = translate::address(&source.1, entry.key.family);
-        if source.0 == Whose::Ours && target.rules.source == Some(address) {
-            return Some(true);
-        }
-        let question = match source.0 {
-            Whose::Ours => Question::IsLocal,
-            Whose::Theirs => Question::Arrives(own_address(&target.rules.mode, target.rules.source)),
-        };
-        let ifindex = entry.place.ifindex;
-        let answer = self.netns.run_in(target.netns.clone(), move || {
-            // keepalived's socket is bound to its VMAC, where there is one.
-            let receives = target.rules.receive_interface.as_deref().and_then(attach::index_of);
-            source::ask(receives.unwrap_or(ifindex), address, question)
-        });
-        answer.await.ok().flatten()
     }
 
     /// What the source has said so far, as events.
@@ -89,6 +70,26 @@ impl Asker {
     pub(super) fn refusal(&self, entry: &Entry, side: Side, source: &[u8; 16]) -> Reason {
         refusal(&self.shared, entry, side, source)
     }
+}
+
+/// Asks the kernel about a source.
+pub(super) async fn ask(netns: &NetnsThread, entry: &Entry, source: Source) -> Option<bool> {
+    let target = Arc::clone(&entry.target);
+    let address = translate::address(&source.1, entry.key.family);
+    if source.0 == Whose::Ours && target.rules.source == Some(address) {
+        return Some(true);
+    }
+    let question = match source.0 {
+        Whose::Ours => Question::IsLocal,
+        Whose::Theirs => Question::Arrives(own_address(&target.rules.mode, target.rules.source)),
+    };
+    let ifindex = entry.place.ifindex;
+    let answer = netns.run_in(target.netns.clone(), move || {
+        // keepalived's socket is bound to its VMAC, where there is one.
+        let receives = target.rules.receive_interface.as_deref().and_then(attach::index_of);
+        source::ask(receives.unwrap_or(ifindex), address, question)
+    });
+    answer.await.ok().flatten()
 }
 
 /// See [`Asker::refusal`].

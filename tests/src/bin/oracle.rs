@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use ha_agent_tests::oracle::agent::Agent;
 use ha_agent_tests::oracle::ask::Asker;
 use ha_agent_tests::oracle::configuration::{ALL, Configuration};
 use ha_agent_tests::oracle::frames;
@@ -53,7 +54,8 @@ fn main() -> Result<ExitCode> {
         return show(&arguments, &release);
     }
     let plan = Plan { cases: arguments.frames, seed: arguments.seed, release, only: arguments.config };
-    let figures = run(&plan, &mut Nobody, |name, tally| {
+    let mut agent = Agent::new(&plan.release.version()?)?;
+    let figures = run(&plan, &mut agent, |name, tally| {
         say(&format!(
             "{name:20} {:>7} cases: {:>6} taken, {:>6} rejected, {:>6} unheard, {:>4} disagreed; keepalived was \
              started {} times",

@@ -112,12 +112,13 @@ impl Asker {
         judge.before()?;
         let before = self.counted;
         let sequence = self.next();
-        let frames = case.frames(self.scene.configuration, sequence);
+        let sketch = case.sketch(self.scene.configuration, sequence);
+        let frames = sketch.frames();
         for frame in &frames {
             self.scene.send(frame)?;
         }
         let lines = self.mark(MARKS[1])?;
-        let judged = judge.after()?;
+        let judged = judge.after(sketch.source)?;
         self.counted = self.keepalived.statistics()?;
         let counted = self.counted.since(&before)?;
         let verdict = self.read(&lines, &counted, state);

@@ -92,6 +92,7 @@ pub const ALL: &[Configuration] = &[
     Configuration { name: "v2-unicast", unicast: true, ..PLAIN },
     Configuration { name: "v2-unicast-ah", unicast: true, auth: Auth::Ah, ..PLAIN },
     Configuration { name: "v2-vmac", vmac: true, ..PLAIN },
+    Configuration { name: "v2-vmac-base", vmac: true, lines: "    vmac_xmit_base\n", ..PLAIN },
     Configuration { name: "v3", version: 3, ..PLAIN },
     Configuration { name: "v3-three", version: 3, count: 3, ..PLAIN },
     Configuration { name: "v3-unicast", version: 3, unicast: true, ..PLAIN },
@@ -105,6 +106,8 @@ pub const ALL: &[Configuration] = &[
     },
     Configuration { name: "v3-unicast-old", version: 3, unicast: true, lines: "    old_unicast_checksum\n", ..PLAIN },
     Configuration { name: "v3-vmac", version: 3, vmac: true, ..PLAIN },
+    Configuration { name: "v3-vmac-unicast", version: 3, vmac: true, unicast: true, ..PLAIN },
+    Configuration { name: "v3-ipv6-vmac", version: 3, vmac: true, v6: true, ..PLAIN },
     Configuration { name: "v3-ipv6", version: 3, v6: true, count: 2, ..PLAIN },
     Configuration { name: "v3-ipv6-unicast", version: 3, v6: true, unicast: true, count: 2, ..PLAIN },
 ];
@@ -162,6 +165,11 @@ impl Configuration {
             (true, 0) => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9, VRID.into()).into(),
             (true, _) => Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, number.into(), VRID.into()).into(),
         }
+    }
+
+    /// Its socket is on the virtual router's device.
+    pub fn listens_on_vmac(&self) -> bool {
+        self.vmac && !self.unicast && !self.lines.contains("vmac_xmit_base")
     }
 
     /// The password as the wire has it.

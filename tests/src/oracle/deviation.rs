@@ -113,8 +113,14 @@ pub enum Mac {
     Group,
     /// Of another group.
     OtherGroup,
+    /// Of the group of all hosts.
+    AllHosts,
     /// The virtual router's.
     Virtual,
+    /// Another virtual router's.
+    OtherVirtual,
+    /// The virtual router's of the other family.
+    VirtualOfOtherFamily,
     /// Zeros.
     Zero,
     /// The third host's.
@@ -382,7 +388,16 @@ impl Mac {
             Self::Broadcast => [0xff; 6],
             Self::Group => group_mac(configuration.group()),
             Self::OtherGroup => group_mac(Place::OtherGroup.of(configuration)),
+            Self::AllHosts => group_mac(Place::AllHosts.of(configuration)),
             Self::Virtual => virtual_mac(configuration),
+            Self::OtherVirtual => {
+                let [a, b, c, d, e, vrid] = virtual_mac(configuration);
+                [a, b, c, d, e, vrid + 1]
+            }
+            Self::VirtualOfOtherFamily => {
+                let [a, b, c, d, family, vrid] = virtual_mac(configuration);
+                [a, b, c, d, 3 - family, vrid]
+            }
             Self::Zero => [0; 6],
             Self::Stranger => mac(Host::Stranger),
         }

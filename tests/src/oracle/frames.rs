@@ -18,11 +18,11 @@ pub struct Case {
 }
 
 impl Case {
-    /// The frames; `sequence` is the authentication header's number of a sound advert.
-    pub fn frames(&self, configuration: &Configuration, sequence: u32) -> Vec<Vec<u8>> {
+    /// What is sent; `sequence` is the authentication header's number of a sound advert.
+    pub fn sketch(&self, configuration: &Configuration, sequence: u32) -> Sketch {
         let mut sketch = Sketch::sound(configuration, Host::Peer, sequence);
         self.deviations.iter().for_each(|deviation| deviation.apply(&mut sketch, configuration));
-        sketch.frames()
+        sketch
     }
 }
 
@@ -44,7 +44,10 @@ const DEVIATIONS: &[Deviation] = &[
     D::To(Mac::Broadcast),
     D::To(Mac::Group),
     D::To(Mac::OtherGroup),
+    D::To(Mac::AllHosts),
     D::To(Mac::Virtual),
+    D::To(Mac::OtherVirtual),
+    D::To(Mac::VirtualOfOtherFamily),
     D::From(Mac::Own),
     D::From(Mac::Virtual),
     D::From(Mac::Zero),
@@ -64,6 +67,9 @@ const DEVIATIONS: &[Deviation] = &[
     D::Tags(&[(0x88a8, 0), (0x8100, 5)]),
     D::Tags(&[(0x8100, 0), (0x88a8, 0)]),
     D::Tags(&[(0x8100, 0), (0x8100, 0), (0x8100, 0)]),
+    D::Tags(&[(0x8100, 0), (0x88a8, 0), (0x8100, 5)]),
+    D::Tags(&[(0x8100, 0x2000), (0x88a8, 0), (0x8100, 0), (0x8100, 0), (0x8100, 0), (0x8100, 0)]),
+    D::Tags(&[(0x8100, 0), (0x88a8, 0), (0x8100, 0), (0x8100, 0), (0x8100, 0), (0x8100, 5)]),
     D::EtherType(0x0800),
     D::EtherType(0x86dd),
     D::EtherType(0x0806),

@@ -1,5 +1,7 @@
 //! Whose judgement is held to keepalived's.
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 
 use super::scene::Scene;
@@ -23,11 +25,11 @@ pub trait Judge {
     /// When the judge cannot look.
     fn before(&mut self) -> Result<()>;
 
-    /// The whole case has arrived: what was it?
+    /// The whole case, which names this address as its source, has arrived: what was it?
     ///
     /// # Errors
     /// When the judge cannot look, or took it for several things.
-    fn after(&mut self) -> Result<Option<Verdict>>;
+    fn after(&mut self, source: IpAddr) -> Result<Option<Verdict>>;
 }
 
 /// Nobody, who has no judgement.
@@ -43,7 +45,7 @@ impl Judge for Nobody {
         Ok(())
     }
 
-    fn after(&mut self) -> Result<Option<Verdict>> {
+    fn after(&mut self, _: IpAddr) -> Result<Option<Verdict>> {
         Ok(None)
     }
 }

@@ -4,9 +4,10 @@
 //! - [`configuration`]: under which configurations.
 //! - [`sketch`], [`deviation`], [`frames`]: what is sent: sound adverts, and what can be different in them.
 //! - [`scene`], [`keepalived`], [`statistics`], [`ask`]: how keepalived is asked.
-//! - [`judge`]: who is held to its answers; [`known`]: where the agent is known to differ.
+//! - [`judge`]: who is held to its answers: the [`agent`]; [`known`]: where the agent is known to differ.
 //! - [`mod@run`]: asks about many cases and shrinks a disagreement.
 
+pub mod agent;
 pub mod ask;
 pub mod configuration;
 pub mod deviation;

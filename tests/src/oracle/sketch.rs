@@ -197,7 +197,7 @@ impl Sketch {
         let auth = configuration.auth;
         Self {
             to: if configuration.unicast { MAC } else { group_mac(configuration.group()) },
-            from: if configuration.vmac { virtual_mac(configuration) } else { mac(host) },
+            from: if configuration.listens_on_vmac() { virtual_mac(configuration) } else { mac(host) },
             tags: Vec::new(),
             ethertype: None,
             padding: Padding::Least,
