@@ -181,22 +181,33 @@ pub fn open_v4<P: Packet>(packet: &P, envelope: &mut Envelope, arriving: bool) -
         at += 1;
     }
     if arriving {
-        let mut sum = halves(word(ip, 0)) + halves(word(ip, 8)) + u64::from(half(ip, 16));
-        if header > 20 {
-            let (fault, more) = packet.options(header - 20);
-            envelope.fault = fault;
-            sum += more;
-        }
-        if total < header || total > packet.len() || !folds_to_ones(sum) {
-            envelope.fault = Reason::Header as u8;
-        }
-        // 224/4 and 255.255.255.255; for all other sources the kernel is asked (`ip_route_input`).
-        let all = ip[12] == 255 && ip[13] == 255 && ip[14] == 255 && ip[15] == 255;
-        if envelope.fault == 0 && (ip[12] >> 4 == 14 || all) {
-            envelope.fault = Reason::MartianSource as u8;
-        }
+        envelope.fault = fault_v4(packet, ip);
     }
     Seen::Vrrp
+}
+
+/// `ip_rcv` and `ip_rcv_finish`: why the kernel drops a packet, or a fragment, for its IPv4 header, of which
+/// `ip` is the fixed part; a [`Reason`], 0: it does not.
+#[inline(always)]
+pub fn fault_v4<P: Packet>(packet: &P, ip: &[u8; 20]) -> u8 {
+    let header = u32::from(ip[0] & 15) * 4;
+    let total = u32::from(be16(ip[2], ip[3]));
+    let mut sum = halves(word(ip, 0)) + halves(word(ip, 8)) + u64::from(half(ip, 16));
+    let mut fault = 0;
+    if header > 20 {
+        let (found, more) = packet.options(header - 20);
+        fault = found;
+        sum += more;
+    }
+    if header < 20 || total < header || total > packet.len() || !folds_to_ones(sum) {
+        fault = Reason::Header as u8;
+    }
+    // 224/4 and 255.255.255.255; for all other sources the kernel is asked (`ip_route_input`).
+    let all = ip[12] == 255 && ip[13] == 255 && ip[14] == 255 && ip[15] == 255;
+    if fault == 0 && (ip[12] >> 4 == 14 || all) {
+        fault = Reason::MartianSource as u8;
+    }
+    fault
 }
 
 /// Reads the options behind an IPv4 header; their sum, or none when the packet ends before.

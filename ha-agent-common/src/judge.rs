@@ -253,8 +253,7 @@ pub fn unheard<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> u
 /// Whether the link brings the frame to the device that keepalived's socket is on.
 #[inline(always)]
 fn is_for_us<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> bool {
-    let from = address(&link.mac);
-    let from_virtual = from >> 8 == VIRTUAL_V4 || from >> 8 == VIRTUAL_V6;
+    let from_virtual = is_virtual_router(&link.mac);
     if !rules.has(Rules::VMAC) {
         // What has a macvlan's own address as its source is for that one only.
         let group = link.host == HOST_GROUP && !(rules.has(Rules::VMAC_BESIDE) && from_virtual);
@@ -270,7 +269,14 @@ fn is_for_us<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> boo
     if link.host != HOST_GROUP {
         return to == own;
     }
-    if from_virtual { from == own } else { to == group || to == 0xffff_ffff_ffff }
+    if from_virtual { address(&link.mac) == own } else { to == group || to == 0xffff_ffff_ffff }
+}
+
+/// Whether a MAC is that of a virtual router.
+#[inline(always)]
+pub fn is_virtual_router(mac: &[u8; 6]) -> bool {
+    let prefix = address(mac) >> 8;
+    prefix == VIRTUAL_V4 || prefix == VIRTUAL_V6
 }
 
 /// A MAC as a number.
@@ -307,6 +313,14 @@ fn reaches<P: Packet>(frame: &Frame<'_, P>, rules: &Rules) -> bool {
         high == u64::from_ne_bytes([0xff, 2, 0, 0, 0, 0, 0, 0])
             && low == u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 0x12])
     }
+}
+
+/// What is remembered of a rejected advert. keepalived looks at the interval before it looks at the addresses;
+/// for people other addresses weigh more, since they show another virtual router.
+#[inline(always)]
+pub fn remembered(reason: u8, rules: &Rules, speaker: &Speaker) -> u8 {
+    let another = rules.has(Rules::KNOWS_LIST) && speaker.list != rules.list;
+    if reason == Reason::Interval as u8 && another { Reason::Addresses as u8 } else { reason }
 }
 
 /// Why keepalived drops a frame of sound length, in its own order; 0: it takes it.

@@ -141,12 +141,15 @@ fn arrived(watch: &mut Watch, new: &mut Speaker, family: u8, judgement: Judgemen
     let peer = judgement.class as u8 == Class::Peer as u8;
     if peer {
         watch.peers += 1;
+        if new.priority == 0 {
+            speaker::resign(watch, new, now);
+        }
     } else if judgement.class as u8 == Class::Rejected as u8 {
         count(counter::INVALID);
         watch.rejected += 1;
         watch.rejected_ns = now;
         watch.reason = judgement.reason;
-        new.refused = judgement.reason;
+        new.refused = judge::remembered(judgement.reason, &watch.rules, new);
     } else {
         refused(watch, new, family, judgement, INGRESS, now);
         return;
@@ -165,24 +168,20 @@ fn arrived(watch: &mut Watch, new: &mut Speaker, family: u8, judgement: Judgemen
 /// fills the map no faster than the ring buffer. Those whom keepalived rejects have a budget of their own.
 #[inline(always)]
 fn remember(watch: &mut Watch, new: &mut Speaker, family: u8, peer: bool, now: u64) -> u8 {
-    let key = ForeignKey {
-        watch: watch.id,
-        family: family as u16,
-        vlan: new.vlan,
-        src: new.src,
-        content: new.content,
-        mac: new.mac,
-        pad: [0; 2],
-    };
-    let tokens = if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens };
-    if let Some(slot) = FOREIGN.get_ptr_mut(key) {
+    let key = ForeignKey::of(watch.id, family, new);
+    let slot = FOREIGN.get_ptr_mut(key);
+    if let Some(slot) = slot {
         // SAFETY: an LRU value is preallocated and never freed while the program runs; if it is
         // evicted meanwhile, one speaker's last advert is lost with it.
         let slot = unsafe { &mut *slot };
+        if peer && speaker::has_resigned(watch, slot) {
+            slot.priority = 0;
+        }
+        let tokens = if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens };
         let kind = speaker::observe(slot, new, now);
         *slot = *new;
         if kind == 0 || budget::take(tokens) { kind } else { withhold(watch) }
-    } else if budget::take(tokens) {
+    } else if budget::take(if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens }) {
         let kind = speaker::observe(&Speaker::default(), new, now);
         // By reference: a copy would be one on the stack.
         let value: &Speaker = new;
@@ -282,10 +281,12 @@ extern "C" fn ha_piece(skb: *mut __sk_buff, base: u32, family: u32) -> u32 {
     }
     let length = packet.skb.len().saturating_sub(packet.base);
     if length == 0 || length > PIECE_BYTES as u32 || !budget::take(&mut device.tokens) {
+        device.lost_ns = now;
         count(counter::WITHHELD);
         return 0;
     }
     let Some(mut entry) = PIECES.reserve::<Piece>(0) else {
+        device.lost_ns = now;
         count(counter::FOREIGN_RING_FULL);
         return 0;
     };
@@ -315,6 +316,7 @@ extern "C" fn ha_piece(skb: *mut __sk_buff, base: u32, family: u32) -> u32 {
     if read == 0 {
         entry.submit(0);
     } else {
+        device.lost_ns = now;
         entry.discard(0);
     }
     1

@@ -133,6 +133,8 @@ impl Accepting {
                     }
                 }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
+                // With its descriptors there may be room.
+                Err(Errno::MFILE | Errno::NFILE) if self.looker.let_go() => {}
                 Err(error) => {
                     let wait = self.failed(error, pause);
                     pause = Some(wait);
@@ -156,9 +158,8 @@ impl Accepting {
     }
 
     /// Counts a failed accept, tells about the first of a row, and says how long to wait.
-    fn failed(&mut self, error: Errno, pause: Option<Duration>) -> Duration {
+    fn failed(&self, error: Errno, pause: Option<Duration>) -> Duration {
         self.shared.metrics.accept_errors.inc();
-        self.looker.let_go();
         let Some(pause) = pause else {
             let error = io::Error::from(error);
             tracing::warn!(%error, "intake: cannot accept connections; they wait");

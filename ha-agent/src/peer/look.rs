@@ -64,9 +64,9 @@ impl Looker {
         }
     }
 
-    /// Closes what is open.
-    pub fn let_go(&mut self) {
-        self.again = Again::default();
+    /// Closes what is open; false: nothing was.
+    pub fn let_go(&mut self) -> bool {
+        self.again.let_go()
     }
 
     fn process(&self, stream: BorrowedFd<'_>, peer: Peer) -> Result<(Process, OwnedFd), Unnamed> {

@@ -38,7 +38,11 @@ impl Asker {
         while let Some(Ask { router, source }) = asks.recv().await {
             let entry = self.shared.table().entry(router).cloned();
             let Some(entry) = entry else { continue };
-            let taken = ask(&self.netns, &entry, source).await;
+            let answer = ask(&self.netns, &entry, source).await;
+            if let Some((_, own)) = answer {
+                self.shared.is_ours(entry.id, source, own);
+            }
+            let taken = answer.and_then(|(taken, _)| taken);
             if !self.shared.answered(entry.id, source, taken) {
                 continue;
             }
@@ -60,24 +64,20 @@ impl Asker {
                 if taken {
                     return WireEvent::Advert { router, advert: translate::advert(&speaker, family, side) };
                 }
-                let reason = self.refusal(entry, side, &speaker.src);
+                let reason = self.shared.refusal(entry, side, &speaker.src);
                 WireEvent::Invalid { router, frame: translate::frame(&speaker, family, side, reason) }
             })
             .collect()
     }
-
-    /// Why a source is not taken.
-    pub(super) fn refusal(&self, entry: &Entry, side: Side, source: &[u8; 16]) -> Reason {
-        refusal(&self.shared, entry, side, source)
-    }
 }
 
-/// Asks the kernel about a source.
-pub(super) async fn ask(netns: &NetnsThread, entry: &Entry, source: Source) -> Option<bool> {
+/// Asks the kernel whether it takes packets from a source, none when it does not tell, and, if not, whether the
+/// source is this host's own.
+pub(super) async fn ask(netns: &NetnsThread, entry: &Entry, source: Source) -> Option<(Option<bool>, bool)> {
     let target = Arc::clone(&entry.target);
     let address = translate::address(&source.1, entry.key.family);
     if source.0 == Whose::Ours && target.rules.source == Some(address) {
-        return Some(true);
+        return Some((Some(true), false));
     }
     let question = match source.0 {
         Whose::Ours => Question::IsLocal,
@@ -87,18 +87,11 @@ pub(super) async fn ask(netns: &NetnsThread, entry: &Entry, source: Source) -> O
     let answer = netns.run_in(target.netns.clone(), move || {
         // keepalived's socket is bound to its VMAC, where there is one.
         let receives = target.rules.receive_interface.as_deref().and_then(attach::index_of);
-        source::ask(receives.unwrap_or(ifindex), address, question)
+        let taken = source::ask(receives.unwrap_or(ifindex), address, question);
+        let own = taken == Some(false) && source::ask(ifindex, address, Question::IsLocal) == Some(true);
+        (taken, own)
     });
-    answer.await.ok().flatten()
-}
-
-/// See [`Asker::refusal`].
-pub(super) fn refusal(shared: &Shared, entry: &Entry, side: Side, source: &[u8; 16]) -> Reason {
-    if side == Side::Local {
-        return Reason::LocalSource;
-    }
-    let ours = shared.local(entry.id).ok().flatten().is_some_and(|local| local.src == *source);
-    if ours { Reason::OwnSource } else { Reason::MartianSource }
+    answer.await.ok()
 }
 
 /// The address of ours that unicast adverts come to, where the configuration says it.

@@ -9,7 +9,7 @@ use aya::maps::{HashMap, Map};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use ha_agent_common::build::Advert;
-use ha_agent_common::{BUDGET_BURST, EGRESS, FAMILY_V4, INGRESS, WatchKey, global};
+use ha_agent_common::{BUDGET_BURST, EGRESS, FAMILY_V4, INGRESS, Watch, WatchKey, global};
 use serde::Serialize;
 
 use super::object::{self, EGRESS_PROGRAM, INGRESS_PROGRAM};
@@ -106,7 +106,8 @@ fn watch(ebpf: &mut Ebpf, realm: u64) -> Result<(), WireError> {
     head[16..].copy_from_slice(&clock::now().0.to_ne_bytes());
     let map = ebpf.map_mut("WATCHES").ok_or(WireError::LayoutMismatch)?;
     match value_size(map) {
-        Some(160) => insert::<160>(map, key, &head),
+        Some(size) if size as usize == size_of::<Watch>() => insert::<{ size_of::<Watch>() }>(map, key, &head),
+        // Layout 1.
         Some(56) => insert::<56>(map, key, &head),
         _ => Err(WireError::LayoutMismatch),
     }

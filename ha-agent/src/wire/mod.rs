@@ -183,7 +183,8 @@ impl Wire {
     #[doc(hidden)]
     pub async fn takes(&self, router: RouterId, source: IpAddr) -> Result<Option<bool>, WireError> {
         let entry = self.entry(router)?;
-        Ok(asker::ask(&self.netns, &entry, (sources::Whose::Theirs, rules::wide(source))).await)
+        let answer = asker::ask(&self.netns, &entry, (sources::Whose::Theirs, rules::wide(source))).await;
+        Ok(answer.and_then(|(taken, _)| taken))
     }
 
     /// Addresses of a router changed: whether the kernel takes its speakers' sources is asked again with the

@@ -1,6 +1,7 @@
 //! Attaching for real: namespaces, veth, keepalived.
 
 mod crowd;
+mod pieces;
 
 use std::fs;
 use std::net::IpAddr;

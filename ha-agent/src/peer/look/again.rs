@@ -42,6 +42,13 @@ struct Kept {
 }
 
 impl Again {
+    /// Keeps nobody any more; false: nobody was kept.
+    pub(super) fn let_go(&mut self) -> bool {
+        let any = !self.kept.is_empty();
+        self.kept.clear();
+        any
+    }
+
     /// The process, if it is kept and still is there.
     pub(super) fn look(&mut self, peer: Peer, now: Mono) -> Option<Arc<Process>> {
         let at = self.kept.iter().position(|kept| kept.peer == peer)?;

@@ -192,9 +192,9 @@ fn few_descriptors_stay_open_and_all_can_be_let_go() {
             client.seen(&mut by_uid);
         }
         assert_eq!(open(), before + 6, "one process is kept by each");
-        by_pidfd.let_go();
-        by_uid.let_go();
+        assert!(by_pidfd.let_go() && by_uid.let_go());
         assert_eq!(open(), before);
+        assert!(!by_pidfd.let_go(), "nothing is left to let go");
         client.end();
     });
     apart.join().expect("no panic");
