@@ -89,6 +89,8 @@ pub trait Packet: Sized {
 pub struct Link {
     /// Source MAC; zero where the link has none.
     pub mac: [u8; 6],
+    /// Destination MAC, likewise.
+    pub to: [u8; 6],
     /// VLAN id of a tag, or [`NO_VLAN`].
     pub vlan: u16,
     /// Whether it is this host's by its destination MAC: `HOST_…`.
@@ -99,14 +101,12 @@ pub struct Link {
 pub const HOST_GROUP: u8 = 0;
 /// The frame is another host's; the kernel's `PACKET_OTHERHOST`.
 pub const HOST_OTHER: u8 = 1;
-/// The frame is another host's, and its destination the MAC of a virtual router.
-pub const HOST_VIRTUAL: u8 = 2;
 /// The frame is for this device alone; the kernel's `PACKET_HOST`.
-pub const HOST_DEVICE: u8 = 3;
+pub const HOST_DEVICE: u8 = 2;
 
 impl Default for Link {
     fn default() -> Self {
-        Self { mac: [0; 6], vlan: NO_VLAN, host: HOST_GROUP }
+        Self { mac: [0; 6], to: [0; 6], vlan: NO_VLAN, host: HOST_GROUP }
     }
 }
 

@@ -14,7 +14,7 @@
 //! The checks and their order are those of keepalived 2.2.7 (`vrrp_check_packet`); what other releases do
 //! otherwise is in [`Rules`]. Like [`crate::frame`] it is free of helpers.
 
-use crate::frame::{Bytes, Envelope, HEADER_LEN, HOST_DEVICE, HOST_OTHER, HOST_VIRTUAL, IPPROTO_AH, IPPROTO_VRRP};
+use crate::frame::{Bytes, Envelope, HEADER_LEN, HOST_DEVICE, HOST_GROUP, IPPROTO_AH, IPPROTO_VRRP};
 use crate::frame::{Link, Packet, folds_to_ones, half, halves, word};
 use crate::list::{List, content};
 use crate::{
@@ -22,6 +22,10 @@ use crate::{
 };
 
 const AUTH_LEN: u32 = 8;
+/// The first five bytes of a virtual router's MAC (RFC 9568 section 7.3) over IPv4; the sixth is its VRID.
+const VIRTUAL_V4: u64 = 0x5e_0001;
+/// See [`VIRTUAL_V4`].
+const VIRTUAL_V6: u64 = 0x5e_0002;
 /// Length of an IPv4 header without options.
 const IPV4_LEN: u32 = 20;
 const AUTH_NONE: u8 = 0;
@@ -227,9 +231,7 @@ fn read_list<P: Packet>(frame: &Frame<'_, P>, list: &mut List, speaker: &mut Spe
 #[inline(always)]
 pub fn unheard<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> u8 {
     let envelope = frame.envelope;
-    // With use_vmac keepalived's socket is on the VMAC, which gets what is sent to its own address.
-    let other = if rules.has(Rules::VMAC) { HOST_DEVICE } else { HOST_VIRTUAL };
-    if link.host == HOST_OTHER || link.host == other {
+    if !is_for_us(frame, link, rules) {
         return Reason::OtherHost as u8;
     }
     if envelope.fault != 0 {
@@ -246,6 +248,47 @@ pub fn unheard<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> u
         return Reason::Protocol as u8;
     }
     0
+}
+
+/// Whether the link brings the frame to the device that keepalived's socket is on.
+#[inline(always)]
+fn is_for_us<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> bool {
+    let from_virtual = is_virtual_router(&link.mac);
+    if !rules.has(Rules::VMAC) {
+        // What has a macvlan's own address as its source is for that one only.
+        let group = link.host == HOST_GROUP && !(rules.has(Rules::VMAC_BESIDE) && from_virtual);
+        return group || link.host == HOST_DEVICE;
+    }
+    let (to, dst) = (address(&link.to), &frame.envelope.dst);
+    let (prefix, group) = if frame.is_v4() {
+        (VIRTUAL_V4, 0x0100_5e00_0000 | (half_be(dst, 0) & 0x7f_ffff))
+    } else {
+        (VIRTUAL_V6, 0x3333_0000_0000 | half_be(dst, 12))
+    };
+    let own = prefix << 8 | frame.header[1] as u64;
+    if link.host != HOST_GROUP {
+        return to == own;
+    }
+    if from_virtual { address(&link.mac) == own } else { to == group || to == 0xffff_ffff_ffff }
+}
+
+/// Whether a MAC is that of a virtual router.
+#[inline(always)]
+pub fn is_virtual_router(mac: &[u8; 6]) -> bool {
+    let prefix = address(mac) >> 8;
+    prefix == VIRTUAL_V4 || prefix == VIRTUAL_V6
+}
+
+/// A MAC as a number.
+#[inline(always)]
+fn address(mac: &[u8; 6]) -> u64 {
+    u64::from_be_bytes([0, 0, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]])
+}
+
+/// Four bytes in network order.
+#[inline(always)]
+fn half_be(bytes: &[u8; 16], at: usize) -> u64 {
+    u32::from_be(half(bytes, at)) as u64
 }
 
 /// Whether the destination is what keepalived's socket is bound to.

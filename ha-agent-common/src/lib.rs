@@ -286,6 +286,10 @@ pub struct PieceHead {
     pub family: u8,
     /// See [`frame::Link::host`], and [`frame::HOST_GROUP`].
     pub host: u8,
+    /// Destination MAC; zero where the link has none.
+    pub to: [u8; 6],
+    /// Zero.
+    pub pad: [u8; 2],
 }
 
 /// The longest piece: an Ethernet frame's payload and more; a power of two, for the verifier's sake. What
@@ -399,8 +403,8 @@ const _: () = {
     assert!(offset_of!(Speaker, ttl) == 88);
     assert!(size_of::<Record>() == 112);
     assert!(offset_of!(Record, watch) == 96);
-    assert!(size_of::<PieceHead>() == 32);
-    assert!(size_of::<Piece>() == 32 + PIECE_BYTES);
+    assert!(size_of::<PieceHead>() == 40);
+    assert!(size_of::<Piece>() == 40 + PIECE_BYTES);
     assert!(size_of::<Device>() == 24);
     assert!(size_of::<DeviceKey>() == 16);
     assert!(size_of::<judge::PeerKey>() == 20);

@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use aya_log_ebpf::debug;
-use ha_agent_common::frame::{self, ETH_LEN, Envelope, Seen};
+use ha_agent_common::frame::{self, ETH_LEN, Envelope, Link, Seen};
 use ha_agent_common::judge::{self, Judgement, PeerKey};
 use ha_agent_common::{
     BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece, PieceHead,
@@ -14,7 +14,7 @@ use ha_agent_common::{
 };
 
 use crate::maps::{
-    ADVERT, DEVICES, DIGEST_KEY, FOREIGN, FOREIGN_EVENTS, LOCAL, LOCAL_EVENTS, PEERS, PIECES, WATCHES, count,
+    ADVERT, Advert, DEVICES, DIGEST_KEY, FOREIGN, FOREIGN_EVENTS, LOCAL, LOCAL_EVENTS, PEERS, PIECES, WATCHES, count,
 };
 use crate::skb::{Ip, Skb};
 
@@ -31,7 +31,7 @@ pub(crate) extern "C" fn ha_packet(skb: *mut __sk_buff, base: u32, how: u32) -> 
         if let Some(advert) = ADVERT.get_ptr_mut(0) {
             // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
             let advert = unsafe { &mut *advert };
-            vrrp(&packet, &advert.envelope, &mut advert.speaker, direction);
+            vrrp(&packet, advert, direction);
         }
     } else if seen == Seen::Piece as u32 && direction == INGRESS {
         ha_piece(skb, base, if how >> 8 == 0 { FAMILY_V4 } else { FAMILY_V6 } as u32);
@@ -60,7 +60,9 @@ extern "C" fn ha_open(skb: *mut __sk_buff, base: u32, how: u32) -> u32 {
 
 /// Looks at one VRRP packet.
 #[inline(always)]
-fn vrrp(packet: &Ip, envelope: &Envelope, speaker: &mut Speaker, direction: u8) {
+fn vrrp(packet: &Ip, advert: &mut Advert, direction: u8) {
+    let Advert { envelope, speaker, link } = advert;
+    let envelope: &Envelope = envelope;
     count(counter::VRRP);
     let Some(header) = frame::header(packet, envelope) else {
         return;
@@ -87,18 +89,19 @@ fn vrrp(packet: &Ip, envelope: &Envelope, speaker: &mut Speaker, direction: u8) 
     *speaker = Speaker::default();
     let frame = judge::Frame { packet, envelope, header };
     if direction == INGRESS {
-        let link = packet.skb.link(packet.base >= ETH_LEN);
-        judge::read(&frame, &link, speaker);
+        packet.skb.read_link(packet.base >= ETH_LEN, link);
+        judge::read(&frame, link, speaker);
         let peer = if watch.rules.has(Rules::CHECK_PEERS) {
             // SAFETY: the agent replaces whole values; the copy is made here and now.
             unsafe { PEERS.get(PeerKey { watch: watch.id, address: envelope.src }) }.copied()
         } else {
             None
         };
-        let judgement = judge::arriving(&frame, &link, watch, peer, speaker);
+        let judgement = judge::arriving(&frame, link, watch, peer, speaker);
         arrived(watch, speaker, envelope.family, judgement, now);
     } else {
-        judge::read(&frame, &frame::Link::default(), speaker);
+        *link = Link::default();
+        judge::read(&frame, link, speaker);
         let judgement = judge::leaving(&frame, &packet.skb.sender(), speaker);
         if judgement.class as u8 == Class::Ours as u8 {
             judge::learn(&frame, speaker, watch);
@@ -287,7 +290,8 @@ extern "C" fn ha_piece(skb: *mut __sk_buff, base: u32, family: u32) -> u32 {
         count(counter::FOREIGN_RING_FULL);
         return 0;
     };
-    let link = packet.skb.link(packet.base >= ETH_LEN);
+    let mut link = Link::default();
+    packet.skb.read_link(packet.base >= ETH_LEN, &mut link);
     let piece = entry.as_mut_ptr().cast::<PieceHead>();
     let head = PieceHead {
         realm: key.realm,
@@ -298,6 +302,8 @@ extern "C" fn ha_piece(skb: *mut __sk_buff, base: u32, family: u32) -> u32 {
         mac: link.mac,
         family: family as u8,
         host: link.host,
+        to: link.to,
+        pad: [0; 2],
     };
     // SAFETY: the reserved room is this run's own, and begins with the head.
     unsafe { piece.write(head) };

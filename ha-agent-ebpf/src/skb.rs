@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use ha_agent_common::ah::{self, Mixed, Mutable};
 use ha_agent_common::frame::{
-    Bytes, HOST_DEVICE, HOST_GROUP, HOST_OTHER, HOST_VIRTUAL, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
+    Bytes, HOST_DEVICE, HOST_GROUP, HOST_OTHER, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
     read_sum,
 };
 use ha_agent_common::judge::Sender;
@@ -115,14 +115,14 @@ impl Skb {
 
     /// What the link says of a frame that arrives.
     #[inline(always)]
-    pub(crate) fn link(&self, has_header: bool) -> Link {
-        let mut link = Link { mac: [0; 6], vlan: NO_VLAN, host: HOST_GROUP };
+    pub(crate) fn read_link(&self, has_header: bool, link: &mut Link) {
+        *link = Link::default();
         let to = self.packet_type();
         if to == PACKET_OTHERHOST {
             link.host = HOST_OTHER;
         }
         if !has_header {
-            return link;
+            return;
         }
         if to == PACKET_HOST {
             link.host = HOST_DEVICE;
@@ -133,14 +133,9 @@ impl Skb {
         let mut macs = Bytes::<12>::zero();
         if self.load(0, &mut macs) {
             let macs = &macs.0;
+            link.to = [macs[0], macs[1], macs[2], macs[3], macs[4], macs[5]];
             link.mac = [macs[6], macs[7], macs[8], macs[9], macs[10], macs[11]];
-            // 00:00:5e:00:01 for IPv4, :02 for IPv6 (RFC 9568 section 7.3).
-            let virtual_router = macs[0] == 0 && macs[1] == 0 && macs[2] == 0x5e && macs[3] == 0;
-            if link.host == HOST_OTHER && virtual_router && (macs[4] == 1 || macs[4] == 2) {
-                link.host = HOST_VIRTUAL;
-            }
         }
-        link
     }
 
     /// Who sent a frame that leaves.

@@ -21,6 +21,7 @@ pub mod l3_agent;
 pub mod lab;
 pub mod liar;
 pub mod neutron;
+pub mod oracle;
 pub mod pair;
 pub mod place;
 pub mod process;

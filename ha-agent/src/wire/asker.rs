@@ -38,7 +38,11 @@ impl Asker {
         while let Some(Ask { router, source }) = asks.recv().await {
             let entry = self.shared.table().entry(router).cloned();
             let Some(entry) = entry else { continue };
-            let taken = self.ask(&entry, source).await;
+            let answer = ask(&self.netns, &entry, source).await;
+            if let Some((_, own)) = answer {
+                self.shared.is_ours(entry.id, source, own);
+            }
+            let taken = answer.and_then(|(taken, _)| taken);
             if !self.shared.answered(entry.id, source, taken) {
                 continue;
             }
@@ -48,29 +52,6 @@ impl Asker {
                 }
             }
         }
-    }
-
-    async fn ask(&self, entry: &Entry, source: Source) -> Option<bool> {
-        let target = Arc::clone(&entry.target);
-        let address = translate::address(&source.1, entry.key.family);
-        if source.0 == Whose::Ours && target.rules.source == Some(address) {
-            return Some(true);
-        }
-        let question = match source.0 {
-            Whose::Ours => Question::IsLocal,
-            Whose::Theirs => Question::Arrives(own_address(&target.rules.mode, target.rules.source)),
-        };
-        let ifindex = entry.place.ifindex;
-        let answer = self.netns.run_in(target.netns.clone(), move || {
-            // keepalived's socket is bound to its VMAC, where there is one.
-            let receives = target.rules.receive_interface.as_deref().and_then(attach::index_of);
-            let taken = source::ask(receives.unwrap_or(ifindex), address, question);
-            let own = taken == Some(false) && source::ask(ifindex, address, Question::IsLocal) == Some(true);
-            (taken, own)
-        });
-        let (taken, own) = answer.await.ok()?;
-        self.shared.is_ours(entry.id, source, own);
-        taken
     }
 
     /// What the source has said so far, as events.
@@ -88,6 +69,29 @@ impl Asker {
             })
             .collect()
     }
+}
+
+/// Asks the kernel whether it takes packets from a source, none when it does not tell, and, if not, whether the
+/// source is this host's own.
+pub(super) async fn ask(netns: &NetnsThread, entry: &Entry, source: Source) -> Option<(Option<bool>, bool)> {
+    let target = Arc::clone(&entry.target);
+    let address = translate::address(&source.1, entry.key.family);
+    if source.0 == Whose::Ours && target.rules.source == Some(address) {
+        return Some((Some(true), false));
+    }
+    let question = match source.0 {
+        Whose::Ours => Question::IsLocal,
+        Whose::Theirs => Question::Arrives(own_address(&target.rules.mode, target.rules.source)),
+    };
+    let ifindex = entry.place.ifindex;
+    let answer = netns.run_in(target.netns.clone(), move || {
+        // keepalived's socket is bound to its VMAC, where there is one.
+        let receives = target.rules.receive_interface.as_deref().and_then(attach::index_of);
+        let taken = source::ask(receives.unwrap_or(ifindex), address, question);
+        let own = taken == Some(false) && source::ask(ifindex, address, Question::IsLocal) == Some(true);
+        (taken, own)
+    });
+    answer.await.ok()
 }
 
 /// The address of ours that unicast adverts come to, where the configuration says it.

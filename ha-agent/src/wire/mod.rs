@@ -176,6 +176,19 @@ impl Wire {
         self.shared.judged(&self.entry(router)?)
     }
 
+    /// Whether the kernel now takes packets from a source for a router's keepalived; none: it cannot tell. What
+    /// [`Wire::judged`] counts as a peer's or as rejected is that only from such a source: otherwise it is told
+    /// as unheard.
+    ///
+    /// # Errors
+    /// [`WireError::NotAttached`].
+    #[doc(hidden)]
+    pub async fn takes(&self, router: RouterId, source: IpAddr) -> Result<Option<bool>, WireError> {
+        let entry = self.entry(router)?;
+        let answer = asker::ask(&self.netns, &entry, (sources::Whose::Theirs, rules::wide(source))).await;
+        Ok(answer.and_then(|(taken, _)| taken))
+    }
+
     /// Addresses of a router changed: whether the kernel takes its speakers' sources is asked again with the
     /// next reading.
     pub fn doubt_sources(&self, router: RouterId) {

@@ -8,7 +8,8 @@
 
 use std::collections::HashMap;
 
-use ha_agent_common::frame::{HOST_DEVICE, HOST_OTHER, HOST_VIRTUAL, Link};
+use ha_agent_common::frame::{HOST_DEVICE, HOST_OTHER, Link};
+use ha_agent_common::judge::is_virtual_router;
 use ha_agent_common::{FAMILY_V4, FAMILY_V6, PieceHead};
 
 use super::queue::{Part, Queue, Step};
@@ -283,12 +284,12 @@ fn key(head: &PieceHead, protocol: u8, id: u32, addresses: [u8; 32]) -> Key {
 
 /// Whether the kernel drops it before it looks at anything else.
 fn is_others(head: &PieceHead) -> bool {
-    head.host == HOST_OTHER
+    head.host == HOST_OTHER && !is_virtual(head)
 }
 
 /// Whether it is for a virtual router's MAC: the host's own where the instance has `use_vmac`.
 fn is_virtual(head: &PieceHead) -> bool {
-    head.host == HOST_VIRTUAL
+    head.host == HOST_OTHER && is_virtual_router(&head.to)
 }
 
 /// Whether it is for one of the host's own MACs, and for no group.
@@ -297,5 +298,5 @@ fn is_direct(head: &PieceHead) -> bool {
 }
 
 fn link(head: &PieceHead) -> Link {
-    Link { mac: head.mac, vlan: head.vlan, host: head.host }
+    Link { mac: head.mac, to: head.to, vlan: head.vlan, host: head.host }
 }
