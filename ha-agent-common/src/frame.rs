@@ -91,20 +91,35 @@ pub struct Link {
     pub mac: [u8; 6],
     /// VLAN id of a tag, or [`NO_VLAN`].
     pub vlan: u16,
-    /// Whether it is this host's by its destination MAC: `HOST_…`.
+    /// Whose it is by its destination MAC: `HOST_…`.
     pub host: u8,
+    /// Of a virtual router's MAC as destination (RFC 9568 section 7.3) the last two bytes: 1 for IPv4 or 2 for
+    /// IPv6, and the VRID. Zero otherwise.
+    pub router: [u8; 2],
 }
 
-/// The frame is for this host, for a group or for all.
-pub const HOST_OURS: u8 = 0;
-/// The frame is another host's; the kernel's `PACKET_OTHERHOST`.
+/// To a group or to all, or by a link without MACs.
+pub const HOST_GROUP: u8 = 0;
+/// To another host; the kernel's `PACKET_OTHERHOST`.
 pub const HOST_OTHER: u8 = 1;
-/// The frame is another host's, and its destination the MAC of a virtual router: with `use_vmac` ours.
-pub const HOST_VIRTUAL: u8 = 2;
+/// To the interface's own MAC; the kernel's `PACKET_HOST`.
+pub const HOST_DIRECT: u8 = 2;
 
 impl Default for Link {
     fn default() -> Self {
-        Self { mac: [0; 6], vlan: NO_VLAN, host: HOST_OURS }
+        Self { mac: [0; 6], vlan: NO_VLAN, host: HOST_GROUP, router: [0; 2] }
+    }
+}
+
+impl Link {
+    /// Notes both MACs, destination first, as a frame begins with them.
+    #[inline(always)]
+    pub fn set_macs(&mut self, macs: &[u8; 12]) {
+        self.mac = [macs[6], macs[7], macs[8], macs[9], macs[10], macs[11]];
+        let virtual_router = macs[0] == 0 && macs[1] == 0 && macs[2] == 0x5e && macs[3] == 0;
+        if virtual_router && (macs[4] == 1 || macs[4] == 2) {
+            self.router = [macs[4], macs[5]];
+        }
     }
 }
 
@@ -210,7 +225,7 @@ pub fn read_options<P: Packet>(packet: &P, length: u32, into: &mut Bytes<{ optio
         if !packet.load(20 + at, &mut four) {
             return None;
         }
-        sum += u32::from_ne_bytes(four.0) as u64;
+        sum += u64::from(u32::from_ne_bytes(four.0));
         into.0[(at & 63) as usize] = four.0[0];
         into.0[((at + 1) & 63) as usize] = four.0[1];
         into.0[((at + 2) & 63) as usize] = four.0[2];
@@ -306,8 +321,9 @@ pub fn fault_v6(ip: &[u8; 40], cut: bool) -> u8 {
     }
     let (high, low) = (word(ip, 8), word(ip, 16));
     let loopback = high == 0 && low == u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 1]);
-    let mapped = high == 0 && low & u64::from_ne_bytes([255, 255, 255, 255, 0, 0, 0, 0])
-        == u64::from_ne_bytes([0, 0, 255, 255, 0, 0, 0, 0]);
+    let mapped = high == 0
+        && low & u64::from_ne_bytes([255, 255, 255, 255, 0, 0, 0, 0])
+            == u64::from_ne_bytes([0, 0, 255, 255, 0, 0, 0, 0]);
     if ip[8] == 0xff || loopback || mapped {
         return Reason::MartianSource as u8;
     }

@@ -14,12 +14,10 @@
 //! The checks and their order are those of keepalived 2.2.7 (`vrrp_check_packet`); what other releases do
 //! otherwise is in [`Rules`]. Like [`crate::frame`] it is free of helpers.
 
-use crate::frame::{Bytes, Envelope, HEADER_LEN, HOST_OURS, HOST_VIRTUAL, IPPROTO_AH, IPPROTO_VRRP};
+use crate::frame::{Bytes, Envelope, HEADER_LEN, HOST_DIRECT, HOST_GROUP, IPPROTO_AH, IPPROTO_VRRP};
 use crate::frame::{Link, Packet, folds_to_ones, half, halves, word};
 use crate::list::{List, content};
-use crate::{
-    Class, FAMILY_V4, Reason, Rules, SPEAKER_AH, SPEAKER_UNICAST, Speaker, WATCH_OLD_CHECKSUM, Watch, ah,
-};
+use crate::{Class, FAMILY_V4, Reason, Rules, SPEAKER_AH, SPEAKER_UNICAST, Speaker, WATCH_OLD_CHECKSUM, Watch, ah};
 
 const AUTH_LEN: u32 = 8;
 const AUTH_NONE: u8 = 0;
@@ -97,7 +95,7 @@ impl<P: Packet> Frame<'_, P> {
 
     #[inline(always)]
     fn count(&self) -> u32 {
-        self.header[3] as u32
+        u32::from(self.header[3])
     }
 
     #[inline(always)]
@@ -165,7 +163,7 @@ pub fn read<P: Packet>(frame: &Frame<'_, P>, link: &Link, speaker: &mut Speaker)
     }
     if frame.version() == 2 {
         speaker.auth_type = header[4];
-        speaker.interval_cs = header[5] as u16 * 100;
+        speaker.interval_cs = u16::from(header[5]) * 100;
     } else {
         speaker.interval_cs = u16::from_be_bytes([header[4], header[5]]) & 0x0fff;
     }
@@ -206,27 +204,25 @@ pub fn arriving<P: Packet>(
     if !frame.is_v4() && !sum_fits_v6(frame, if fits { Some(list.sum) } else { None }) {
         return Judgement::unheard(Reason::Checksum as u8);
     }
-    let mut reason = if fits { rejected(frame, watch, list.sum, peer, speaker) } else { Reason::Length as u8 };
-    if reason == 0 && watch.rules.has(Rules::TAKES_NONE) {
-        reason = Reason::Owner as u8;
-    }
+    let reason = if fits { rejected(frame, watch, list.sum, peer, speaker) } else { Reason::Length as u8 };
     let class = if reason == 0 { Class::Peer } else { Class::Rejected };
     Judgement { class, reason }
 }
 
 #[inline(always)]
 fn read_list<P: Packet>(frame: &Frame<'_, P>, list: &mut List, speaker: &mut Speaker) -> bool {
-    let read = frame.packet.list(frame.envelope.at + HEADER_LEN, frame.count(), frame.is_v4(), list);
+    if !frame.packet.list(frame.envelope.at + HEADER_LEN, frame.count(), frame.is_v4(), list) {
+        return false;
+    }
     speaker.list = list.digest;
-    read
+    true
 }
 
 /// Why a frame that arrives never reaches keepalived's socket; 0: it does.
 #[inline(always)]
 pub fn unheard<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> u8 {
     let envelope = frame.envelope;
-    let ours = link.host == HOST_OURS || (link.host == HOST_VIRTUAL && rules.has(Rules::VMAC));
-    if !ours {
+    if !is_for_us(frame, link, rules) {
         return Reason::OtherHost as u8;
     }
     if envelope.fault != 0 {
@@ -243,6 +239,20 @@ pub fn unheard<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> u
         return Reason::Protocol as u8;
     }
     0
+}
+
+/// Whether the destination MAC brings the frame to the device that keepalived listens on.
+#[inline(always)]
+fn is_for_us<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> bool {
+    if link.host == HOST_GROUP {
+        return true;
+    }
+    if !rules.has(Rules::VMAC) {
+        return link.host == HOST_DIRECT;
+    }
+    // The kernel hands a frame to the virtual router's MAC to that device, one to the interface's own MAC not.
+    let family = if frame.is_v4() { 1 } else { 2 };
+    (link.router[0] == family && link.router[1] == frame.header[1]) || (rules.is_unicast() && link.host == HOST_DIRECT)
 }
 
 /// Whether the destination is what keepalived's socket is bound to.
@@ -312,7 +322,10 @@ pub fn rejected<P: Packet>(
     if lists && speaker.list != watch.rules.list {
         return Reason::Addresses as u8;
     }
-    if watch.rules.has(Rules::CHECK_PEERS) {
+    if watch.rules.has(Rules::TAKES_NONE) {
+        return Reason::Owner as u8;
+    }
+    if unicast && watch.rules.has(Rules::CHECK_PEERS) {
         return match peer {
             None => Reason::PeerSource as u8,
             Some(peer) if envelope.ttl < peer.min_ttl || envelope.ttl > peer.max_ttl => Reason::PeerTtl as u8,
@@ -333,21 +346,19 @@ fn authentication<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> u8 {
     if rules.has(Rules::KNOWS_AUTH) && given != rules.auth_type {
         return Reason::Auth as u8;
     }
-    if !rules.has(Rules::KNOWS_AUTH) {
-        return if frame.is_v4() && (given == AUTH_AH) != frame.is_ah() { Reason::Auth as u8 } else { 0 };
+    if !rules.has(Rules::KNOWS_AUTH) && frame.is_v4() && (given == AUTH_AH) != frame.is_ah() {
+        return Reason::Auth as u8;
     }
-    if !rules.has(Rules::KNOWS_PASSWORD) {
-        return 0;
+    if given == AUTH_AH && frame.is_ah() {
+        return authentication_header(frame, watch);
     }
-    if given == AUTH_PASSWORD {
+    if given == AUTH_PASSWORD && rules.has(Rules::KNOWS_PASSWORD) {
         // keepalived looks at the last bytes of the packet, also where it bears padding.
         let mut password = Bytes::<8>::zero();
         let at = frame.envelope.at + frame.envelope.len - AUTH_LEN;
         if !frame.packet.load(at, &mut password) || word(&password.0, 0) != word(&rules.password, 0) {
             return Reason::Password as u8;
         }
-    } else if given == AUTH_AH {
-        return authentication_header(frame, watch);
     }
     0
 }
@@ -361,9 +372,12 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
     if !frame.packet.load(begin, &mut start) || start.0[0] != IPPROTO_VRRP {
         return Reason::Protocol as u8;
     }
-    let fields =
-        ah::Mutable { header: begin, total: envelope.at + envelope.len, ttl: watch.rules.is_unicast() };
-    if !frame.packet.icv_fits(&watch.rules.ah, fields) || half(&start.0, 4) != half(&envelope.src, 0) {
+    if !watch.rules.has(Rules::KNOWS_AUTH | Rules::KNOWS_PASSWORD) {
+        return 0;
+    }
+    if !frame.packet.icv_fits(&watch.rules.ah, mutable(frame, watch.rules.is_unicast()))
+        || half(&start.0, 4) != half(&envelope.src, 0)
+    {
         return Reason::Icv as u8;
     }
     let sequence = u32::from_be(half(&start.0, 8));
@@ -372,6 +386,13 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
     }
     watch.ah_sequence = sequence;
     0
+}
+
+/// Where the fields are that the integrity value does not count.
+#[inline(always)]
+fn mutable<P: Packet>(frame: &Frame<'_, P>, unicast: bool) -> ah::Mutable {
+    let envelope = frame.envelope;
+    ah::Mutable { header: envelope.at - ah::LENGTH, total: envelope.at + envelope.len, ttl: unicast }
 }
 
 /// The VRRP checksum over IPv4: VRRPv2 without pseudo-header, VRRPv3 with it; by unicast VRRPv3's may be of
@@ -390,16 +411,13 @@ fn checksum_fits<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch, list: u64, 
     if rules.has(Rules::ANY_CHECKSUM) {
         return true;
     }
-    let envelope = frame.envelope;
-    // Length and protocol, each the low half of a word in network order, may be summed as one.
-    let upper = HEADER_LEN + frame.listed() + IPPROTO_VRRP as u32;
-    sum += half(&envelope.src, 0) as u64 + upper.to_be() as u64;
-    let group = half(&rules.group, 0) as u64;
+    sum += upper_v4(frame);
+    let group = u64::from(half(&rules.group, 0));
     let old = rules.has(Rules::OLD_CHECKSUM) || watch.state & WATCH_OLD_CHECKSUM != 0;
     if old {
         return folds_to_ones(sum + group);
     }
-    if folds_to_ones(sum + half(&envelope.dst, 0) as u64) {
+    if folds_to_ones(sum + u64::from(half(&frame.envelope.dst, 0))) {
         return true;
     }
     if unicast && !rules.has(Rules::NEVER_OLD_CHECKSUM) && folds_to_ones(sum + group) {
@@ -407,6 +425,14 @@ fn checksum_fits<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch, list: u64, 
         return true;
     }
     false
+}
+
+/// VRRPv3's pseudo-header over IPv4 (RFC 9568 section 5.2.8), without the destination.
+#[inline(always)]
+fn upper_v4<P: Packet>(frame: &Frame<'_, P>) -> u64 {
+    // Length and protocol, each the low half of a word in network order, may be summed as one.
+    let upper = HEADER_LEN + frame.listed() + u32::from(IPPROTO_VRRP);
+    u64::from(half(&frame.envelope.src, 0)) + u64::from(upper.to_be())
 }
 
 /// RFC 8200 section 8.1. `list` is the sum of the addresses where the packet holds nothing beside them.
@@ -422,17 +448,14 @@ fn sum_fits_v6<P: Packet>(frame: &Frame<'_, P>, list: Option<u64>) -> bool {
     };
     sum += halves(word(&envelope.src, 0)) + halves(word(&envelope.src, 8));
     sum += halves(word(&envelope.dst, 0)) + halves(word(&envelope.dst, 8));
-    sum += (envelope.len + IPPROTO_VRRP as u32).to_be() as u64;
+    sum += u64::from((envelope.len + u32::from(IPPROTO_VRRP)).to_be());
     folds_to_ones(sum)
 }
 
-/// Judges a frame that leaves for `watch`. What is ours but its source address, user space looks at.
+/// Judges a frame that leaves for `watch`, and reads its list of addresses. What is ours but its source
+/// address, user space looks at.
 #[inline(always)]
-pub fn leaving<P: Packet>(
-    frame: &Frame<'_, P>,
-    sender: &Sender,
-    speaker: &mut Speaker,
-) -> Judgement {
+pub fn leaving<P: Packet>(frame: &Frame<'_, P>, sender: &Sender, speaker: &mut Speaker, list: &mut List) -> Judgement {
     if sender.forwarded {
         return Judgement::unheard(Reason::Forwarded as u8);
     }
@@ -449,17 +472,17 @@ pub fn leaving<P: Packet>(
     if frame.header[0] & 15 != 1 {
         return Judgement::unheard(Reason::Type as u8);
     }
-    let mut list = List::default();
-    if frame.envelope.len != frame.expected() || !read_list(frame, &mut list, speaker) {
+    if frame.envelope.len != frame.expected() || !read_list(frame, list, speaker) {
         return Judgement::unheard(Reason::Length as u8);
     }
     speaker.sender = sender.cookie;
     Judgement { class: Class::Ours, reason: 0 }
 }
 
-/// What our own advert shows of our keepalived: the rules by which it takes others' adverts.
+/// What our own advert, whose list sums up to `sum`, shows of our keepalived: the rules by which it takes
+/// others' adverts.
 #[inline(always)]
-pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, watch: &mut Watch) {
+pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, sum: u64, watch: &mut Watch) {
     let rules = &mut watch.rules;
     rules.version = speaker.version;
     rules.vip_count = speaker.vip_count;
@@ -485,12 +508,33 @@ pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, watch: &mut Wat
                 rules.password = password.0;
                 rules.flags |= Rules::KNOWS_PASSWORD;
             }
-        } else if speaker.auth_type == AUTH_AH {
-            let mut sequence = Bytes::<4>::zero();
-            if frame.packet.load(frame.envelope.at - ah::LENGTH + 8, &mut sequence) {
-                watch.ah_sequence = u32::from_be_bytes(sequence.0);
-            }
+        } else if speaker.auth_type == AUTH_AH && frame.is_ah() {
+            learn_header(frame, watch);
         }
+    } else {
+        // VRRPv3 has none.
+        rules.auth_type = AUTH_NONE;
+        rules.flags |= Rules::KNOWS_AUTH;
+        if frame.is_v4() && rules.is_unicast() {
+            let fits = folds_to_ones(
+                sum + halves(word(&frame.header, 0)) + upper_v4(frame) + u64::from(half(&rules.group, 0)),
+            );
+            watch.state = if fits { watch.state | WATCH_OLD_CHECKSUM } else { watch.state & !WATCH_OLD_CHECKSUM };
+        }
+    }
+}
+
+/// What our own authentication header shows: where the sequence stands, and whether the key that we know is
+/// the one that our keepalived has.
+#[inline(always)]
+fn learn_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) {
+    let mut sequence = Bytes::<4>::zero();
+    if frame.packet.load(frame.envelope.at - ah::LENGTH + 8, &mut sequence) {
+        watch.ah_sequence = u32::from_be_bytes(sequence.0);
+    }
+    let rules = &mut watch.rules;
+    if rules.has(Rules::KNOWS_PASSWORD) && !frame.packet.icv_fits(&rules.ah, mutable(frame, rules.is_unicast())) {
+        rules.flags &= !Rules::KNOWS_PASSWORD;
     }
 }
 

@@ -25,6 +25,8 @@ pub mod list;
 pub mod options;
 mod reason;
 pub mod rules;
+#[cfg(any(test, feature = "user"))]
+pub mod slice;
 pub mod speaker;
 
 pub use reason::{Class, Reason};
@@ -260,6 +262,10 @@ pub struct PieceHead {
     pub family: u8,
     /// See [`frame::Link::host`].
     pub host: u8,
+    /// See [`frame::Link::router`].
+    pub router: [u8; 2],
+    /// Zero.
+    pub pad: [u8; 6],
 }
 
 /// The longest piece: an Ethernet frame's payload and more; a power of two, for the verifier's sake. What
@@ -366,8 +372,8 @@ const _: () = {
     assert!(offset_of!(Speaker, ttl) == 88);
     assert!(size_of::<Record>() == 112);
     assert!(offset_of!(Record, watch) == 96);
-    assert!(size_of::<PieceHead>() == 32);
-    assert!(size_of::<Piece>() == 32 + PIECE_BYTES);
+    assert!(size_of::<PieceHead>() == 40);
+    assert!(size_of::<Piece>() == 40 + PIECE_BYTES);
     assert!(size_of::<Device>() == 16);
     assert!(size_of::<DeviceKey>() == 16);
     assert!(size_of::<judge::PeerKey>() == 20);

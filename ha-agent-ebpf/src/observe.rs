@@ -8,9 +8,10 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use ha_agent_common::frame::{self, ETH_LEN, Envelope, Seen};
 use ha_agent_common::judge::{self, Judgement, PeerKey};
+use ha_agent_common::list::List;
 use ha_agent_common::{
-    BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece, PieceHead,
-    RECORD_FRAME, Record, Rules, Speaker, Watch, WatchKey, budget, counter, speaker,
+    BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece,
+    PieceHead, RECORD_FRAME, Record, Rules, Speaker, Watch, WatchKey, budget, counter, speaker,
 };
 
 use crate::maps::{
@@ -99,9 +100,10 @@ fn vrrp(packet: &Ip, envelope: &Envelope, speaker: &mut Speaker, direction: u8) 
         arrived(watch, speaker, envelope.family, judgement, now);
     } else {
         judge::read(&frame, &frame::Link::default(), speaker);
-        let judgement = judge::leaving(&frame, &packet.skb.sender(), speaker);
+        let mut list = List::default();
+        let judgement = judge::leaving(&frame, &packet.skb.sender(), speaker, &mut list);
         if judgement.class as u8 == Class::Ours as u8 {
-            judge::learn(&frame, speaker, watch);
+            judge::learn(&frame, speaker, list.sum, watch);
             ours(watch, speaker, envelope.family, now);
         } else {
             refused(watch, speaker, envelope.family, judgement, direction, now);
@@ -295,6 +297,8 @@ fn piece(packet: &Ip, family: u8) {
         mac: link.mac,
         family,
         host: link.host,
+        router: link.router,
+        pad: [0; 6],
     };
     // SAFETY: the reserved room is this run's own, and begins with the head.
     unsafe { piece.write(head) };

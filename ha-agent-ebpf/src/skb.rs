@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use ha_agent_common::ah::{self, Mixed, Mutable};
 use ha_agent_common::frame::{
-    Bytes, HOST_OTHER, HOST_OURS, HOST_VIRTUAL, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
+    Bytes, HOST_DIRECT, HOST_GROUP, HOST_OTHER, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
     read_sum,
 };
 use ha_agent_common::judge::Sender;
@@ -16,7 +16,9 @@ use ha_agent_common::{NO_VLAN, options};
 
 use crate::maps::{AH_KEY, ANY_SENDER, DIGEST_KEY, LIST, NETNS_OFFSETS, OPTIONS, WORK};
 
-/// `linux/if_packet.h`: to another host.
+/// `linux/if_packet.h`: to us.
+const PACKET_HOST: u32 = 0;
+/// To another host.
 const PACKET_OTHERHOST: u32 = 3;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -114,25 +116,23 @@ impl Skb {
     /// What the link says of a frame that arrives.
     #[inline(always)]
     pub(crate) fn link(&self, has_header: bool) -> Link {
-        let mut link = Link { mac: [0; 6], vlan: NO_VLAN, host: HOST_OURS };
-        if self.packet_type() == PACKET_OTHERHOST {
+        let mut link = Link { mac: [0; 6], vlan: NO_VLAN, host: HOST_GROUP, router: [0; 2] };
+        let kind = self.packet_type();
+        if kind == PACKET_OTHERHOST {
             link.host = HOST_OTHER;
         }
         if !has_header {
             return link;
+        }
+        if kind == PACKET_HOST {
+            link.host = HOST_DIRECT;
         }
         if self.is_tagged() {
             link.vlan = self.vlan_id();
         }
         let mut macs = Bytes::<12>::zero();
         if self.load(0, &mut macs) {
-            let macs = &macs.0;
-            link.mac = [macs[6], macs[7], macs[8], macs[9], macs[10], macs[11]];
-            // 00:00:5e:00:01 for IPv4, :02 for IPv6 (RFC 9568 section 7.3).
-            let virtual_router = macs[0] == 0 && macs[1] == 0 && macs[2] == 0x5e && macs[3] == 0;
-            if link.host == HOST_OTHER && virtual_router && (macs[4] == 1 || macs[4] == 2) {
-                link.host = HOST_VIRTUAL;
-            }
+            link.set_macs(&macs.0);
         }
         link
     }
