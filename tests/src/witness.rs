@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,12 +22,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::lab::{Lab, Site};
 use crate::place;
 
-/// `RTMGRP_IPV4_IFADDR`.
-const ADDRESSES: u32 = 0x10;
-/// `ETH_P_IP`, in the byte order in which the kernel wants it.
-const IPV4: i32 = 0x0800_u16.to_be() as i32;
-/// IP protocol of VRRP.
+/// `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`.
+const ADDRESSES: u32 = 0x10 | 0x100;
+/// `ETH_P_ALL`, in the byte order in which the kernel wants it: frames that the bridge forwards from port to port
+/// are seen before it takes them.
+const EVERYTHING: i32 = 0x0003_u16.to_be() as i32;
+/// IP protocol of VRRP, and of the authentication header.
 const VRRP: u8 = 112;
+const AH: u8 = 51;
 /// The bridge shows a frame once per port: within this time it is the same one.
 const SAME: Duration = Duration::from_millis(50);
 
@@ -111,10 +113,10 @@ impl Witness {
         for site in sites {
             let socket = place::within(&site.netns, address_events)?;
             shared.seen().vips.insert(site.ip(), (site.holds_vip(), SystemTime::now()));
-            tables.push((socket, site.ip(), site.router.vip_ip()));
+            tables.push((socket, site.ip(), site.router.vip_address()));
         }
         let wire = place::within(&lab.fabric(), || {
-            Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(Protocol::from(IPV4)))
+            Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(Protocol::from(EVERYTHING)))
                 .context("a packet socket")
         })?;
         let (stop, stopped) = UnixStream::pair().context("a pair of sockets")?;
@@ -174,7 +176,7 @@ fn address_events() -> Result<OwnedFd> {
 }
 
 /// Until the other end of `stopped` is closed.
-fn watch(tables: &[(OwnedFd, Ipv4Addr, Ipv4Addr)], mut wire: Socket, stopped: &UnixStream, shared: &Shared) {
+fn watch(tables: &[(OwnedFd, Ipv4Addr, IpAddr)], mut wire: Socket, stopped: &UnixStream, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let mut ready =
@@ -213,7 +215,7 @@ fn watch(tables: &[(OwnedFd, Ipv4Addr, Ipv4Addr)], mut wire: Socket, stopped: &U
 }
 
 /// What a datagram says of the VIP.
-fn changes(mut bytes: &[u8], vip: Ipv4Addr) -> Vec<bool> {
+fn changes(mut bytes: &[u8], vip: IpAddr) -> Vec<bool> {
     let mut found = Vec::new();
     while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
         // Messages are padded to 4 bytes.
@@ -235,15 +237,26 @@ fn changes(mut bytes: &[u8], vip: Ipv4Addr) -> Vec<bool> {
     found
 }
 
-fn is(address: &AddressMessage, vip: Ipv4Addr) -> bool {
-    address.attributes.iter().any(|attribute| matches!(attribute, AddressAttribute::Local(ip) if *ip == vip))
+/// An IPv6 address is the interface's own; of an IPv4 one `Address` may be the other end's.
+fn is(address: &AddressMessage, vip: IpAddr) -> bool {
+    address.attributes.iter().any(|attribute| match attribute {
+        AddressAttribute::Local(ip) => *ip == vip,
+        AddressAttribute::Address(ip) => vip.is_ipv6() && *ip == vip,
+        _ => false,
+    })
 }
 
 /// A VRRP packet without link header, if it is one.
 fn advert(packet: &[u8], at: SystemTime) -> Option<Advert> {
-    let header = usize::from(packet.first()? & 0x0f) * 4;
-    if *packet.get(9)? != VRRP {
+    let first = *packet.first()?;
+    let mut header = usize::from(first & 0x0f) * 4;
+    let protocol = *packet.get(9)?;
+    if first >> 4 != 4 || ![VRRP, AH].contains(&protocol) {
         return None;
+    }
+    if protocol == AH {
+        // RFC 4302 section 2.2: the length in words, less two.
+        header += (usize::from(*packet.get(header + 1)?) + 2) * 4;
     }
     let source = <[u8; 4]>::try_from(packet.get(12..16)?).ok()?;
     let body = packet.get(header..)?;
