@@ -87,8 +87,14 @@ impl Seen {
 
     /// The first advert that a site sent after `since`.
     pub fn first_of(&self, site: &Site, since: SystemTime) -> Option<&Advert> {
-        let fits = |advert: &&Advert| advert.vrid == site.router.vrid && advert.source == site.ip();
-        self.adverts.iter().filter(fits).find(|advert| advert.at > since)
+        self.since(site, since).next()
+    }
+
+    /// Every advert that a site sent after `since`.
+    pub fn since(&self, site: &Site, since: SystemTime) -> impl Iterator<Item = &Advert> {
+        let (vrid, source) = (site.router.vrid, site.ip());
+        let fits = move |advert: &&Advert| advert.vrid == vrid && advert.source == source && advert.at > since;
+        self.adverts.iter().filter(fits)
     }
 
     /// Whether a site is master at this moment: it holds the VIP, and it was the last that advertised,

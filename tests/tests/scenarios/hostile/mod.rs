@@ -61,7 +61,9 @@ fn beside(scene: Scene, name: &str) -> Result<(Pair, Host)> {
 
 /// `forged_advert` is raised after the mark, and its words name one of these reasons.
 fn forged(node: &mut Node, reasons: &[&str]) -> Result<Value> {
-    if std::env::var_os("DEV_CALM").is_some() { return Ok(Value::Null); } // DEV
+    if std::env::var_os("DEV_CALM").is_some() {
+        return Ok(Value::Null);
+    } // DEV
     if std::env::var_os("DEV_CALM").is_some() {
         return Ok(Value::Null);
     } // DEV
