@@ -42,6 +42,7 @@ pub struct Tenant {
 /// Sends the same frames again and again, in turn, until it is ended or dropped.
 #[derive(Debug)]
 pub struct Pulse {
+    every: Duration,
     stop: Option<mpsc::Sender<()>>,
     sent: Arc<(Mutex<usize>, Condvar)>,
     thread: Option<JoinHandle<Result<()>>>,
@@ -72,7 +73,7 @@ pub trait Sender: Clone + Send + 'static {
                 }
             }
         });
-        Pulse { stop: Some(stop), sent, thread: Some(thread) }
+        Pulse { every, stop: Some(stop), sent, thread: Some(thread) }
     }
 }
 
@@ -135,6 +136,11 @@ impl Sender for Tenant {
 }
 
 impl Pulse {
+    /// The pause between two rounds.
+    pub fn every(&self) -> Duration {
+        self.every
+    }
+
     /// How many rounds were sent.
     pub fn sent(&self) -> usize {
         *self.sent.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
@@ -19,6 +19,8 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::forge::Mac;
+use crate::hostile::mac;
 use crate::lab::{Lab, Site};
 use crate::place;
 
@@ -40,6 +42,8 @@ pub struct Advert {
     pub at: SystemTime,
     /// Its source address.
     pub source: Ipv4Addr,
+    /// The MAC that it came from.
+    pub mac: Mac,
     /// Virtual router identifier.
     pub vrid: u8,
     /// Its priority; 0 resigns.
@@ -51,6 +55,8 @@ pub struct Advert {
 pub struct Seen {
     /// For each site's address: whether its VIP is set, and since when.
     vips: HashMap<Ipv4Addr, (bool, SystemTime)>,
+    /// For each site's address: its MAC, which tells it from whoever speaks in its name.
+    macs: HashMap<Ipv4Addr, Mac>,
     /// Every advert.
     adverts: Vec<Advert>,
 }
@@ -82,7 +88,7 @@ impl Seen {
 
     /// The last advert that a site sent.
     pub fn last_of(&self, site: &Site) -> Option<&Advert> {
-        self.adverts.iter().rev().find(|advert| advert.vrid == site.router.vrid && advert.source == site.ip())
+        self.adverts.iter().rev().find(|advert| self.is_from(advert, site))
     }
 
     /// The first advert that a site sent after `since`.
@@ -92,9 +98,14 @@ impl Seen {
 
     /// Every advert that a site sent after `since`.
     pub fn since(&self, site: &Site, since: SystemTime) -> impl Iterator<Item = &Advert> {
-        let (vrid, source) = (site.router.vrid, site.ip());
-        let fits = move |advert: &&Advert| advert.vrid == vrid && advert.source == source && advert.at > since;
-        self.adverts.iter().filter(fits)
+        let site = site.clone();
+        self.adverts.iter().filter(move |advert| advert.at > since && self.is_from(advert, &site))
+    }
+
+    /// Whether a site itself sent it.
+    fn is_from(&self, advert: &Advert, site: &Site) -> bool {
+        let own = self.macs.get(&site.ip()).is_none_or(|mac| *mac == advert.mac);
+        own && advert.vrid == site.router.vrid && advert.source == site.ip()
     }
 
     /// Whether a site is master at this moment: it holds the VIP, and it was the last that advertised,
@@ -119,11 +130,15 @@ impl Witness {
         for site in sites {
             let socket = place::within(&site.netns, address_events)?;
             shared.seen().vips.insert(site.ip(), (site.holds_vip(), SystemTime::now()));
+            // A tun device has none.
+            if let Ok(mac) = mac(&site.netns, &site.interface) {
+                shared.seen().macs.insert(site.ip(), mac);
+            }
             tables.push((socket, site.ip(), site.router.vip_address()));
         }
         let wire = place::within(&lab.fabric(), || {
-            Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(Protocol::from(EVERYTHING)))
-                .context("a packet socket")
+            let wire = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(EVERYTHING)));
+            arriving(wire.context("a packet socket")?)
         })?;
         let (stop, stopped) = UnixStream::pair().context("a pair of sockets")?;
         let thread = thread::spawn({
@@ -171,6 +186,17 @@ impl Shared {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Lets a packet socket see only what arrives at the bridge's ports: it sends a frame out of each of the others.
+fn arriving(socket: Socket) -> Result<Socket> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on))?;
+    let (value, option) = (std::ptr::from_ref(&on).cast(), libc::PACKET_IGNORE_OUTGOING);
+    // SAFETY: the value is an integer of that length, and lives as long as the call.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, value, length) };
+    ensure!(done == 0, "PACKET_IGNORE_OUTGOING: {}", std::io::Error::last_os_error());
+    Ok(socket)
 }
 
 /// A socket that tells of addresses that come and go here.
@@ -252,8 +278,9 @@ fn is(address: &AddressMessage, vip: IpAddr) -> bool {
     })
 }
 
-/// A VRRP packet without link header, if it is one.
-fn advert(packet: &[u8], at: SystemTime) -> Option<Advert> {
+/// A VRRP advert in an untagged Ethernet frame, if it is one.
+fn advert(frame: &[u8], at: SystemTime) -> Option<Advert> {
+    let (mac, packet) = (<Mac>::try_from(frame.get(6..12)?).ok()?, frame.get(14..)?);
     let first = *packet.first()?;
     let mut header = usize::from(first & 0x0f) * 4;
     let protocol = *packet.get(9)?;
@@ -266,5 +293,5 @@ fn advert(packet: &[u8], at: SystemTime) -> Option<Advert> {
     }
     let source = <[u8; 4]>::try_from(packet.get(12..16)?).ok()?;
     let body = packet.get(header..)?;
-    Some(Advert { at, source: source.into(), vrid: *body.get(1)?, priority: *body.get(2)? })
+    Some(Advert { at, source: source.into(), mac, vrid: *body.get(1)?, priority: *body.get(2)? })
 }
