@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{ip_in, run_in};
 use crate::forge::{Mac, from_mac, to_mac};
-use crate::frames::Injector;
+use crate::frames::{Injector, sealed};
 use crate::lab::{Lab, Router, Site};
 
 /// A MAC that nobody has: a switch floods it, and every receiver takes it for another host's.
@@ -131,7 +131,7 @@ impl Tenant {
 impl Sender for Tenant {
     /// To its router.
     fn send(&self, frame: &[u8]) -> Result<()> {
-        self.wire.send(&to_mac(from_mac(frame.to_vec(), self.mac), self.gateway))
+        self.wire.send_as_it_is(&sealed(&to_mac(from_mac(frame.to_vec(), self.mac), self.gateway)))
     }
 }
 
