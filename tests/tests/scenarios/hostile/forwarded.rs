@@ -9,6 +9,7 @@ use ha_agent_tests::frames::sealed;
 use ha_agent_tests::hostile::{Host, NOBODY, Pulse, Sender, Tenant, forward};
 use ha_agent_tests::keepalived::Settings;
 use ha_agent_tests::pair::{Pair, SLACK, Scene};
+use ha_agent_tests::witness::Witness;
 
 use super::{EVERY, better, forged, found, in_time, mac, only, orphaned, unmoved, witness};
 use crate::ADVERT;
@@ -132,42 +133,54 @@ fn a_preemption_is_told_in_time_while_adverts_are_routed_back() -> Result<()> {
     only(&mut pair.b, &[])
 }
 
-/// A healthy master stays what it is while adverts with such an interval seem to leave it; then it resigns, and
-/// both are told in time.
-fn stays_primary(name: &str, interval_cs: u16) -> Result<()> {
+/// A healthy master stays what it is while adverts with such an interval seem to leave it.
+fn stays_primary(name: &str, interval_cs: u16) -> Result<(Pair, [Pulse; 2])> {
     let mut pair = found().start(name)?;
     let host = Host::join(&pair.lab, "h", &pair.router)?;
     let (tenant, frame) = through(&pair, |advert| Advert { interval_cs, ..advert })?;
     // Somebody worse who goes on, and is not heard either: whoever is silent beside him is backup.
     let rival = Advert { priority: 1, ..better(&pair, host.site.ip()) }.frame();
     let rival = sealed(&to_mac(rival, NOBODY));
-    let witness = witness(&pair)?;
     let pulses = [host.pulse(vec![rival], EVERY * 2), tenant.pulse(vec![frame], EVERY / 8)];
     pulses[0].more(6, EVERY * 20)?;
     unmoved(&mut pair.a)?;
     unmoved(&mut pair.b)?;
-    forged(&mut pair.a, &["forwarded", "other_host"])?;
     ensure!(pair.a.site.holds_vip(), "keepalived hears none of it");
-    let since = SystemTime::now();
-    pair.a.keepalived()?.resign()?;
-    in_time(&mut pair.b, &witness, "primary", since)?;
-    in_time(&mut pair.a, &witness, "backup", since)?;
-    for pulse in pulses {
-        pulse.end()?;
-    }
-    only(&mut pair.a, &["forged_advert"])?;
-    only(&mut pair.b, &["forged_advert"])?;
-    pair.heard(&["primary", "backup"], &["backup", "primary"])
+    Ok((pair, pulses))
+}
+
+/// Both nodes are told in time, and nothing else is.
+fn fails_over((mut pair, pulses): (Pair, [Pulse; 2]), since: SystemTime, witness: &Witness) -> Result<Pair> {
+    in_time(&mut pair.b, witness, "primary", since)?;
+    // Where the VIP stays, the other one must have gone on for more than an interval.
+    pair.a.confirmed(ADVERT * 3 + SLACK, "backup")?;
+    pulses.into_iter().try_for_each(Pulse::end)?;
+    forged(&mut pair.a, &["forwarded", "other_host"])?;
+    forged(&mut pair.b, &["destination", "mode", "other_host"])?;
+    pair.heard(&["primary", "backup"], &["backup", "primary"])?;
+    Ok(pair)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn a_master_stays_primary_though_adverts_with_interval_0_seem_to_leave_it() -> Result<()> {
-    stays_primary("interval0", 0)
+    let (mut pair, pulses) = stays_primary("interval0", 0)?;
+    let witness = witness(&pair)?;
+    let since = SystemTime::now();
+    pair.a.keepalived()?.resign()?;
+    let mut pair = fails_over((pair, pulses), since, &witness)?;
+    only(&mut pair.a, &["forged_advert"])?;
+    only(&mut pair.b, &["forged_advert"])
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_resignation_is_told_though_adverts_with_interval_255_seem_to_leave_it() -> Result<()> {
-    stays_primary("interval255", 25_500)
+fn a_master_s_death_is_told_though_adverts_with_interval_255_seem_to_leave_it() -> Result<()> {
+    let (mut pair, pulses) = stays_primary("interval255", 25_500)?;
+    let witness = witness(&pair)?;
+    let since = SystemTime::now();
+    pair.a.keepalived()?.kill()?;
+    let mut pair = fails_over((pair, pulses), since, &witness)?;
+    only(&mut pair.a, &["forged_advert", "silent_primary", "orphan_vip"])?;
+    only(&mut pair.b, &["forged_advert", "no_primary"])
 }
