@@ -44,14 +44,15 @@ fn a_user_s_reports_slow_no_later_failover() -> Result<()> {
     let mut pair = unreported("slowed")?;
     abuse::open_way(&pair.lab, &pair.b.agent)?;
     // Nothing tells a backup from one whose track script failed.
-    for state in ["fault", "backup"] {
+    let told = ["backup", "fault", "backup", "primary", "backup"];
+    for (index, state) in ["fault", "backup"].into_iter().enumerate() {
         let (socket, router) = (pair.b.agent.socket(), pair.b.site.router.id);
         let status = abuse::as_user(HONEST, || report::claim(&socket, router, state))?;
         ensure!(status == 200, "{state}: {status}");
         pair.b.confirmed(SLACK, state)?;
-        pair.rest()?;
+        pair.b.heard(SLACK, &told[..index + 2])?;
     }
+    pair.rest()?;
     pair.mark()?;
-    let told = ["backup", "fault", "backup", "primary", "backup"];
     there_and_back(pair, &["primary", "backup", "primary"], &told)
 }
