@@ -16,6 +16,7 @@ fn there_and_back(mut pair: Pair, a: &[&str], b: &[&str]) -> Result<()> {
     pair.a.keepalived()?.stop()?;
     in_time(&mut pair.b, &witness, "primary", since)?;
     in_time(&mut pair.a, &witness, "backup", since)?;
+    pair.heard(&a[..a.len() - 1], &b[..b.len() - 1])?;
     pair.rest()?;
     pair.a.start_keepalived()?;
     pair.mark()?;
