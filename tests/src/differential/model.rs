@@ -174,6 +174,7 @@ impl Model {
                 self.count(counter::FRAGMENT);
                 let length = frame.len().saturating_sub(base);
                 if length == 0 || length > PIECE_BYTES || !pay(&mut self.device.tokens) {
+                    self.device.lost_ns = now_ns;
                     self.count(counter::WITHHELD);
                     return Expected::default();
                 }
