@@ -2,7 +2,7 @@
 //! which sources the kernel takes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
@@ -32,6 +32,10 @@ pub(super) struct Shared {
     pieces: Mutex<HashMap<u32, Tally>>,
     /// Someone who goes on advertising is not known.
     left_out: AtomicBool,
+    /// See [`super::Wire::pieces`].
+    pub(super) pieces_taken: AtomicU64,
+    /// See [`super::Wire::forget_pieces`].
+    pub(super) forget_pieces: AtomicBool,
     watches: Mutex<BpfHashMap<MapData, WatchKey, Watch>>,
     peers: Mutex<BpfHashMap<MapData, PeerKey, Peer>>,
     devices: Mutex<BpfHashMap<MapData, DeviceKey, Device>>,
@@ -68,6 +72,8 @@ impl Shared {
             sources: Mutex::default(),
             pieces: Mutex::default(),
             left_out: AtomicBool::new(false),
+            pieces_taken: AtomicU64::new(0),
+            forget_pieces: AtomicBool::new(false),
             watches: Mutex::new(taken(ebpf, "WATCHES")?),
             peers: Mutex::new(taken(ebpf, "PEERS")?),
             devices: Mutex::new(taken(ebpf, "DEVICES")?),
@@ -129,6 +135,12 @@ impl Shared {
                 tracing::debug!(%error, ?peer, "peer not removed");
             }
         }
+    }
+
+    /// A device's budget is full, and no piece of it was lost.
+    pub(super) fn reset_device(&self, key: &WatchKey) -> Result<(), WireError> {
+        let device = DeviceKey { realm: key.realm, ifindex: key.ifindex, pad: 0 };
+        locked(&self.devices).insert(device, Device::default(), 0).map_err(|error| failed("DEVICES", &error))
     }
 
     /// Nothing is attached to a device any more.
