@@ -3,6 +3,7 @@
 
 pub use crate::core::invariants::{Op, Setting, always, converges, refused_frames_move_nothing};
 pub use crate::intake::trial::{Exchange, Trial};
+pub use crate::wire::take_pieces;
 
 use crate::intake::fifo::{Cut, Lines};
 

@@ -11,7 +11,7 @@ use super::sources::{Source, Whose};
 use super::table::Entry;
 use super::{WireEvent, attach, translate};
 use crate::advert_rules::Mode;
-use crate::core::model::{Reason, RouterId, Side};
+use crate::core::model::RouterId;
 use crate::netns::NetnsThread;
 
 /// Questions that wait at once. One that finds no room is asked again with the next advert or reading.

@@ -63,6 +63,8 @@ use self::attachments::Attachments;
 pub use self::error::WireError;
 use self::maps::Shared;
 pub use self::metrics::Stats;
+#[cfg(feature = "fuzzing")]
+pub use self::pieces::trial::take as take_pieces;
 pub use self::object::Identity;
 use self::table::{Entry, Place};
 pub use self::terms::{Family, Judged, Target, WireEvent, WireOptions, WireReading};

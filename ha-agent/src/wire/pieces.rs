@@ -15,6 +15,8 @@ mod ipv4;
 mod ipv6;
 mod queue;
 mod tally;
+#[cfg(feature = "fuzzing")]
+pub(super) mod trial;
 
 use std::sync::Arc;
 

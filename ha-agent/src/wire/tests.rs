@@ -19,17 +19,17 @@ use crate::core::model::{Advert, Reason, Side};
 use crate::netns::NetnsError;
 
 /// Two namespaces joined by a veth pair called `ha0` in both; gone with the test.
-struct Pair {
-    names: [String; 2],
+pub(super) struct Pair {
+    pub(super) names: [String; 2],
 }
 
-fn ip(args: &[&str]) {
+pub(super) fn ip(args: &[&str]) {
     let done = Command::new("ip").args(args).output().unwrap();
     assert!(done.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 impl Pair {
-    fn new(tag: &str) -> Self {
+    pub(super) fn new(tag: &str) -> Self {
         let names = ["a", "b"].map(|end| format!("haw-{tag}-{}-{end}", std::process::id()));
         let pair = Self { names };
         for name in &pair.names {
@@ -49,7 +49,7 @@ impl Pair {
         }
     }
 
-    fn netns(&self, end: usize) -> Netns {
+    pub(super) fn netns(&self, end: usize) -> Netns {
         Netns::Path(PathBuf::from("/run/netns").join(&self.names[end]))
     }
 
@@ -121,7 +121,7 @@ impl Rig {
     }
 }
 
-fn send_raw(interface: &str, frames: &[Vec<u8>]) -> std::io::Result<()> {
+pub(super) fn send_raw(interface: &str, frames: &[Vec<u8>]) -> std::io::Result<()> {
     use rustix::net::netdevice::name_to_index;
     let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, None)?;
     let index = name_to_index(&socket, interface)?;

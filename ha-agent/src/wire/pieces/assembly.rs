@@ -241,7 +241,7 @@ impl Assembly {
     }
 
     /// Incomplete packets, and what they take.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn size(&self) -> (usize, usize) {
         (self.packets.len(), self.packets.iter().map(Packet::cost).sum())
     }

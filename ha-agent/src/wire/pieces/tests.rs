@@ -1,6 +1,7 @@
 //! Pieces as they come from the classifier, and what they turn out to be.
 
 mod bounds;
+mod kernel;
 mod v4;
 mod v6;
 
