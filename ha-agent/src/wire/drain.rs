@@ -192,7 +192,10 @@ impl Reader {
         }
         let family = entry.key.family;
         match known.taken? {
-            true => Some(WireEvent::Advert { router, advert: translate::advert(speaker, family, side) }),
+            true => {
+                self.shared.adopt(entry, speaker);
+                Some(WireEvent::Advert { router, advert: translate::advert(speaker, family, side) })
+            }
             false => {
                 let reason = self.shared.refusal(entry, side, &speaker.src);
                 Some(WireEvent::Invalid { router, frame: translate::frame(speaker, family, side, reason) })

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
 use ha_agent_common::judge::{Judgement, Peer, PeerKey};
-use ha_agent_common::{Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, Speaker, Watch, WatchKey, counter};
+use ha_agent_common::{Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, SPEAKER_OLD_CHECKSUM, Speaker, WATCH_OLD_CHECKSUM, Watch, WatchKey, counter};
 
 use super::batch::{Batches, Cursor};
 use super::known::{Known, is_live};
@@ -272,6 +272,18 @@ impl Shared {
             return sources::Known { taken: Some(true), ask: false };
         }
         locked(&self.sources).entry(entry.id).or_default().look((whose, speaker.src), now)
+    }
+
+    /// keepalived heard this speaker, whose source the kernel takes, and keeps to its form of checksum.
+    pub(super) fn adopt(&self, entry: &Entry, speaker: &Speaker) {
+        if speaker.flags & SPEAKER_OLD_CHECKSUM == 0 {
+            return;
+        }
+        if let Ok(Some(before)) = self.watch(&entry.key)
+            && before.id == entry.id
+        {
+            self.keep(&entry.key, &before, &Watch { state: before.state | WATCH_OLD_CHECKSUM, ..before });
+        }
     }
 
     /// Remembers an answer; whether it is another one than before.
