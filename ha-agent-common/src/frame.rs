@@ -252,25 +252,36 @@ pub fn read_sum<P: Packet>(packet: &P, at: u32, length: u32) -> Option<u64> {
     let mut done = 0;
     let mut blocks = 0;
     while blocks < MOST_BLOCKS {
-        if done >= length {
+        if done + 64 > length {
             break;
         }
         let mut block = Bytes::<64>::zero();
-        let left = length - done;
-        let read =
-            if left >= 64 { packet.load(at + done, &mut block) } else { packet.tail(at + done, left, &mut block) };
-        if !read {
+        if !packet.load(at + done, &mut block) {
             return None;
         }
-        let mut i = 0;
-        while i < 64 {
-            sum += halves(word(&block.0, i));
-            i += 8;
-        }
+        sum += block_sum(&block);
         done += 64;
         blocks += 1;
     }
-    if done >= length { Some(sum) } else { None }
+    if length > done {
+        let mut block = Bytes::<64>::zero();
+        if length - done >= 64 || !packet.tail(at + done, length - done, &mut block) {
+            return None;
+        }
+        sum += block_sum(&block);
+    }
+    Some(sum)
+}
+
+#[inline(always)]
+fn block_sum(block: &Bytes<64>) -> u64 {
+    let mut sum = 0;
+    let mut i = 0;
+    while i < 64 {
+        sum += halves(word(&block.0, i));
+        i += 8;
+    }
+    sum
 }
 
 /// Reads the IPv6 header of a packet whose next header is 112 or an extension.

@@ -375,7 +375,7 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
         return Reason::Icv as u8;
     }
     let fields =
-        ah::Mutable { header: begin, total: envelope.at + envelope.len, ttl: watch.rules.is_unicast() };
+        ah::Mutable { total: envelope.at + envelope.len, ttl: watch.rules.is_unicast() };
     if !frame.packet.icv_fits(&watch.rules.ah, fields) || half(&start.0, 4) != half(&envelope.src, 0) {
         return Reason::Icv as u8;
     }

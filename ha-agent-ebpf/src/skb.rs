@@ -253,7 +253,7 @@ impl Packet for Ip {
     #[inline(always)]
     fn mix(&self, at: u32, fields: Mutable, _work: &mut ah::Work) -> Mixed {
         // `_work` is this processor's slot of WORK.
-        match ha_mix(self.skb.skb, self.base, at, fields.header, fields.total | (fields.ttl as u32) << 31) {
+        match ha_mix(self.skb.skb, self.base, at, fields.total | (fields.ttl as u32) << 31) {
             1 => Mixed::More,
             2 => Mixed::Last,
             _ => Mixed::Cut,
@@ -273,7 +273,7 @@ impl Packet for Ip {
             slot.outer[at] = key.outer[at];
             at += 1;
         }
-        ha_icv(self.skb.skb, self.base, fields.header, fields.total, fields.ttl as u32) != 0
+        ha_icv(self.skb.skb, self.base, fields.total, fields.ttl as u32) != 0
     }
 }
 
@@ -332,7 +332,7 @@ extern "C" fn ha_option(length: u32, walk: u32) -> u32 {
 /// Whether the integrity value fits the key in [`AH_KEY`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ha_icv(skb: *mut __sk_buff, base: u32, header: u32, total: u32, ttl: u32) -> u32 {
+extern "C" fn ha_icv(skb: *mut __sk_buff, base: u32, total: u32, ttl: u32) -> u32 {
     let (Some(key), Some(work)) = (AH_KEY.get_ptr(0), WORK.get_ptr_mut(0)) else {
         return 0;
     };
@@ -340,19 +340,19 @@ extern "C" fn ha_icv(skb: *mut __sk_buff, base: u32, header: u32, total: u32, tt
     let key = unsafe { &*key };
     // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
     let work = unsafe { &mut *work };
-    let fields = Mutable { header, total, ttl: ttl != 0 };
+    let fields = Mutable { total, ttl: ttl != 0 };
     ah::fits(&Ip { skb: Skb { skb }, base }, key, fields, work) as u32
 }
 
 /// Mixes 64 bytes of the packet into [`WORK`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ha_mix(skb: *mut __sk_buff, base: u32, at: u32, header: u32, total: u32) -> u32 {
+extern "C" fn ha_mix(skb: *mut __sk_buff, base: u32, at: u32, total: u32) -> u32 {
     let Some(work) = WORK.get_ptr_mut(0) else {
         return 0;
     };
     // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
     let work = unsafe { &mut *work };
-    let fields = Mutable { header, total: total & 0xffff, ttl: total >> 31 != 0 };
+    let fields = Mutable { total: total & 0xffff, ttl: total >> 31 != 0 };
     ah::mix(&Ip { skb: Skb { skb }, base }, at, fields, work) as u32
 }

@@ -63,9 +63,9 @@ use self::attachments::Attachments;
 pub use self::error::WireError;
 use self::maps::Shared;
 pub use self::metrics::Stats;
+pub use self::object::Identity;
 #[cfg(feature = "fuzzing")]
 pub use self::pieces::trial::take as take_pieces;
-pub use self::object::Identity;
 use self::table::{Entry, Place};
 pub use self::terms::{Family, Judged, Target, WireEvent, WireOptions, WireReading};
 use crate::advert_rules::Mode as AdvertMode;
