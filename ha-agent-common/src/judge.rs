@@ -181,7 +181,7 @@ pub fn digest(key: [u64; 2], speaker: &mut Speaker) {
         speaker.version,
         speaker.vip_count,
         speaker.auth_type,
-        speaker.flags & !SPEAKER_OLD_CHECKSUM,
+        speaker.flags,
         speaker.refused,
         (speaker.interval_cs >> 8) as u8,
         speaker.interval_cs as u8,
@@ -414,14 +414,14 @@ fn checksum_fits<P: Packet>(
     let upper = HEADER_LEN + frame.listed() + IPPROTO_VRRP as u32;
     sum += half(&envelope.src, 0) as u64 + upper.to_be() as u64;
     let group = half(&rules.group, 0) as u64;
-    let old = rules.has(Rules::OLD_CHECKSUM) || watch.state & WATCH_OLD_CHECKSUM != 0;
-    if old {
+    if rules.has(Rules::OLD_CHECKSUM) {
         return folds_to_ones(sum + group);
     }
-    if folds_to_ones(sum + half(&envelope.dst, 0) as u64) {
+    let learned = watch.state & WATCH_OLD_CHECKSUM != 0;
+    if !learned && folds_to_ones(sum + half(&envelope.dst, 0) as u64) {
         return true;
     }
-    if unicast && !rules.has(Rules::NEVER_OLD_CHECKSUM) && folds_to_ones(sum + group) {
+    if (learned || (unicast && !rules.has(Rules::NEVER_OLD_CHECKSUM))) && folds_to_ones(sum + group) {
         speaker.flags |= SPEAKER_OLD_CHECKSUM;
         return true;
     }

@@ -8,7 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
 use ha_agent_common::judge::{Judgement, Peer, PeerKey};
-use ha_agent_common::{Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, SPEAKER_OLD_CHECKSUM, Speaker, WATCH_OLD_CHECKSUM, Watch, WatchKey, counter};
+use ha_agent_common::{
+    Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, SPEAKER_OLD_CHECKSUM, Speaker, WATCH_OLD_CHECKSUM, Watch,
+    WatchKey, counter,
+};
 
 use super::batch::{Batches, Cursor};
 use super::known::{Known, is_live};

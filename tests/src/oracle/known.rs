@@ -1,4 +1,5 @@
-//! Where the agent is known to judge otherwise than keepalived.
+//! Where the agent is known to judge otherwise than keepalived. It never takes what keepalived does not: that is
+//! no difference that could be known.
 
 use ha_agent::core::model::Reason;
 
@@ -83,7 +84,7 @@ pub const KNOWN: &[Known] = &[
               unheard (`header`)",
         effect: "no host sends such fragments; as above",
         is: |configuration, _, case, said, judged| {
-            configuration.listens_on_vmac()
+            configuration.vmac
                 && said != Verdict::Unheard
                 && judged == Verdict::Unheard
                 && has(case, |part| matches!(part, Deviation::Pieces(_)))
