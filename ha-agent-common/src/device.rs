@@ -24,7 +24,7 @@ pub fn gets(link: &Link, envelope: &Envelope, vrid: u8, rules: &Rules) -> bool {
         return group || link.host == HOST_DEVICE;
     }
     let v4 = envelope.family == FAMILY_V4;
-    let own = if v4 { VIRTUAL_V4 } else { VIRTUAL_V6 } << 8 | vrid as u64;
+    let own = if v4 { VIRTUAL_V4 } else { VIRTUAL_V6 } << 8 | u64::from(vrid);
     if link.host != HOST_GROUP {
         return number(&link.to) == own;
     }
@@ -34,9 +34,9 @@ pub fn gets(link: &Link, envelope: &Envelope, vrid: u8, rules: &Rules) -> bool {
     // Of other groups it gets those whose hash, under a key of the kernel's, is that of one of its own.
     let dst = &envelope.dst;
     let group = if v4 {
-        GROUP_V4 | u32::from_be(half(dst, 0)) as u64 & 0x7f_ffff
+        GROUP_V4 | u64::from(u32::from_be(half(dst, 0))) & 0x7f_ffff
     } else {
-        GROUP_V6 | u32::from_be(half(dst, 12)) as u64
+        GROUP_V6 | u64::from(u32::from_be(half(dst, 12)))
     };
     number(&link.to) == group || number(&link.to) == BROADCAST
 }

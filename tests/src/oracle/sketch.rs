@@ -209,7 +209,7 @@ impl Sketch {
             tos: 0xc0,
             length: 0,
             // No two packets within half a minute have the same.
-            id: u16::try_from(sequence / STEP & 0xffff).unwrap_or(0),
+            id: u16::try_from((sequence / STEP) & 0xffff).unwrap_or(0),
             fragment: 0,
             ttl: configuration.sound_ttl(),
             protocol: None,
