@@ -1,10 +1,8 @@
 //! What several targets share.
 
-// The independent reader of frames that the differential test compares the classifier with.
+// What the differential test compares the classifier with.
 #[path = "../../tests/src/differential/reference.rs"]
 pub mod reference;
-#[path = "../../tests/src/differential/terms.rs"]
-pub mod terms;
 
 /// Cuts bytes into pieces at the places that `cuts` names, as a peer may send them.
 pub fn pieces<'a>(bytes: &'a [u8], cuts: &[u16]) -> Vec<&'a [u8]> {

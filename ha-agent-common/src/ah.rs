@@ -94,6 +94,31 @@ pub enum Mixed {
 /// Whether the integrity value of a packet is the one that `key` gives.
 #[inline(always)]
 pub fn fits<P: Packet>(packet: &P, key: &Key, fields: Mutable, work: &mut Work) -> bool {
+    if !hmac(packet, key, fields, work) {
+        return false;
+    }
+    let mut given = Bytes::<12>::zero();
+    if !packet.load(IPV4_LEN + ICV, &mut given) {
+        return false;
+    }
+    let mut differs = 0;
+    let mut at = 0;
+    while at < 12 {
+        differs |= given.0[at] ^ (work.state[at / 4] >> (8 * (at % 4))) as u8;
+        at += 1;
+    }
+    differs == 0
+}
+
+/// The integrity value that `key` gives a packet; none of one that ends before, or is too long.
+#[cfg(any(test, feature = "user"))]
+pub fn icv<P: Packet>(packet: &P, key: &Key, fields: Mutable, work: &mut Work) -> Option<[u8; 12]> {
+    hmac(packet, key, fields, work).then(|| core::array::from_fn(|at| work.state[at / 4].to_le_bytes()[at % 4]))
+}
+
+/// Leaves the packet's HMAC in the state; false where there is none.
+#[inline(always)]
+fn hmac<P: Packet>(packet: &P, key: &Key, fields: Mutable, work: &mut Work) -> bool {
     set(&mut work.state, &key.inner);
     let mut mixed = Mixed::More;
     let mut index = 0;
@@ -120,17 +145,7 @@ pub fn fits<P: Packet>(packet: &P, key: &Key, fields: Mutable, work: &mut Work) 
     put_length(&mut work.block, 64 + 16);
     set(&mut work.state, &key.outer);
     compress(work);
-    let mut given = Bytes::<12>::zero();
-    if !packet.load(IPV4_LEN + ICV, &mut given) {
-        return false;
-    }
-    let mut differs = 0;
-    let mut at = 0;
-    while at < 12 {
-        differs |= given.0[at] ^ (work.state[at / 4] >> (8 * (at % 4))) as u8;
-        at += 1;
-    }
-    differs == 0
+    true
 }
 
 /// Mixes in the 64 bytes at `at` of the packet, its mutable fields zeroed.
@@ -218,14 +233,70 @@ const INITIAL: State = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// RFC 1321 section 3.4: the sines.
 static SINES: [u32; 64] = [
-    0xd76a_a478, 0xe8c7_b756, 0x2420_70db, 0xc1bd_ceee, 0xf57c_0faf, 0x4787_c62a, 0xa830_4613, 0xfd46_9501,
-    0x6980_98d8, 0x8b44_f7af, 0xffff_5bb1, 0x895c_d7be, 0x6b90_1122, 0xfd98_7193, 0xa679_438e, 0x49b4_0821,
-    0xf61e_2562, 0xc040_b340, 0x265e_5a51, 0xe9b6_c7aa, 0xd62f_105d, 0x0244_1453, 0xd8a1_e681, 0xe7d3_fbc8,
-    0x21e1_cde6, 0xc337_07d6, 0xf4d5_0d87, 0x455a_14ed, 0xa9e3_e905, 0xfcef_a3f8, 0x676f_02d9, 0x8d2a_4c8a,
-    0xfffa_3942, 0x8771_f681, 0x6d9d_6122, 0xfde5_380c, 0xa4be_ea44, 0x4bde_cfa9, 0xf6bb_4b60, 0xbebf_bc70,
-    0x289b_7ec6, 0xeaa1_27fa, 0xd4ef_3085, 0x0488_1d05, 0xd9d4_d039, 0xe6db_99e5, 0x1fa2_7cf8, 0xc4ac_5665,
-    0xf429_2244, 0x432a_ff97, 0xab94_23a7, 0xfc93_a039, 0x655b_59c3, 0x8f0c_cc92, 0xffef_f47d, 0x8584_5dd1,
-    0x6fa8_7e4f, 0xfe2c_e6e0, 0xa301_4314, 0x4e08_11a1, 0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
+    0xd76a_a478,
+    0xe8c7_b756,
+    0x2420_70db,
+    0xc1bd_ceee,
+    0xf57c_0faf,
+    0x4787_c62a,
+    0xa830_4613,
+    0xfd46_9501,
+    0x6980_98d8,
+    0x8b44_f7af,
+    0xffff_5bb1,
+    0x895c_d7be,
+    0x6b90_1122,
+    0xfd98_7193,
+    0xa679_438e,
+    0x49b4_0821,
+    0xf61e_2562,
+    0xc040_b340,
+    0x265e_5a51,
+    0xe9b6_c7aa,
+    0xd62f_105d,
+    0x0244_1453,
+    0xd8a1_e681,
+    0xe7d3_fbc8,
+    0x21e1_cde6,
+    0xc337_07d6,
+    0xf4d5_0d87,
+    0x455a_14ed,
+    0xa9e3_e905,
+    0xfcef_a3f8,
+    0x676f_02d9,
+    0x8d2a_4c8a,
+    0xfffa_3942,
+    0x8771_f681,
+    0x6d9d_6122,
+    0xfde5_380c,
+    0xa4be_ea44,
+    0x4bde_cfa9,
+    0xf6bb_4b60,
+    0xbebf_bc70,
+    0x289b_7ec6,
+    0xeaa1_27fa,
+    0xd4ef_3085,
+    0x0488_1d05,
+    0xd9d4_d039,
+    0xe6db_99e5,
+    0x1fa2_7cf8,
+    0xc4ac_5665,
+    0xf429_2244,
+    0x432a_ff97,
+    0xab94_23a7,
+    0xfc93_a039,
+    0x655b_59c3,
+    0x8f0c_cc92,
+    0xffef_f47d,
+    0x8584_5dd1,
+    0x6fa8_7e4f,
+    0xfe2c_e6e0,
+    0xa301_4314,
+    0x4e08_11a1,
+    0xf753_7e82,
+    0xbd3a_f235,
+    0x2ad7_d2bb,
+    0xeb86_d391,
 ];
 /// By how much is rotated: four steps of each round, again and again.
 static TURNS: [u8; 16] = [7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21];
@@ -246,12 +317,8 @@ pub fn compress(work: &mut Work) {
         };
         let at = (word & 15) * 4;
         let block = &work.block.0;
-        let value = u32::from_le_bytes([
-            block[at & 63],
-            block[(at + 1) & 63],
-            block[(at + 2) & 63],
-            block[(at + 3) & 63],
-        ]);
+        let value =
+            u32::from_le_bytes([block[at & 63], block[(at + 1) & 63], block[(at + 2) & 63], block[(at + 3) & 63]]);
         let turn = u32::from(TURNS[((step >> 4) * 4 + (step & 3)) & 15]);
         let sum = a.wrapping_add(mixed).wrapping_add(SINES[step & 63]).wrapping_add(value);
         a = d;

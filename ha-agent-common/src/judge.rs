@@ -18,7 +18,8 @@ use crate::frame::{Bytes, Envelope, HEADER_LEN, IPPROTO_AH, IPPROTO_VRRP};
 use crate::frame::{Link, Packet, folds_to_ones, half, halves, word};
 use crate::list::{List, content};
 use crate::{
-    Class, FAMILY_V4, Reason, Rules, SPEAKER_AH, SPEAKER_OLD_CHECKSUM, SPEAKER_UNICAST, Speaker, WATCH_OLD_CHECKSUM, Watch, ah, device,
+    Class, FAMILY_V4, Reason, Rules, SPEAKER_AH, SPEAKER_OLD_CHECKSUM, SPEAKER_UNICAST, Speaker, WATCH_OLD_CHECKSUM,
+    Watch, ah, device,
 };
 
 const AUTH_LEN: u32 = 8;
@@ -208,19 +209,18 @@ pub fn arriving<P: Packet>(
     if !frame.is_v4() && !sum_fits_v6(frame, if fits { Some(list.sum) } else { None }) {
         return Judgement::unheard(Reason::Checksum as u8);
     }
-    let mut reason = if fits { rejected(frame, watch, list.sum, peer, speaker) } else { Reason::Length as u8 };
-    if reason == 0 && watch.rules.has(Rules::TAKES_NONE) {
-        reason = Reason::Owner as u8;
-    }
+    let reason = if fits { rejected(frame, watch, list.sum, peer, speaker) } else { Reason::Length as u8 };
     let class = if reason == 0 { Class::Peer } else { Class::Rejected };
     Judgement { class, reason }
 }
 
 #[inline(always)]
 fn read_list<P: Packet>(frame: &Frame<'_, P>, list: &mut List, speaker: &mut Speaker) -> bool {
-    let read = frame.packet.list(frame.envelope.at + HEADER_LEN, frame.count(), frame.is_v4(), list);
+    if !frame.packet.list(frame.envelope.at + HEADER_LEN, frame.count(), frame.is_v4(), list) {
+        return false;
+    }
     speaker.list = list.digest;
-    read
+    true
 }
 
 /// Why a frame that arrives never reaches keepalived's socket; 0: it does.
@@ -321,7 +321,10 @@ pub fn rejected<P: Packet>(
     if lists && speaker.list != watch.rules.list {
         return Reason::Addresses as u8;
     }
-    if watch.rules.has(Rules::CHECK_PEERS) {
+    if watch.rules.has(Rules::TAKES_NONE) {
+        return Reason::Owner as u8;
+    }
+    if unicast && watch.rules.has(Rules::CHECK_PEERS) {
         return match peer {
             None => Reason::PeerSource as u8,
             Some(peer) if envelope.ttl < peer.min_ttl || envelope.ttl > peer.max_ttl => Reason::PeerTtl as u8,
@@ -342,21 +345,19 @@ fn authentication<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> u8 {
     if rules.has(Rules::KNOWS_AUTH) && given != rules.auth_type {
         return Reason::Auth as u8;
     }
-    if !rules.has(Rules::KNOWS_AUTH) {
-        return if frame.is_v4() && (given == AUTH_AH) != frame.is_ah() { Reason::Auth as u8 } else { 0 };
+    if !rules.has(Rules::KNOWS_AUTH) && frame.is_v4() && (given == AUTH_AH) != frame.is_ah() {
+        return Reason::Auth as u8;
     }
-    if !rules.has(Rules::KNOWS_PASSWORD) {
-        return 0;
+    if given == AUTH_AH && frame.is_ah() {
+        return authentication_header(frame, watch);
     }
-    if given == AUTH_PASSWORD {
+    if given == AUTH_PASSWORD && rules.has(Rules::KNOWS_PASSWORD) {
         // keepalived looks at the last bytes of the packet, also where it bears padding.
         let mut password = Bytes::<8>::zero();
         let at = frame.envelope.at + frame.envelope.len - AUTH_LEN;
         if !frame.packet.load(at, &mut password) || word(&password.0, 0) != word(&rules.password, 0) {
             return Reason::Password as u8;
         }
-    } else if given == AUTH_AH {
-        return authentication_header(frame, watch);
     }
     0
 }
@@ -370,12 +371,14 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
     if !frame.packet.load(begin, &mut start) || start.0[0] != IPPROTO_VRRP {
         return Reason::Protocol as u8;
     }
+    if !watch.rules.has(Rules::KNOWS_AUTH | Rules::KNOWS_PASSWORD) {
+        return 0;
+    }
     // The kernel may rewrite options, and keepalived then takes the value to be wrong; none of its kind sends any.
     if begin != IPV4_LEN {
         return Reason::Icv as u8;
     }
-    let fields =
-        ah::Mutable { total: envelope.at + envelope.len, ttl: watch.rules.is_unicast() };
+    let fields = mutable(frame, watch.rules.is_unicast());
     if !frame.packet.icv_fits(&watch.rules.ah, fields) || half(&start.0, 4) != half(&envelope.src, 0) {
         return Reason::Icv as u8;
     }
@@ -385,6 +388,12 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
     }
     watch.ah_sequence = sequence;
     0
+}
+
+/// What of a packet the integrity value does not count.
+#[inline(always)]
+fn mutable<P: Packet>(frame: &Frame<'_, P>, unicast: bool) -> ah::Mutable {
+    ah::Mutable { total: frame.envelope.at + frame.envelope.len, ttl: unicast }
 }
 
 /// The VRRP checksum over IPv4: VRRPv2 without pseudo-header, VRRPv3 with it; by unicast VRRPv3's may be of
@@ -409,16 +418,13 @@ fn checksum_fits<P: Packet>(
     if rules.has(Rules::ANY_CHECKSUM) {
         return true;
     }
-    let envelope = frame.envelope;
-    // Length and protocol, each the low half of a word in network order, may be summed as one.
-    let upper = HEADER_LEN + frame.listed() + IPPROTO_VRRP as u32;
-    sum += half(&envelope.src, 0) as u64 + upper.to_be() as u64;
+    sum += upper_v4(frame);
     let group = half(&rules.group, 0) as u64;
     if rules.has(Rules::OLD_CHECKSUM) {
         return folds_to_ones(sum + group);
     }
     let learned = watch.state & WATCH_OLD_CHECKSUM != 0;
-    if !learned && folds_to_ones(sum + half(&envelope.dst, 0) as u64) {
+    if !learned && folds_to_ones(sum + half(&frame.envelope.dst, 0) as u64) {
         return true;
     }
     if (learned || (unicast && !rules.has(Rules::NEVER_OLD_CHECKSUM))) && folds_to_ones(sum + group) {
@@ -426,6 +432,14 @@ fn checksum_fits<P: Packet>(
         return true;
     }
     false
+}
+
+/// VRRPv3's pseudo-header over IPv4 (RFC 9568 section 5.2.8), without the destination.
+#[inline(always)]
+fn upper_v4<P: Packet>(frame: &Frame<'_, P>) -> u64 {
+    // Length and protocol, each the low half of a word in network order, may be summed as one.
+    let upper = HEADER_LEN + frame.listed() + IPPROTO_VRRP as u32;
+    half(&frame.envelope.src, 0) as u64 + upper.to_be() as u64
 }
 
 /// RFC 8200 section 8.1. `list` is the sum of the addresses where the packet holds nothing beside them.
@@ -445,13 +459,10 @@ fn sum_fits_v6<P: Packet>(frame: &Frame<'_, P>, list: Option<u64>) -> bool {
     folds_to_ones(sum)
 }
 
-/// Judges a frame that leaves for `watch`. What is ours but its source address, user space looks at.
+/// Judges a frame that leaves for `watch`, and reads its list of addresses. What is ours but its source
+/// address, user space looks at.
 #[inline(always)]
-pub fn leaving<P: Packet>(
-    frame: &Frame<'_, P>,
-    sender: &Sender,
-    speaker: &mut Speaker,
-) -> Judgement {
+pub fn leaving<P: Packet>(frame: &Frame<'_, P>, sender: &Sender, speaker: &mut Speaker, list: &mut List) -> Judgement {
     if sender.forwarded {
         return Judgement::unheard(Reason::Forwarded as u8);
     }
@@ -468,17 +479,17 @@ pub fn leaving<P: Packet>(
     if frame.header[0] & 15 != 1 {
         return Judgement::unheard(Reason::Type as u8);
     }
-    let mut list = List::default();
-    if frame.envelope.len != frame.expected() || !read_list(frame, &mut list, speaker) {
+    if frame.envelope.len != frame.expected() || !read_list(frame, list, speaker) {
         return Judgement::unheard(Reason::Length as u8);
     }
     speaker.sender = sender.cookie;
     Judgement { class: Class::Ours, reason: 0 }
 }
 
-/// What our own advert shows of our keepalived: the rules by which it takes others' adverts.
+/// What our own advert, whose list sums up to `sum`, shows of our keepalived: the rules by which it takes
+/// others' adverts.
 #[inline(always)]
-pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, watch: &mut Watch) {
+pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, sum: u64, watch: &mut Watch) {
     let rules = &mut watch.rules;
     rules.version = speaker.version;
     rules.vip_count = speaker.vip_count;
@@ -504,12 +515,35 @@ pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, watch: &mut Wat
                 rules.password = password.0;
                 rules.flags |= Rules::KNOWS_PASSWORD;
             }
-        } else if speaker.auth_type == AUTH_AH {
-            let mut sequence = Bytes::<4>::zero();
-            if frame.packet.load(frame.envelope.at - ah::LENGTH + 8, &mut sequence) {
-                watch.ah_sequence = u32::from_be_bytes(sequence.0);
-            }
+        } else if speaker.auth_type == AUTH_AH && frame.is_ah() {
+            learn_header(frame, watch);
         }
+    } else {
+        // VRRPv3 has none.
+        rules.auth_type = AUTH_NONE;
+        rules.flags |= Rules::KNOWS_AUTH;
+        if frame.is_v4() && rules.is_unicast() {
+            let old = sum + halves(word(&frame.header, 0)) + upper_v4(frame) + half(&rules.group, 0) as u64;
+            let fits = folds_to_ones(old);
+            watch.state = if fits { watch.state | WATCH_OLD_CHECKSUM } else { watch.state & !WATCH_OLD_CHECKSUM };
+        }
+    }
+}
+
+/// What our own authentication header shows: where the sequence stands, and whether the key that we know is
+/// the one that our keepalived has.
+#[inline(always)]
+fn learn_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) {
+    let begin = frame.envelope.at - ah::LENGTH;
+    let mut sequence = Bytes::<4>::zero();
+    if frame.packet.load(begin + 8, &mut sequence) {
+        watch.ah_sequence = u32::from_be_bytes(sequence.0);
+    }
+    let rules = &mut watch.rules;
+    let fields = mutable(frame, rules.is_unicast());
+    let known = rules.has(Rules::KNOWS_PASSWORD) && begin == IPV4_LEN;
+    if known && !frame.packet.icv_fits(&rules.ah, fields) {
+        rules.flags &= !Rules::KNOWS_PASSWORD;
     }
 }
 

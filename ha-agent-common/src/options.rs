@@ -70,11 +70,11 @@ pub fn step(options: &[u8; ROOM], length: u32, walk: u32) -> u32 {
         return state(at + 1, seen);
     }
     let left = length.saturating_sub(at);
-    let size = byte(at + 1) as u32;
+    let size = u32::from(byte(at + 1));
     if left < 2 || size < 2 || size > left {
         return state(at, seen | MALFORMED);
     }
-    let pointer = byte(at + 2) as u32;
+    let pointer = u32::from(byte(at + 2));
     let (sound, once) = match kind {
         RECORD_ROUTE => (size >= 3 && pointer >= 4 && (pointer > size || pointer + 3 <= size), SEEN_RECORD),
         LOOSE_ROUTE | STRICT_ROUTE => (size >= 3 && pointer >= 4, SEEN_ROUTE),

@@ -21,7 +21,7 @@ pub fn observe(old: &Speaker, new: &mut Speaker, now_ns: u64) -> u8 {
         return RECORD_FIRST;
     }
     new.adverts = old.adverts.wrapping_add(1);
-    let interval = if old.interval_cs == 0 { 1 } else { old.interval_cs as u64 };
+    let interval = if old.interval_cs == 0 { 1 } else { u64::from(old.interval_cs) };
     let gap = now_ns.saturating_sub(old.last_seen_ns);
     let left = old.priority == 0 && new.priority != 0;
     if left || gap > interval * GAP_NS_PER_CS {

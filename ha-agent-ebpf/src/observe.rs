@@ -8,6 +8,7 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use ha_agent_common::frame::{self, ETH_LEN, Envelope, Link, Seen};
 use ha_agent_common::judge::{self, Judgement, PeerKey};
+use ha_agent_common::list::List;
 use ha_agent_common::{
     BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece, PieceHead,
     RECORD_FRAME, Record, Rules, Speaker, Watch, WatchKey, budget, counter, speaker,
@@ -102,9 +103,10 @@ fn vrrp(packet: &Ip, advert: &mut Advert, direction: u8) {
     } else {
         *link = Link::default();
         judge::read(&frame, link, speaker);
-        let judgement = judge::leaving(&frame, &packet.skb.sender(), speaker);
+        let mut list = List::default();
+        let judgement = judge::leaving(&frame, &packet.skb.sender(), speaker, &mut list);
         if judgement.class as u8 == Class::Ours as u8 {
-            judge::learn(&frame, speaker, watch);
+            judge::learn(&frame, speaker, list.sum, watch);
             ours(watch, speaker, envelope.family, now);
         } else {
             refused(watch, speaker, envelope.family, judgement, direction, now);

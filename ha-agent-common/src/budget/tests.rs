@@ -1,8 +1,9 @@
 use super::*;
+use crate::Rules;
 
 #[test]
 fn a_full_bucket_gives_the_burst_and_no_more() {
-    let mut watch = Watch::new(1, 1000);
+    let mut watch = Watch::new(1, Rules::default(), 1000);
     refill(&mut watch, 1000);
     let given = (0..1000).filter(|_| take(&mut watch.foreign_tokens)).count();
     assert_eq!(given, BUDGET_BURST as usize);
@@ -12,7 +13,7 @@ fn a_full_bucket_gives_the_burst_and_no_more() {
 
 #[test]
 fn tokens_grow_with_time_and_fractions_are_kept() {
-    let mut watch = Watch::new(1, 0);
+    let mut watch = Watch::new(1, Rules::default(), 0);
     watch.foreign_tokens = 0;
     refill(&mut watch, BUDGET_REFILL_NS - 1);
     assert_eq!(watch.foreign_tokens, 0);
@@ -29,7 +30,7 @@ fn tokens_grow_with_time_and_fractions_are_kept() {
 
 #[test]
 fn a_clock_that_stands_still_or_goes_back_gives_nothing() {
-    let mut watch = Watch::new(1, 10 * BUDGET_REFILL_NS);
+    let mut watch = Watch::new(1, Rules::default(), 10 * BUDGET_REFILL_NS);
     watch.local_tokens = 0;
     refill(&mut watch, 10 * BUDGET_REFILL_NS);
     refill(&mut watch, 0);

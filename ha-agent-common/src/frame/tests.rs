@@ -1,277 +1,249 @@
-use super::*;
-use crate::build::{Advert, Auth, checksum};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::vec::Vec;
 
-struct Slice(Vec<u8>);
+use proptest::prelude::*;
 
-impl Packet for Slice {
-    fn load<const N: usize>(&self, offset: u32, into: &mut Bytes<N>) -> bool {
-        let start = offset as usize;
-        match self.0.get(start..start + N) {
-            Some(bytes) => {
-                into.0.copy_from_slice(bytes);
-                true
-            }
-            None => false,
-        }
-    }
-}
+use super::*;
+use crate::build::{Advert, Auth, checksum};
+use crate::slice::Slice;
 
-/// What the program would make of a frame: the VRID, the verdict, and the speaker.
-fn look(frame: Vec<u8>) -> Option<(u8, u8, Speaker)> {
-    let v6 = frame[12..14] == [0x86, 0xdd];
-    let packet = Slice(frame);
+const KEY: [u64; 2] = [1, 2];
+
+/// Opens a packet as one that arrives.
+fn open(packet: &[u8]) -> (Seen, Envelope) {
     let mut envelope = Envelope::default();
-    let seen = if v6 { open_v6(&packet, &mut envelope) } else { open_v4(&packet, &mut envelope) };
-    if seen != Seen::Vrrp {
-        return None;
+    let slice = Slice::new(packet, KEY);
+    let v6 = packet.first().is_some_and(|first| first >> 4 == 6);
+    let seen = if v6 { open_v6(&slice, &mut envelope, true) } else { open_v4(&slice, &mut envelope, true) };
+    (seen, envelope)
+}
+
+fn opened(advert: &Advert) -> Envelope {
+    let (seen, envelope) = open(&advert.packet());
+    assert_eq!(seen, Seen::Vrrp, "{advert:?}");
+    envelope
+}
+
+/// A packet with some bytes of its IPv4 header changed, and its checksum right.
+fn changed(advert: &Advert, changes: &[(usize, u8)]) -> Vec<u8> {
+    let mut packet = advert.packet();
+    for (at, byte) in changes {
+        packet[*at] = *byte;
     }
-    let header = header(&packet, &envelope)?;
-    let mut speaker = Speaker::default();
-    let invalid = judge(&packet, &envelope, &header, &mut speaker);
-    Some((header[1], invalid, speaker))
+    let header = (usize::from(packet[0] & 15) * 4).min(packet.len());
+    packet[10..12].fill(0);
+    let sum = checksum(&packet[..header]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
 }
 
-fn valid(advert: &Advert) -> Speaker {
-    let (vrid, invalid, speaker) = look(advert.frame()).unwrap();
-    assert_eq!((vrid, invalid), (advert.vrid, 0), "{advert:?}");
-    assert_eq!(speaker.priority, advert.priority);
-    assert_eq!(speaker.version, advert.version);
-    assert_eq!(usize::from(speaker.vip_count), advert.addresses.len());
-    speaker
-}
-
-fn invalid(frame: Vec<u8>) -> u8 {
-    look(frame).unwrap().1
-}
-
-/// A frame with one byte changed.
-fn changed(advert: &Advert, at: usize, byte: u8) -> Vec<u8> {
-    let mut frame = advert.frame();
-    assert_ne!(frame[at], byte);
-    frame[at] = byte;
-    frame
-}
-
-/// Where VRRP begins without options.
-const VRRP: usize = 34;
-
-#[test]
-fn an_advert_summed_by_hand_is_valid() {
-    // 210b + 6401 + 0001 + 0a00 + 0064 = 8f71.
-    let mut frame = Advert {
-        vrid: 11,
-        priority: 100,
-        interval_cs: 100,
-        addresses: vec![Ipv4Addr::new(10, 0, 0, 100).into()],
-        ..Advert::v2()
-    }
-    .frame();
-    assert_eq!(frame[VRRP + 6..VRRP + 8], (!0x8f71_u16).to_be_bytes());
-    assert_eq!(invalid(frame.clone()), 0);
-    frame[VRRP + 7] ^= 1;
-    assert_eq!(invalid(frame), INVALID_CHECKSUM);
+fn fault(packet: &[u8]) -> Option<Reason> {
+    let (seen, envelope) = open(packet);
+    assert_eq!(seen, Seen::Vrrp);
+    Reason::from_code(envelope.fault)
 }
 
 #[test]
-fn every_variant_is_read() {
-    let v2 = valid(&Advert::v2());
-    assert_eq!(v2.interval_cs, 200);
-    assert_eq!(v2.src[..4], [169, 254, 192, 1]);
-    assert_eq!(v2.src[4..], [0; 12]);
-    assert_eq!(v2.first_vip[..4], [169, 254, 0, 1]);
-    assert_eq!((v2.flags, v2.auth_type), (0, 0));
-
-    let pass = valid(&Advert { auth: Auth::Pass(*b"secret\0\0"), ..Advert::v2() });
-    assert_eq!((pass.auth_type, &pass.auth_data), (1, b"secret\0\0"));
-
-    let ah = valid(&Advert { auth: Auth::Ah, ..Advert::v2() });
-    assert_eq!((ah.auth_type, ah.flags), (2, SPEAKER_AH));
-    assert_eq!(ah.auth_data, [0; 8]);
-
-    let v3 = valid(&Advert { interval_cs: 4095, ..Advert::v3() });
-    assert_eq!((v3.interval_cs, v3.flags), (4095, 0));
-    let plain = valid(&Advert { plain_checksum: true, ..Advert::v3() });
-    assert_eq!(plain.flags, SPEAKER_CHECKSUM_PLAIN);
-
-    let v6 = valid(&Advert::v6());
-    assert_eq!(v6.src, Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11).octets());
-    assert_eq!(v6.first_vip, Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets());
-    let v2_over_v6 = valid(&Advert { version: 2, ..Advert::v6() });
-    assert_eq!(v2_over_v6.interval_cs, 200);
-
-    for base in [Advert::v2(), Advert::v3(), Advert::v6()] {
-        let vmac = valid(&Advert { vmac: true, vrid: 200, ..base });
-        assert_eq!(vmac.flags, SPEAKER_VMAC);
-    }
-    valid(&Advert { option_words: 1, ..Advert::v2() });
-    valid(&Advert { trailer: true, ..Advert::v3() });
-    valid(&Advert { trailer: true, ..Advert::v6() });
+fn envelopes_are_read() {
+    let envelope = opened(&Advert::v2());
+    assert_eq!((envelope.family, envelope.ttl, envelope.protocol), (FAMILY_V4, 255, IPPROTO_VRRP));
+    assert_eq!((envelope.at, envelope.len, envelope.fault), (20, 20, 0));
+    assert_eq!(envelope.src[..4], [169, 254, 192, 1]);
+    assert_eq!(envelope.dst[..4], [224, 0, 0, 18]);
+    assert_eq!((&envelope.src[4..], &envelope.dst[4..]), (&[0; 12][..], &[0; 12][..]));
+    let envelope = opened(&Advert { option_words: 4, auth: Auth::Ah, ttl: 3, ..Advert::v2() });
+    assert_eq!((envelope.at, envelope.len), (20 + 16 + 24, 20));
+    assert_eq!((envelope.protocol, envelope.ttl), (IPPROTO_AH, 3));
+    let envelope = opened(&Advert::v6());
+    assert_eq!((envelope.family, envelope.ttl, envelope.protocol), (FAMILY_V6, 255, IPPROTO_VRRP));
+    assert_eq!((envelope.at, envelope.len, envelope.fault), (40, 24, 0));
+    assert_eq!(envelope.src, "fe80::11".parse::<Ipv6Addr>().unwrap().octets());
+    assert_eq!(envelope.dst, "ff02::12".parse::<Ipv6Addr>().unwrap().octets());
 }
 
 #[test]
-fn unicast_is_not_held_to_a_ttl() {
-    for (base, peer) in [
-        (Advert::v2(), Ipv4Addr::new(169, 254, 192, 2).into()),
-        (Advert::v6(), Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x12).into()),
-    ] {
-        let unicast = valid(&Advert { destination: peer, ttl: 64, ..base });
-        assert_eq!(unicast.flags, SPEAKER_UNICAST);
-    }
+fn what_is_left_of_an_earlier_frame_is_overwritten() {
+    let mut envelope = opened(&Advert { auth: Auth::Ah, option_words: 1, ..Advert::v2() });
+    envelope.fault = 9;
+    let packet = Advert::v6().packet();
+    open_v6(&Slice::new(&packet, KEY), &mut envelope, true);
+    assert_eq!(envelope, opened(&Advert::v6()));
+    let packet = Advert::v2().packet();
+    open_v4(&Slice::new(&packet, KEY), &mut envelope, true);
+    assert_eq!(envelope, opened(&Advert::v2()));
 }
 
 #[test]
-fn any_number_of_addresses_is_summed_and_hashed() {
-    let mut hashes = Vec::new();
-    for count in 0..=255_u8 {
-        let v4 = (1..=count).map(|i| Ipv4Addr::new(10, 0, 0, i).into());
-        let v6 = (1..=count).map(|i| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, i.into()).into());
-        for base in [Advert::v2(), Advert::v3()] {
-            let advert = Advert { addresses: v4.clone().collect(), ..base };
-            hashes.push(valid(&advert).vips_hash);
-        }
-        hashes.push(valid(&Advert { addresses: v6.collect(), ..Advert::v6() }).vips_hash);
-    }
-    // The version does not count, the list does.
-    for chunk in hashes.chunks(3) {
-        assert_eq!(chunk[0], chunk[1]);
-    }
-    let mut different: Vec<u64> = hashes.chunks(3).map(|chunk| chunk[0]).collect();
-    different.sort_unstable();
-    different.dedup();
-    assert_eq!(different.len(), 256);
-    let swapped = Advert {
-        addresses: vec![Ipv4Addr::new(10, 0, 0, 2).into(), Ipv4Addr::new(10, 0, 0, 1).into()],
-        ..Advert::v2()
-    };
-    assert_ne!(valid(&swapped).vips_hash, hashes[6]);
-}
-
-#[test]
-fn ethernet_padding_is_not_the_adverts() {
-    let mut frame = Advert::v3().frame();
-    assert_eq!(frame.len(), 60);
-    frame[59] = 0xff;
-    assert_eq!(invalid(frame.clone()), 0);
-    frame.extend([1; 40]);
-    assert_eq!(invalid(frame), 0);
-}
-
-#[test]
-fn a_trailer_that_is_cut_off_is_not_taken_for_granted() {
-    // The checksum may leave the trailer out; it has to be there all the same.
-    let mut frame = Advert { trailer: true, ..Advert::v3() }.frame();
-    assert_eq!(invalid(frame.clone()), 0);
-    frame.pop();
-    assert_eq!(invalid(frame), INVALID_LENGTH);
-}
-
-#[test]
-fn a_header_that_is_cut_off_is_not_taken_for_zeros() {
-    // Four bytes of an advert without addresses, from a source that makes them sum up.
-    let mut frame = Advert { addresses: vec![], ..Advert::v6() }.frame();
-    frame.truncate(ETH_LEN as usize + 40 + 4);
-    frame[36..38].fill(0);
-    let mut summed = frame[22..].to_vec();
-    summed.extend([0, 8, 0, IPPROTO_VRRP]);
-    frame[36..38].copy_from_slice(&checksum(&summed).to_be_bytes());
-    assert_eq!(invalid(frame), INVALID_LENGTH);
-}
-
-#[test]
-fn invalid_frames_are_named() {
+fn other_packets_are_passed_over() {
     let v2 = Advert::v2();
-    let ttl = Advert { ttl: 254, ..v2.clone() };
-    assert_eq!(invalid(ttl.frame()), INVALID_TTL);
-    for version in [1, 4] {
-        let other = Advert { version, ..Advert::v3() };
-        assert_eq!(invalid(other.frame()), INVALID_VERSION);
+    for changes in [&[(9, 6)][..], &[(9, 2)], &[(0, 0x44)], &[(0, 0x55)], &[(0, 0x15)]] {
+        assert_eq!(open(&changed(&v2, changes)).0, Seen::Other, "{changes:?}");
     }
-    let kind = Advert { kind: 2, ..v2.clone() };
-    assert_eq!(invalid(kind.frame()), INVALID_TYPE);
-    // One address more than there is; then the IP header's own count wrong, both ways.
-    assert_eq!(invalid(changed(&v2, VRRP + 3, 2)), INVALID_LENGTH);
-    assert_eq!(invalid(changed(&v2, 17, 41)), INVALID_LENGTH);
-    assert_eq!(invalid(changed(&v2, 17, 39)), INVALID_LENGTH);
-    assert_eq!(invalid(changed(&v2, 17, 26)), INVALID_LENGTH);
-    let mut cut = v2.frame();
-    cut.truncate(VRRP + 12);
-    assert_eq!(invalid(cut), INVALID_LENGTH);
-    for base in [Advert::v2(), Advert::v3(), Advert::v6()] {
-        let at = if base.source.is_ipv6() { 54 } else { VRRP };
-        let priority = changed(&base, at + 2, 51);
-        assert_eq!(invalid(priority), INVALID_CHECKSUM);
-        let address = changed(&base, at + 8, 9);
-        assert_eq!(invalid(address), INVALID_CHECKSUM);
+    assert_eq!(open(&v2.packet()[..19]).0, Seen::Other);
+    let mut v6 = Advert::v6().packet();
+    assert_eq!(open(&v6[..39]).0, Seen::Other);
+    v6[6] = 58;
+    assert_eq!(open(&v6).0, Seen::Other);
+    // Only the tagged kind tells an authentication header over IPv6: keepalived has none.
+    v6[6] = IPPROTO_AH;
+    assert_eq!(open(&v6).0, Seen::Other);
+    let packet = Slice::new(&v6, KEY);
+    assert_eq!(open_v4(&packet, &mut Envelope::default(), true), Seen::Other);
+}
+
+#[test]
+fn what_is_to_be_put_together_is_a_piece() {
+    for (fragment, piece) in [(0x2000, true), (1, true), (0x3fff, true), (0x4000, false), (0x8000, false), (0, false)] {
+        let packet = Advert { fragment, ..Advert::v2() }.packet();
+        assert_eq!(open(&packet).0, if piece { Seen::Piece } else { Seen::Vrrp }, "{fragment:#x}");
     }
-    // Only VRRPv3 over IPv4 may leave the pseudo-header out, and only IPv4 VRRPv2 has none.
-    assert_eq!(invalid(changed(&Advert::v6(), 22 + 15, 1)), INVALID_CHECKSUM);
-    assert_eq!(invalid(changed(&Advert::v3(), 29, 7)), INVALID_CHECKSUM);
-    assert_eq!(invalid(changed(&v2, 29, 7)), 0);
-    // VRRPv2 has no HMAC trailer.
-    let trailer = Advert { trailer: true, ..v2 };
-    assert_eq!(invalid(trailer.frame()), INVALID_LENGTH);
-}
-
-#[test]
-fn authentication_must_fit_its_carrier() {
-    let retyped = |advert: &Advert, kind: u8| {
-        let mut frame = advert.frame();
-        let at = if advert.auth == Auth::Ah { VRRP + 24 } else { VRRP };
-        frame[at + 4] = kind;
-        frame[at + 6..at + 8].fill(0);
-        let sum = checksum(&frame[at..at + 20]);
-        frame[at + 6..at + 8].copy_from_slice(&sum.to_be_bytes());
-        frame
-    };
-    let ah = Advert { auth: Auth::Ah, ..Advert::v2() };
-    assert_eq!(invalid(retyped(&ah, 0)), INVALID_AUTH);
-    assert_eq!(invalid(retyped(&Advert::v2(), 2)), INVALID_AUTH);
-    assert_eq!(invalid(retyped(&Advert::v2(), 3)), INVALID_AUTH);
-    let v3_in_ah = Advert { auth: Auth::Ah, ..Advert::v3() };
-    assert_eq!(invalid(v3_in_ah.frame()), INVALID_AUTH);
-    let v6 = Advert { version: 2, auth: Auth::Pass(*b"12345678"), ..Advert::v6() };
-    assert_eq!(invalid(v6.frame()), INVALID_AUTH);
-}
-
-#[test]
-fn a_ttl_fault_is_named_before_all_others() {
-    let mut frame = Advert { ttl: 1, version: 7, kind: 9, ..Advert::v3() }.frame();
-    frame[VRRP + 3] = 200;
-    assert_eq!(invalid(frame), INVALID_TTL);
-}
-
-#[test]
-fn fragments_and_others_are_told_apart() {
-    for fragment in [0x2000, 0x0001] {
-        let packet = Slice(Advert { fragment, ..Advert::v2() }.frame());
-        let mut envelope = Envelope::default();
-        assert_eq!(open_v4(&packet, &mut envelope), Seen::Fragment);
+    let mut packet = Advert::v6().packet();
+    for next in EXTENSIONS {
+        packet[6] = next;
+        assert_eq!(open(&packet).0, Seen::Piece, "{next}");
     }
-    // Don't fragment is no fragment.
-    valid(&Advert { fragment: 0x4000, ..Advert::v2() });
-    // An authentication header around something else.
-    let ah = Advert { auth: Auth::Ah, ..Advert::v2() };
-    assert!(look(changed(&ah, VRRP, 6)).is_none());
-    assert!(look(changed(&Advert::v2(), 23, 17)).is_none());
+    assert!((0..=255).filter(|next| is_extension(*next)).count() == EXTENSIONS.len());
 }
 
 #[test]
-fn no_frame_makes_it_read_out_of_bounds() {
-    for base in [Advert::v2(), Advert::v3(), Advert::v6(), Advert { auth: Auth::Ah, ..Advert::v2() }] {
-        let frame = base.frame();
-        for length in 14..frame.len() {
-            if let Some((_, verdict, _)) = look(frame[..length].to_vec()) {
-                let whole = length >= frame.len() || frame.len() == 60;
-                assert!(verdict == INVALID_LENGTH || whole, "{length}: {verdict}");
-            }
+fn a_kernel_drops_headers_that_are_wrong() {
+    let v2 = Advert::v2();
+    let header = Some(Reason::Header);
+    assert_eq!(fault(&v2.packet()), None);
+    for bit in 0..160 {
+        let mut packet = v2.packet();
+        packet[bit / 8] ^= 1 << (bit % 8);
+        if open(&packet).0 == Seen::Vrrp {
+            assert_eq!(fault(&packet), header, "bit {bit}");
         }
-        for at in 14..frame.len() {
-            for byte in [0, 1, 0x45, 0x7f, 0xff] {
-                let mut frame = frame.clone();
-                frame[at] = byte;
-                look(frame);
+    }
+    // The total length: beyond the packet, within it, less than the header.
+    for (total, expected) in [(41, header), (40, None), (30, None), (20, None), (19, header), (0, header)] {
+        assert_eq!(fault(&changed(&v2, &[(3, total)])), expected, "{total}");
+    }
+    // Options that end before they should.
+    let options = Advert { option_words: 2, ..Advert::v2() };
+    assert_eq!(fault(&options.packet()), None);
+    assert_eq!(fault(&changed(&v2, &[(0, 0x4f)])), header);
+    let mut sum = options.packet();
+    sum[23] = 0;
+    assert_eq!(fault(&sum), header, "options count in the checksum");
+    let route = Advert { options: [131, 3, 4].to_vec(), ..Advert::v2() };
+    assert_eq!(fault(&route.packet()), Some(Reason::SourceRoute));
+    let mut both = route.packet();
+    both[10] ^= 1;
+    assert_eq!(fault(&both), header, "a header with a wrong checksum says nothing");
+    // Ethernet's padding is no part of the packet.
+    assert_eq!(fault(&v2.frame()[14..]), None);
+    assert_eq!(open(&v2.frame()[14..]).1.len, 20);
+}
+
+#[test]
+fn what_leaves_is_not_checked_as_a_receiver_does() {
+    let mut packet = Advert { source: Ipv4Addr::BROADCAST.into(), ..Advert::v2() }.packet();
+    packet[10] ^= 1;
+    let mut envelope = Envelope::default();
+    assert_eq!(open_v4(&Slice::new(&packet, KEY), &mut envelope, false), Seen::Vrrp);
+    assert_eq!(envelope.fault, 0);
+    let packet = Advert { source: Ipv6Addr::LOCALHOST.into(), ..Advert::v6() }.packet();
+    assert_eq!(open_v6(&Slice::new(&packet, KEY), &mut envelope, false), Seen::Vrrp);
+    assert_eq!(envelope.fault, 0);
+}
+
+#[test]
+fn sources_that_nobody_else_has_are_martian() {
+    let martian = Some(Reason::MartianSource);
+    let v4 = |a, b, c, d| fault(&Advert { source: Ipv4Addr::new(a, b, c, d).into(), ..Advert::v2() }.packet());
+    for (source, expected) in [
+        (v4(224, 0, 0, 18), martian),
+        (v4(239, 255, 255, 255), martian),
+        (v4(255, 255, 255, 255), martian),
+        // These the kernel is asked about.
+        (v4(255, 255, 255, 254), None),
+        (v4(240, 0, 0, 1), None),
+        (v4(127, 0, 0, 1), None),
+        (v4(0, 0, 0, 0), None),
+        (v4(223, 255, 255, 255), None),
+    ] {
+        assert_eq!(source, expected);
+    }
+    let v6 = |source: &str| fault(&Advert { source: source.parse().unwrap(), ..Advert::v6() }.packet());
+    for (source, expected) in [
+        ("::1", martian),
+        ("::ffff:1.2.3.4", None),
+        ("ff02::1", martian),
+        ("ff0e::1", martian),
+        ("::", None),
+        ("::2", None),
+        ("::fffe:1.2.3.4", None),
+        ("1::1", None),
+        ("2001:db8::ffff:102:304", None),
+        ("fe80::1", None),
+    ] {
+        assert_eq!(v6(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn an_ipv6_packet_that_is_cut_off_is_dropped() {
+    let packet = Advert::v6().packet();
+    assert_eq!(fault(&packet), None);
+    assert_eq!(fault(&packet[..packet.len() - 1]), Some(Reason::Header));
+    assert_eq!(fault(&[packet.clone(), [0; 4].to_vec()].concat()), None);
+}
+
+#[test]
+fn a_header_that_is_cut_off_counts_for_its_first_four_bytes() {
+    let packet = Advert::v2().packet();
+    let envelope = opened(&Advert::v2());
+    let read = |len, keep: usize| header(&Slice::new(&packet[..keep], KEY), &Envelope { len, ..envelope });
+    assert_eq!(read(20, 40).unwrap()[..], packet[20..28]);
+    assert_eq!(read(8, 28).unwrap()[..], packet[20..28]);
+    let start = [packet[20], packet[21], packet[22], packet[23], 0, 0, 0, 0];
+    assert_eq!(read(7, 40), Some(start));
+    assert_eq!(read(20, 27), Some(start));
+    assert_eq!(read(4, 24), Some(start));
+    assert_eq!(read(3, 40), None);
+    assert_eq!(read(20, 23), None);
+}
+
+/// RFC 1071, in numbers of 16 bits.
+fn plain_sum(bytes: &[u8]) -> u32 {
+    let mut sum = 0_u32;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum
+}
+
+proptest! {
+    #[test]
+    fn sums_of_any_length_fold_as_they_should(bytes in prop::collection::vec(any::<u8>(), 1..4200), skip in 0..70_usize) {
+        let skip = skip.min(bytes.len() - 1);
+        let part = &bytes[skip..];
+        let sum = read_sum(&Slice::new(&bytes, KEY), u32::try_from(skip).unwrap(), u32::try_from(part.len()).unwrap());
+        prop_assert_eq!(folds_to_ones(sum.unwrap()), plain_sum(part) == 0xffff);
+        // Completed by its checksum it gives all ones.
+        let mut whole = part.to_vec();
+        whole.resize(whole.len().next_multiple_of(2), 0);
+        whole.extend(checksum(&whole).to_be_bytes());
+        let sum = read_sum(&Slice::new(&whole, KEY), 0, u32::try_from(whole.len()).unwrap());
+        prop_assert_eq!(sum.map(folds_to_ones), (whole.len() <= 66 * 64).then_some(true));
+        let beyond = read_sum(&Slice::new(&bytes, KEY), u32::try_from(skip).unwrap() + 1, u32::try_from(part.len()).unwrap());
+        prop_assert_eq!(beyond, None);
+    }
+
+    #[test]
+    fn any_bytes_are_opened_without_a_fault_of_ours(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let packet = Slice::new(&bytes, KEY);
+        let mut envelope = Envelope::default();
+        for arriving in [false, true] {
+            if open_v4(&packet, &mut envelope, arriving) == Seen::Vrrp {
+                let _header = header(&packet, &envelope);
+            }
+            if open_v6(&packet, &mut envelope, arriving) == Seen::Vrrp {
+                let _header = header(&packet, &envelope);
             }
         }
     }

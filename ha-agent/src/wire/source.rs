@@ -39,7 +39,8 @@ pub(super) fn ask(ifindex: u32, source: IpAddr, question: Question) -> Option<bo
         }
     };
     match (question, answer) {
-        (Question::Arrives(_), Ok(_)) => Some(true),
+        // A packet that would be forwarded reaches no socket here.
+        (Question::Arrives(_), Ok(kind)) => Some(kind != RouteType::Unicast),
         (Question::IsLocal, Ok(kind)) => Some(kind == RouteType::Local),
         (Question::IsLocal, Err(_)) => Some(false),
         (Question::Arrives(_), Err(error)) => match error.raw_os_error() {

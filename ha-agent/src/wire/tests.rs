@@ -1,11 +1,14 @@
 //! Attaching for real: namespaces, veth, keepalived.
 
+mod bare;
 mod crowd;
+mod heard;
+mod ours;
 mod pieces;
+mod rig;
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,132 +21,8 @@ use crate::config::Netns;
 use crate::core::model::{Advert, Reason, Side};
 use crate::netns::NetnsError;
 
-/// Two namespaces joined by a veth pair called `ha0` in both; gone with the test.
-pub(super) struct Pair {
-    pub(super) names: [String; 2],
-}
-
-pub(super) fn ip(args: &[&str]) {
-    let done = Command::new("ip").args(args).output().unwrap();
-    assert!(done.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
-impl Pair {
-    pub(super) fn new(tag: &str) -> Self {
-        let names = ["a", "b"].map(|end| format!("haw-{tag}-{}-{end}", std::process::id()));
-        let pair = Self { names };
-        for name in &pair.names {
-            ip(&["netns", "add", name]);
-        }
-        pair.join();
-        pair
-    }
-
-    fn join(&self) {
-        let [a, b] = &self.names;
-        ip(&["-n", a, "link", "add", "ha0", "type", "veth", "peer", "name", "ha0", "netns", b]);
-        for (name, address) in [(a, "169.254.192.1/18"), (b, "169.254.192.2/18")] {
-            ip(&["-n", name, "addr", "add", address, "dev", "ha0"]);
-            ip(&["-n", name, "link", "set", "ha0", "up"]);
-            ip(&["-n", name, "link", "set", "lo", "up"]);
-        }
-    }
-
-    pub(super) fn netns(&self, end: usize) -> Netns {
-        Netns::Path(PathBuf::from("/run/netns").join(&self.names[end]))
-    }
-
-    fn target(&self, end: usize, vrid: u8) -> Target {
-        Target {
-            router: router(end, vrid),
-            netns: self.netns(end),
-            interface: "ha0".to_owned(),
-            vrid,
-            family: Family::V4,
-        }
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        for name in &self.names {
-            let _gone = Command::new("ip").args(["netns", "del", name]).output();
-        }
-    }
-}
-
-fn router(end: usize, vrid: u8) -> RouterId {
-    RouterId(Uuid::from_u128(((end as u128) << 8) | u128::from(vrid)))
-}
-
-struct Rig {
-    wire: Wire,
-    netns: NetnsThread,
-    events: mpsc::Receiver<WireEvent>,
-    registry: Registry,
-}
-
-impl Rig {
-    fn new(options: WireOptions) -> Self {
-        let netns = NetnsThread::spawn(CancellationToken::new()).unwrap();
-        let (sender, events) = mpsc::channel(1024);
-        let mut registry = Registry::default();
-        let wire = Wire::start(options, netns.clone(), sender, &mut registry, CancellationToken::new()).unwrap();
-        Self { wire, netns, events, registry }
-    }
-
-    async fn next(&mut self) -> WireEvent {
-        tokio::time::timeout(Duration::from_secs(20), self.events.recv())
-            .await
-            .expect("an event within 20 s")
-            .expect("the reader runs")
-    }
-
-    /// The next advert that fits; others are passed over.
-    async fn advert(&mut self, fits: impl Fn(RouterId, &Advert) -> bool) -> Advert {
-        loop {
-            if let WireEvent::Advert { router, advert } = self.next().await
-                && fits(router, &advert)
-            {
-                return advert;
-            }
-        }
-    }
-
-    /// Sends a frame out of `ha0` of one end.
-    async fn send(&self, netns: Netns, frame: Vec<u8>) {
-        self.netns.run_in(netns, move || send_raw("ha0", &[frame])).await.unwrap().unwrap();
-    }
-
-    async fn stop(self) {
-        self.wire.stop().await;
-        self.netns.stop().await;
-    }
-}
-
-pub(super) fn send_raw(interface: &str, frames: &[Vec<u8>]) -> std::io::Result<()> {
-    use rustix::net::netdevice::name_to_index;
-    let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, None)?;
-    let index = name_to_index(&socket, interface)?;
-    let mut storage = socket2::SockAddrStorage::zeroed();
-    // SAFETY: `sockaddr_ll` fits into the storage and any bytes are a value of it.
-    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_ifindex = index.cast_signed();
-    address.sll_halen = 6;
-    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: the storage was filled as a `sockaddr_ll` of this length.
-    let address = unsafe { socket2::SockAddr::new(storage, length) };
-    // One socket for all: closing one waits for the kernel's readers.
-    for frame in frames {
-        socket.send_to(frame, &address)?;
-    }
-    Ok(())
-}
-
-fn from_a(vrid: u8, priority: u8) -> Frame {
-    Frame { vrid, priority, ..Frame::v2() }
-}
+pub(super) use self::rig::{Pair, ip, send_raw};
+use self::rig::{Rig, from_a, router};
 
 /// Both ends of one wire, in each way of attaching and of telling places apart. Both interfaces have
 /// the same index in their namespaces.
@@ -155,7 +34,8 @@ async fn both_ends_are_told_apart(options: WireOptions, tag: &str) {
         rig.wire.attach(pair.target(end, 1)).await.unwrap();
         rig.wire.attach(pair.target(end, 2)).await.unwrap();
     }
-    rig.send(pair.netns(0), from_a(1, 50).frame()).await;
+    let socket = rig.vrrp_socket(pair.netns(0), "ha0", 112).await;
+    socket.send(&from_a(1, 50));
     let mut seen = Vec::new();
     for _ in 0..2 {
         let WireEvent::Advert { router, advert } = rig.next().await else {
@@ -175,7 +55,7 @@ async fn both_ends_are_told_apart(options: WireOptions, tag: &str) {
     }
     // One router goes, the other one on the interface stays; then both are gone.
     rig.wire.detach(router(0, 1)).await;
-    rig.send(pair.netns(0), from_a(2, 60).frame()).await;
+    socket.send(&from_a(2, 60));
     let advert = rig.advert(|id, _| id == router(0, 2)).await;
     assert_eq!(advert.priority, 60);
     assert!(matches!(rig.wire.read(router(0, 1)), Err(WireError::NotAttached(_))));
@@ -243,7 +123,7 @@ async fn privileged_a_recreated_interface_is_attached_again() {
     assert!(matches!(gone, Err(WireError::NoInterface { .. })), "{gone:?}");
     pair.join();
     rig.wire.attach(pair.target(0, 1)).await.unwrap();
-    rig.send(pair.netns(0), from_a(1, 70).frame()).await;
+    rig.vrrp_socket(pair.netns(0), "ha0", 112).await.send(&from_a(1, 70));
     let advert = rig.advert(|id, _| id == router(0, 1)).await;
     assert_eq!(advert.priority, 70);
     rig.stop().await;
@@ -281,23 +161,25 @@ async fn privileged_forged_frames_are_named() {
     let mut rig = Rig::new(WireOptions::default());
     rig.wire.attach(pair.target(1, 1)).await.unwrap();
     let own = Frame { source: "169.254.192.2".parse().unwrap(), ..Frame::v2() };
-    rig.send(pair.netns(1), own.frame()).await;
+    rig.vrrp_socket(pair.netns(1), "ha0", 112).await.send(&own);
     rig.advert(|_, advert| advert.side == Side::Local).await;
     rig.send(pair.netns(0), own.frame()).await;
     let event = rig.next().await;
     let WireEvent::Invalid { frame, .. } = event else {
         panic!("{event:?}");
     };
-    assert_eq!(frame.reason, Reason::OwnSource);
+    assert_eq!((frame.reason, frame.side), (Reason::OwnSource, Side::Foreign));
+    assert_eq!(frame.mac.unwrap().0, own.mac);
     let ttl = Frame { ttl: 64, ..Frame::v2() };
     rig.send(pair.netns(0), ttl.frame()).await;
-    let event = rig.next().await;
-    let WireEvent::Invalid { frame, .. } = event else {
-        panic!("{event:?}");
-    };
-    assert_eq!((frame.reason, frame.ttl), (Reason::Ttl, 64));
+    let refused = rig.advert(|_, advert| advert.side == Side::Foreign).await;
+    assert_eq!((refused.refused, refused.ttl), (Some(Reason::Ttl), 64));
     let reading = rig.wire.read(router(1, 1)).unwrap();
-    assert_eq!(reading.speakers.len(), 1, "only our own: {reading:?}");
+    let refusals: Vec<_> = reading.speakers.iter().map(|speaker| (speaker.side, speaker.refused)).collect();
+    assert_eq!(refusals, [(Side::Local, None), (Side::Foreign, Some(Reason::Ttl))]);
+    assert_eq!(reading.rejected_at, Some(refused.at));
+    let judged = rig.wire.judged(router(1, 1)).unwrap();
+    assert_eq!((judged.ours, judged.rejected, judged.reason), (1, 1, Some(Reason::Ttl)));
     // A flood loses records, and says so.
     let flood: Vec<Vec<u8>> = (0..500_u16)
         .map(|index| {
@@ -314,7 +196,7 @@ async fn privileged_forged_frames_are_named() {
         }
     }
     let reading = rig.wire.read(router(1, 1)).unwrap();
-    assert!(reading.speakers.len() <= 1 + 64 + 1);
+    assert!(reading.speakers.len() <= 1 + 64);
     assert_eq!(reading.speakers[0].side, Side::Local);
     rig.stop().await;
 }
@@ -400,7 +282,7 @@ async fn privileged_two_keepaliveds_are_seen_from_both_sides() {
 #[test]
 #[ignore = "needs root"]
 fn privileged_the_classifier_is_cheap() {
-    let cost = bench::bench_classifier(None, 1_000_000).unwrap();
+    let cost = bench::Timed::load(None).unwrap().cost(1_000_000).unwrap();
     // Far above the goal (30 and 250 ns): this catches a mistake, `cargo xtask bench` measures.
     assert!(cost.other_ns < 300, "{cost:?}");
     assert!(cost.egress_ns.max(cost.ingress_ns) < 2_500, "{cost:?}");

@@ -7,11 +7,12 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
-use ha_agent_common::{ForeignKey, INGRESS, Record, Speaker, Watch, WatchKey, counter};
+use ha_agent_common::judge::{Peer, PeerKey};
+use ha_agent_common::{Device, DeviceKey, ForeignKey, INGRESS, Piece, Record, Speaker, Watch, WatchKey, counter};
 
 use super::maps::{failed, taken};
 use super::object::{self, EGRESS_PROGRAM, INGRESS_PROGRAM};
-use super::{Identity, WireError};
+use super::{Identity, WireError, pieces};
 
 /// A test run's frame is on the loopback interface of the caller's namespace.
 const IFINDEX: u32 = 1;
@@ -35,8 +36,11 @@ pub struct Trial {
     watches: BpfHashMap<MapData, WatchKey, Watch>,
     local: Array<MapData, Speaker>,
     foreign: BpfHashMap<MapData, ForeignKey, Speaker>,
+    peers: BpfHashMap<MapData, PeerKey, Peer>,
+    devices: BpfHashMap<MapData, DeviceKey, Device>,
     local_events: RingBuf<MapData>,
     foreign_events: RingBuf<MapData>,
+    pieces: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     realm: u64,
     /// `ha_agent_common::global::DIGEST_KEY`.
@@ -59,8 +63,11 @@ impl Trial {
             watches: taken(&mut ebpf, "WATCHES")?,
             local: taken(&mut ebpf, "LOCAL")?,
             foreign: taken(&mut ebpf, "FOREIGN")?,
+            peers: taken(&mut ebpf, "PEERS")?,
+            devices: taken(&mut ebpf, "DEVICES")?,
             local_events: taken(&mut ebpf, "LOCAL_EVENTS")?,
             foreign_events: taken(&mut ebpf, "FOREIGN_EVENTS")?,
+            pieces: taken(&mut ebpf, "PIECES")?,
             counters: taken(&mut ebpf, "COUNTERS")?,
             ebpf,
             realm,
@@ -87,6 +94,39 @@ impl Trial {
     /// [`WireError::Map`], also where there is none.
     pub fn watch(&self, key: WatchKey) -> Result<Watch, WireError> {
         self.watches.get(&key, 0).map_err(|error| failed("WATCHES", &error))
+    }
+
+    /// Remembers a peer of a watch, or with none forgets it.
+    ///
+    /// # Errors
+    /// [`WireError::Map`].
+    pub fn set_peer(&mut self, key: PeerKey, peer: Option<Peer>) -> Result<(), WireError> {
+        match peer {
+            Some(peer) => self.peers.insert(key, peer, 0),
+            None => self.peers.remove(&key),
+        }
+        .map_err(|error| failed("PEERS", &error))
+    }
+
+    /// Says that the program is attached where the frames of a trial are seen.
+    ///
+    /// # Errors
+    /// [`WireError::Map`].
+    pub fn set_device(&mut self, device: Device) -> Result<(), WireError> {
+        let key = self.device_key();
+        self.devices.insert(key, device, 0).map_err(|error| failed("DEVICES", &error))
+    }
+
+    /// The budget of that place.
+    ///
+    /// # Errors
+    /// [`WireError::Map`], also where there is none.
+    pub fn device(&self) -> Result<Device, WireError> {
+        self.devices.get(&self.device_key(), 0).map_err(|error| failed("DEVICES", &error))
+    }
+
+    fn device_key(&self) -> DeviceKey {
+        DeviceKey { realm: self.realm, ifindex: IFINDEX, pad: 0 }
     }
 
     /// The speaker on this host, by [`Watch::id`].
@@ -182,5 +222,14 @@ impl Trial {
             records.push(unsafe { item.as_ptr().cast::<Record>().read_unaligned() });
         }
         records
+    }
+
+    /// Takes out what was handed over to be put together.
+    pub fn pieces(&mut self) -> Vec<Piece> {
+        let mut all = Vec::new();
+        while let Some(item) = self.pieces.next() {
+            all.extend(pieces::read(&item).map(|piece| *piece));
+        }
+        all
     }
 }

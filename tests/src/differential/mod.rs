@@ -1,21 +1,21 @@
-//! The classifier against a plain reference, on the same frames.
+//! The classifier in the kernel against the judgement that it shares with the agent, on the same frames.
 //!
 //! The kernel runs the real object (`BPF_PROG_TEST_RUN`), loaded and never attached; after each frame
-//! its verdict, the frame itself, the records, the memory of the speaker, the watch and every counter
-//! are compared with what the reference reads and the model makes of it.
+//! its verdict, the frame itself, the records, the pieces, the memory of the speaker, the watch and every
+//! counter are compared with what the shared code, compiled for this machine, says and the model makes of
+//! it. Whether that is right is the oracle's affair, which asks a real keepalived.
 //!
-//! - [`mod@reference`]: what a frame is and says, from the RFCs; uses nothing of the product.
-//! - [`terms`]: the reference's words as the shared records have them.
+//! - [`mod@reference`]: the shared judgement, and what the program does around it.
 //! - [`model`]: what should be remembered and reported.
-//! - [`frames`]: what the frames are.
+//! - [`frames`]: what the frames are. [`rules`]: what the watches compare with them.
 //!
-//! A test run cannot give a frame a tag beside its data or the packet type `PACKET_LOOPBACK`: those two
-//! branches are left to the end-to-end tests.
+//! A test run cannot give a frame a tag beside its data, the packet type `PACKET_LOOPBACK`, or a socket:
+//! those branches are left to the tests that attach for real.
 
 pub mod frames;
 pub mod model;
 pub mod reference;
-pub mod terms;
+pub mod rules;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,10 +25,12 @@ use anyhow::{Context, Result, bail, ensure};
 use fastrand::Rng;
 use ha_agent::clock;
 use ha_agent::wire::trial::{GO_ON, Trial};
-use ha_agent_common::{BUDGET_BURST, EGRESS, FAMILY_V4, FAMILY_V6, INGRESS, RECORD_INVALID, Speaker, Watch};
+use ha_agent_common::judge::PeerKey;
+use ha_agent_common::{
+    BUDGET_BURST, Device, EGRESS, FAMILY_V4, FAMILY_V6, INGRESS, Piece, PieceHead, RECORD_FRAME, Speaker, Watch,
+};
 
-use model::{Memory, Model};
-use reference::{Fault, Sight};
+use model::{Memory, Model, Step};
 
 /// Frames between two fresh starts of the maps.
 const EPISODE: u64 = 64;
@@ -41,7 +43,7 @@ pub struct Figures {
     /// Frames.
     pub frames: u64,
     /// By what the reference took them for.
-    pub kinds: BTreeMap<&'static str, u64>,
+    pub kinds: BTreeMap<String, u64>,
     /// Records that were emitted, all as expected.
     pub records: u64,
     /// In all.
@@ -56,7 +58,9 @@ pub struct Figures {
 pub fn run(frames: u64, seed: u64, object: Option<&PathBuf>) -> Result<Figures> {
     let began = Instant::now();
     let mut figures = Figures::default();
-    let mut run = Run { trial: Trial::load(object).context("loading the classifier")?, model: Model::default() };
+    let trial = Trial::load(object).context("loading the classifier")?;
+    let model = Model { key: trial.key, ..Model::default() };
+    let mut run = Run { trial, model };
     let mut rng = Rng::with_seed(seed);
     for number in 0..frames {
         if number % EPISODE == 0 {
@@ -64,18 +68,15 @@ pub fn run(frames: u64, seed: u64, object: Option<&PathBuf>) -> Result<Figures> 
         } else if rng.u8(0..16) == 0 {
             run.age(&mut rng)?;
         }
-        let direction = if rng.bool() { EGRESS } else { INGRESS };
-        let frame = frames::frame(&mut rng);
-        let told = run.compare(direction, &frame).with_context(|| {
-            format!(
-                "frame {number} of seed {seed}, direction {direction}:\n{}\n{:?}",
-                hex(&frame),
-                reference::read(&frame)
-            )
+        let direction = if rng.u8(0..3) == 0 { EGRESS } else { INGRESS };
+        let frame = frames::frame(&mut rng, &run.model.watches);
+        let step = run.model.judge(direction, &frame);
+        let told = run.compare(direction, &frame, &step).with_context(|| {
+            format!("frame {number} of seed {seed}, direction {direction}:\n{}\n{step:?}", hex(&frame))
         })?;
         figures.frames += 1;
         figures.records += u64::from(told);
-        *figures.kinds.entry(kind(&reference::read(&frame))).or_default() += 1;
+        *figures.kinds.entry(model::name(&step, direction)).or_default() += 1;
         if number % EPISODE == EPISODE - 1 {
             run.all_is_known()?;
         }
@@ -90,29 +91,39 @@ struct Run {
 }
 
 impl Run {
-    /// Empties the maps and gives out budgets: mostly enough, sometimes too little.
+    /// Empties the maps and gives out rules and budgets: mostly enough, sometimes too little.
     fn begin(&mut self, rng: &mut Rng) -> Result<()> {
         for key in std::mem::take(&mut self.model.foreign).into_keys() {
             self.trial.set_foreign(key, None)?;
+        }
+        for (watch, address) in std::mem::take(&mut self.model.peers).into_keys() {
+            self.trial.set_peer(PeerKey { watch, address }, None)?;
         }
         self.model.local.clear();
         self.model.watches.clear();
         let mut id = 5;
         for family in [FAMILY_V4, FAMILY_V6] {
             for vrid in &frames::VRIDS[..2] {
+                let rules = rules::rules(rng, family == FAMILY_V6, self.model.key);
                 let mut budget = || if rng.u8(0..8) == 0 { rng.u32(0..4) } else { BUDGET_BURST };
                 let watch = Watch {
                     foreign_tokens: budget(),
-                    invalid_tokens: budget(),
+                    refused_tokens: budget(),
                     local_tokens: budget(),
-                    ..Watch::new(id, NEVER)
+                    ..Watch::new(id, rules, NEVER)
                 };
                 self.trial.set_watch(self.trial.key(*vrid, family), watch)?;
                 self.trial.set_local(id, Speaker::default())?;
                 self.model.watches.insert((*vrid, family), watch);
+                for (address, peer) in rules::peers(rng, family == FAMILY_V6) {
+                    self.trial.set_peer(PeerKey { watch: id, address }, Some(peer))?;
+                    self.model.peers.insert((id, address), peer);
+                }
                 id += 1;
             }
         }
+        self.model.device = Device { refilled_ns: NEVER, tokens: rng.u32(0..16), ..Device::default() };
+        self.trial.set_device(self.model.device)?;
         self.model.counters = self.trial.counters()?;
         Ok(())
     }
@@ -136,9 +147,8 @@ impl Run {
     }
 
     /// One frame; whether it made a record.
-    fn compare(&mut self, direction: u8, frame: &[u8]) -> Result<bool> {
-        let sight = reference::read(frame);
-        let memory = self.model.concerns(direction, &sight);
+    fn compare(&mut self, direction: u8, frame: &[u8], step: &Step) -> Result<bool> {
+        let memory = self.model.concerns(step);
         let before = clock::now().0;
         let ran = self.trial.run(direction, frame, 1)?;
         let after = clock::now().0;
@@ -148,19 +158,39 @@ impl Run {
         let records = self.trial.records(direction);
         let other = self.trial.records(INGRESS + EGRESS - direction);
         ensure!(other.is_empty(), "a record about the other direction: {other:?}");
+        let pieces = self.trial.pieces();
         let remembered = self.remembered(memory)?;
+        let watched = match step {
+            Step::Watched { watch: (vrid, family), .. } => Some(self.trial.watch(self.trial.key(*vrid, *family))?),
+            Step::Seen(_) => None,
+        };
         // The kernel's own time of this frame, wherever it wrote it.
-        let invalid = records.first().filter(|record| record.kind == RECORD_INVALID);
-        let now = remembered.or(invalid.map(|record| record.speaker)).map_or(before, |speaker| speaker.last_seen_ns);
-        let expected = self.model.frame(direction, &sight, now);
-        ensure!(records == expected.as_slice(), "records\n     told {records:?}\n expected {expected:?}");
+        let told =
+            records.first().filter(|record| record.kind == RECORD_FRAME).map(|record| record.speaker.last_seen_ns);
+        let now = remembered
+            .map(|speaker| speaker.last_seen_ns)
+            .or(told)
+            .or(pieces.first().map(|piece| piece.head.seen_ns))
+            .or(watched.map(|watch| watch.rejected_ns).filter(|at| (before..=after).contains(at)))
+            .unwrap_or(before);
+        let expected = self.model.take(direction, frame, step, now);
+        ensure!(
+            records == expected.record.as_slice(),
+            "records\n     told {records:?}\n expected {:?}",
+            expected.record
+        );
         ensure!((before..=after).contains(&now), "seen at {now}, not within {before} and {after}");
+        same_pieces(frame, &pieces, expected.piece)?;
         let expected = match memory {
             Memory::None => None,
             Memory::Local(id) => self.model.local.get(&id).copied(),
             Memory::Foreign(key) => self.model.foreign.get(&key).copied(),
         };
         ensure!(remembered == expected, "speaker\n remembered {remembered:?}\n   expected {expected:?}");
+        if let (Some(watch), Step::Watched { watch: key, .. }) = (watched, step) {
+            let expected = self.model.watches.get(key);
+            ensure!(Some(&watch) == expected, "watch\n      has {watch:?}\n expected {expected:?}");
+        }
         let counters = self.trial.counters()?;
         ensure!(
             counters == self.model.counters,
@@ -187,6 +217,8 @@ impl Run {
             let expected = self.model.local.get(&watch.id).copied().unwrap_or_default();
             ensure!(local == expected, "local speaker of VRID {vrid}\n      has {local:?}\n expected {expected:?}");
         }
+        let device = self.trial.device()?;
+        ensure!(device == self.model.device, "the device has {device:?}, expected {:?}", self.model.device);
         let mut keys = self.trial.foreign_keys()?;
         keys.sort_unstable();
         if !keys.iter().eq(self.model.foreign.keys()) {
@@ -200,22 +232,16 @@ impl Run {
     }
 }
 
-fn kind(sight: &Sight) -> &'static str {
-    match sight {
-        Sight::Other => "other",
-        Sight::Tagged => "tagged",
-        Sight::Fragment => "fragment",
-        Sight::Headless => "headless",
-        Sight::Advert(advert) => match advert.fault {
-            None => "valid",
-            Some(Fault::Ttl) => "ttl",
-            Some(Fault::Version) => "version",
-            Some(Fault::Type) => "type",
-            Some(Fault::Length) => "length",
-            Some(Fault::Checksum) => "checksum",
-            Some(Fault::Authentication) => "authentication",
-        },
+/// Compares what was handed over: all but the realm, and of the bytes those that count.
+fn same_pieces(frame: &[u8], pieces: &[Piece], expected: Option<(PieceHead, usize)>) -> Result<()> {
+    ensure!(pieces.len() == usize::from(expected.is_some()), "{} pieces", pieces.len());
+    if let (Some(piece), Some((head, base))) = (pieces.first(), expected) {
+        let told = PieceHead { realm: 0, ..piece.head };
+        ensure!(told == head, "piece\n     told {told:?}\n expected {head:?}");
+        let bytes = &piece.bytes[..usize::from(head.length)];
+        ensure!(frame.get(base..) == Some(bytes), "piece of other bytes: {}", hex(bytes));
     }
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

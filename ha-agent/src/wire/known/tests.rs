@@ -17,21 +17,18 @@ fn one(n: u8, priority: u8) -> (ForeignKey, Speaker) {
         priority,
         version: 2,
         vip_count: 1,
-        vips_hash: 7,
+        content: 7,
         ..Speaker::default()
     };
-    (ForeignKey { watch: 0, family: FAMILY_V4.into(), src }, speaker)
+    let key = ForeignKey { watch: 0, family: FAMILY_V4.into(), vlan: 0, src, content: 7, mac: [0; 6], pad: [0; 2] };
+    (key, speaker)
 }
 
-fn local() -> Speaker {
-    one(255, 50).1
-}
-
-/// Offers one beside `local`; whoever is looked at again is as it was.
+/// Offers one; whoever is looked at again is as it was.
 fn offer(known: &mut Known, (key, speaker): (ForeignKey, Speaker)) -> Offer {
     let others = known.kept.clone();
     let again = |key: &ForeignKey| others.iter().find(|(other, _)| other == key).map(|(_, speaker)| *speaker);
-    known.offer(key, speaker, Some(&local()), Mono(NOW), again)
+    known.offer(key, speaker, Mono(NOW), again)
 }
 
 fn crowd(change: impl Fn(&mut Speaker)) -> Known {
@@ -45,15 +42,27 @@ fn crowd(change: impl Fn(&mut Speaker)) -> Known {
 }
 
 #[test]
-fn a_new_master_finds_a_place_among_those_that_keepalived_does_not_hear() {
-    let changes: [fn(&mut Speaker); 4] =
-        [|s| s.vips_hash = 8, |s| s.interval_cs = 25_500, |s| s.auth_data[0] = 1, |s| s.priority = 40];
-    for (case, change) in changes.into_iter().enumerate() {
-        let mut known = crowd(change);
-        assert_eq!(offer(&mut known, one(200, 60)), Offer { new: true, left_out: true }, "{case}");
-        assert!(known.speakers().any(|speaker| speaker.priority == 60), "{case}");
-        assert_eq!(offer(&mut known, one(200, 60)), Offer::default(), "{case}: known");
+fn a_new_master_finds_a_place_among_those_that_keepalived_drops() {
+    let mut known = crowd(|speaker| speaker.refused = 11);
+    assert_eq!(offer(&mut known, one(200, 60)), Offer { new: true, left_out: true });
+    assert!(known.speakers().any(|speaker| speaker.priority == 60));
+    assert_eq!(offer(&mut known, one(200, 60)), Offer::default(), "known");
+    // And one that keepalived drops pushes out no peer, however great it says it is.
+    let mut known = crowd(|speaker| speaker.priority = 1);
+    let (key, speaker) = one(200, 255);
+    let refused = Speaker { refused: 11, ..speaker };
+    assert_eq!(offer(&mut known, (key, refused)), Offer { new: false, left_out: true });
+}
+
+#[test]
+fn contents_of_one_source_are_kept_apart() {
+    let mut known = Known::default();
+    let (key, speaker) = one(1, 50);
+    offer(&mut known, (key, speaker));
+    for (other, content) in [(ForeignKey { content: 8, ..key }, 8), (ForeignKey { mac: [1; 6], ..key }, 7)] {
+        assert!(offer(&mut known, (other, Speaker { content, ..speaker })).new);
     }
+    assert_eq!(known.speakers().count(), 3);
 }
 
 #[test]
@@ -75,7 +84,7 @@ fn one_that_goes_on_is_not_given_up_for_silent_because_nobody_looked() {
     let silent = known.kept[0];
     let again = |key: &ForeignKey| if *key == silent.0 { Some(silent.1) } else { Some(one(key.src[3], 60).1) };
     let (key, speaker) = one(200, 40);
-    let offer = known.offer(key, speaker, Some(&local()), Mono(NOW), again);
+    let offer = known.offer(key, speaker, Mono(NOW), again);
     assert_eq!(offer, Offer { new: true, left_out: false });
     assert!(known.kept.iter().all(|(key, _)| *key != silent.0));
     assert_eq!(known.kept.len(), 64);
@@ -86,9 +95,21 @@ fn who_is_forgotten_makes_room_and_is_dropped_by_a_reading() {
     let mut known = crowd(|speaker| speaker.priority = 60);
     known.kept[5].1.last_seen_ns = 1;
     let (key, speaker) = one(200, 40);
-    assert!(known.offer(key, speaker, Some(&local()), Mono(NOW), |_| None).new);
+    assert!(known.offer(key, speaker, Mono(NOW), |_| None).new);
     known.refresh(|key| Ok::<_, ()>((key.src[3] != 7).then_some(one(key.src[3], 9).1))).unwrap();
     assert_eq!((known.kept.len(), known.speakers().all(|speaker| speaker.priority == 9)), (63, true));
     assert_eq!(known.refresh(|_| Err(())), Err(()));
     assert_eq!(known.into_keys().count(), 63, "nothing is dropped for a failed reading");
+}
+
+#[test]
+fn who_goes_on_and_who_does_not() {
+    let at = |last_seen_ns, priority, interval_cs| {
+        is_live(&Speaker { last_seen_ns, priority, interval_cs, ..Speaker::default() }, Mono(NOW))
+    };
+    assert!(at(NOW, 1, 100));
+    assert!(at(NOW - 1_499_999_999, 1, 100));
+    assert!(!at(NOW - 1_500_000_000, 1, 100));
+    assert!(!at(NOW, 0, 100));
+    assert!(!at(NOW, 1, 0));
 }

@@ -1,9 +1,23 @@
 use uuid::Uuid;
 
 use super::*;
+use crate::advert_rules::AdvertRules;
+use crate::config::Netns;
+use crate::wire::Family;
 
 fn router(number: u128) -> RouterId {
     RouterId(Uuid::from_u128(number))
+}
+
+fn target(number: u128, vrid: u8) -> Target {
+    Target {
+        router: router(number),
+        netns: Netns::Path("/run/netns/x".into()),
+        interface: "ha0".to_owned(),
+        vrid,
+        family: Family::V4,
+        rules: AdvertRules::default(),
+    }
 }
 
 fn place(ifindex: u32) -> Place {
@@ -17,10 +31,13 @@ fn key(ifindex: u32, vrid: u8) -> WatchKey {
 #[test]
 fn routers_share_a_place_but_no_number() {
     let mut table = Table::default();
-    let first = table.add(router(1), place(2), key(2, 1), Mono(5)).unwrap();
-    let second = table.add(router(2), place(2), key(2, 2), Mono(6)).unwrap();
+    let first = table.add(&target(1, 1), place(2), key(2, 1), Mono(5)).unwrap();
+    let second = table.add(&target(2, 2), place(2), key(2, 2), Mono(6)).unwrap();
     assert_ne!(first, second);
     assert_eq!(table.router(second).unwrap().0, router(2));
+    assert_eq!(*table.entry(router(2)).unwrap().target, target(2, 2));
+    assert_eq!(table.watching(&key(2, 2)).unwrap().0, router(2));
+    assert!(table.watching(&key(3, 2)).is_none());
     assert_eq!(table.holder(place(2), 2, 4), Some(router(2)));
     assert_eq!(table.holder(place(2), 2, 6), None);
     assert_eq!(table.holder(place(3), 2, 4), None);
@@ -36,13 +53,13 @@ fn routers_share_a_place_but_no_number() {
 fn numbers_are_used_again_last_and_end_with_the_map() {
     let mut table = Table::default();
     for number in 0..MAX_WATCHES {
-        let id = table.add(router(number.into()), place(number), key(number, 1), Mono(1)).unwrap();
+        let id = table.add(&target(number.into(), 1), place(number), key(number, 1), Mono(1)).unwrap();
         assert_eq!(id, number);
     }
-    let full = table.add(router(1 << 40), place(1), key(1, 2), Mono(1));
+    let full = table.add(&target(1 << 40, 2), place(1), key(1, 2), Mono(1));
     assert!(matches!(full, Err(WireError::Full)));
     let freed = table.remove(router(7)).unwrap().id;
     table.remove(router(3)).unwrap();
-    let again = table.add(router(1 << 40), place(1), key(1, 2), Mono(1)).unwrap();
+    let again = table.add(&target(1 << 40, 2), place(1), key(1, 2), Mono(1)).unwrap();
     assert_eq!(again, freed);
 }

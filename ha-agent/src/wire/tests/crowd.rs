@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use ha_agent_common::{FAMILY_V4, ForeignKey, MAX_FOREIGN, Speaker};
+use ha_agent_common::{FAMILY_V4, ForeignKey, MAX_FOREIGN, NO_VLAN, Speaker};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
@@ -50,10 +50,14 @@ async fn privileged_a_full_map_keeps_no_local_record_waiting() {
             priority: 1 + (n / 300) as u8,
             version: 2,
             vip_count: 1,
+            vlan: NO_VLAN,
             ..Speaker::default()
         };
-        rig.wire.shared.remember(&ForeignKey { watch, family: FAMILY_V4.into(), src }, &speaker);
+        let key =
+            ForeignKey { watch, family: FAMILY_V4.into(), vlan: NO_VLAN, src, content: 0, mac: [0; 6], pad: [0; 2] };
+        rig.wire.shared.remember(&key, &speaker).unwrap();
     }
+    let socket = rig.vrrp_socket(pair.netns(0), "ha0", 112).await;
     let (begun, processor) = (std::time::Instant::now(), processor_time());
     let mut waits = Vec::new();
     for round in 0..75_u16 {
@@ -61,15 +65,9 @@ async fn privileged_a_full_map_keeps_no_local_record_waiting() {
         rig.netns.run_in(pair.netns(1), move || send_raw("ha0", &flood)).await.unwrap().unwrap();
         let priority = 100 + (round % 2) as u8;
         let own = Frame { source: "169.254.192.1".parse().unwrap(), priority, ..Frame::v2() };
-        // Not after it: closing the socket takes its time.
-        let netns = rig.netns.clone();
-        let sending = netns.run_in(pair.netns(0), move || send_raw("ha0", &[own.frame()]));
-        let told = async {
-            let told = rig.advert(|_, advert| advert.side == Side::Local && advert.priority == priority).await;
-            clock::now().since(told.at)
-        };
-        let (sent, waited) = tokio::join!(sending, told);
-        sent.unwrap().unwrap();
+        socket.send(&own);
+        let told = rig.advert(|_, advert| advert.side == Side::Local && advert.priority == priority).await;
+        let waited = clock::now().since(told.at);
         waits.push(waited);
         // Within the budget of local records, so that each of them is told.
         tokio::time::sleep(Duration::from_millis(40)).await;
@@ -94,7 +92,7 @@ async fn privileged_a_better_master_is_kept_among_many_that_go_on() {
     let mut rig = Rig::new(WireOptions::default());
     rig.wire.attach(pair.target(0, 1)).await.unwrap();
     let own = Frame { source: "169.254.192.1".parse().unwrap(), priority: 50, ..Frame::v2() };
-    rig.send(pair.netns(0), own.frame()).await;
+    rig.vrrp_socket(pair.netns(0), "ha0", 112).await.send(&own);
     rig.advert(|_, advert| advert.side == Side::Local).await;
     // As many as the agent keeps, each of them twice: a run.
     for _ in 0..2 {

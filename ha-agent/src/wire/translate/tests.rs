@@ -1,6 +1,4 @@
-use std::net::IpAddr;
-
-use ha_agent_common::{EGRESS, FAMILY_V4, FAMILY_V6, RECORD_CHANGED, SPEAKER_UNICAST};
+use ha_agent_common::{Class, EGRESS, FAMILY_V4, FAMILY_V6, RECORD_CHANGED};
 use uuid::Uuid;
 
 use super::*;
@@ -13,93 +11,100 @@ fn speaker(last: u8) -> Speaker {
         last_seen_ns: 20,
         adverts: 9,
         run_adverts: 3,
-        vips_hash: 77,
+        list: 76,
+        content: 77,
+        sender: 78,
         src,
+        mac: [2, 0, 0, 0, 0, 1],
+        vlan: 0,
         interval_cs: 200,
         priority: 50,
         version: 2,
         vip_count: 1,
         auth_type: 1,
-        auth_data: *b"secret\0\0",
-        last_priority: 40,
+        ttl: 255,
         ..Speaker::default()
     }
 }
 
-fn record(speaker: Speaker, direction: u8) -> Record {
-    Record { speaker, watch: 1, kind: RECORD_CHANGED, direction, family: FAMILY_V4, invalid: 0, ttl: 255, pad: [0; 7] }
+fn record(speaker: Speaker, direction: u8, class: Class) -> Record {
+    Record {
+        speaker,
+        watch: 1,
+        kind: RECORD_CHANGED,
+        direction,
+        family: FAMILY_V4,
+        class: class as u8,
+        reason: speaker.refused,
+        pad: [0; 7],
+    }
 }
 
 fn router() -> RouterId {
     RouterId(Uuid::from_u128(1))
 }
 
+fn expected() -> Advert {
+    Advert {
+        side: Side::Foreign,
+        refused: None,
+        source: "169.254.192.1".parse().unwrap(),
+        mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+        vlan: Some(0),
+        sender: 78,
+        content: 77,
+        priority: 50,
+        interval: Duration::from_secs(2),
+        version: 2,
+        vip_count: 1,
+        ttl: 255,
+        run_since: Mono(10),
+        at: Mono(20),
+        run_adverts: 3,
+    }
+}
+
 #[test]
 fn a_speaker_keeps_every_field() {
-    let advert = advert(&speaker(1), FAMILY_V4, Side::Foreign);
-    assert_eq!(
-        advert,
-        Advert {
-            side: Side::Foreign,
-            refused: None,
-            source: "169.254.192.1".parse().unwrap(),
-            mac: None,
-            vlan: None,
-            sender: 0,
-            content: 77,
-            priority: 50,
-            interval: Duration::from_secs(2),
-            version: 2,
-            vip_count: 1,
-            ttl: 255,
-            run_since: Mono(10),
-            at: Mono(20),
-            run_adverts: 3,
-        }
-    );
+    assert_eq!(advert(&speaker(1), FAMILY_V4, Side::Foreign), expected());
     let v6 = Speaker { src: [0xfe; 16], ..speaker(1) };
-    assert!(matches!(super::advert(&v6, FAMILY_V6, Side::Local).source, IpAddr::V6(_)));
+    assert_eq!(advert(&v6, FAMILY_V6, Side::Local).source, IpAddr::from([0xfe; 16]));
+    let bare = Speaker { mac: [0; 6], vlan: NO_VLAN, ..speaker(1) };
+    let advert = advert(&bare, FAMILY_V4, Side::Local);
+    assert_eq!((advert.mac, advert.vlan), (None, None));
 }
 
 #[test]
-fn own_source_from_outside_is_no_advert() {
-    let own = speaker(1);
-    let other = event(router(), &record(speaker(2), INGRESS), Some(&own));
-    assert!(matches!(other, Some(WireEvent::Advert { .. })));
-    let forged = event(router(), &record(own, INGRESS), Some(&own));
-    let Some(WireEvent::Invalid { frame, .. }) = forged else {
-        panic!("{forged:?}");
+fn a_record_of_a_speaker_is_an_advert() {
+    let told = event(router(), &record(speaker(1), INGRESS, Class::Peer));
+    assert_eq!(told, Some(WireEvent::Advert { router: router(), advert: expected() }));
+    let refused = Speaker { refused: kernel::Reason::Password as u8, ..speaker(1) };
+    let Some(WireEvent::Advert { advert, .. }) = event(router(), &record(refused, INGRESS, Class::Rejected)) else {
+        panic!("an advert");
     };
-    assert_eq!((frame.reason, frame.side), (Reason::OwnSource, Side::Foreign));
-    // Leaving, it is our own advert.
-    let leaving = event(router(), &record(own, EGRESS), Some(&own));
-    assert!(matches!(leaving, Some(WireEvent::Advert { .. })));
+    assert_eq!(advert, Advert { refused: Some(Reason::Password), ..expected() });
+    let Some(WireEvent::Advert { advert, .. }) = event(router(), &record(speaker(1), EGRESS, Class::Ours)) else {
+        panic!("an advert");
+    };
+    assert_eq!(advert.side, Side::Local);
 }
 
 #[test]
-fn unicast_is_heard_only_by_a_unicast_speaker() {
-    let unicast = |last| Speaker { flags: SPEAKER_UNICAST, ..speaker(last) };
-    let heard = |local: Option<&Speaker>| event(router(), &record(unicast(2), INGRESS), local).is_some();
-    assert!(!heard(Some(&speaker(1))));
-    assert!(heard(Some(&unicast(1))));
-    assert!(heard(None));
-}
-
-#[test]
-fn every_fault_has_its_reason() {
-    let cases = [
-        (INVALID_TTL, Reason::Ttl),
-        (INVALID_CHECKSUM, Reason::Checksum),
-        (INVALID_LENGTH, Reason::Length),
-        (INVALID_TYPE, Reason::Type),
-        (INVALID_VERSION, Reason::Version),
-        (INVALID_AUTH, Reason::Auth),
-    ];
-    for (code, expected) in cases {
-        let record = Record { kind: RECORD_INVALID, invalid: code, ttl: 7, ..record(speaker(2), INGRESS) };
-        let Some(WireEvent::Invalid { frame, .. }) = event(router(), &record, None) else {
-            panic!("{code}");
+fn a_record_of_a_frame_is_one_with_its_reason() {
+    for code in kernel::Reason::ALL {
+        let frame = Record {
+            kind: RECORD_FRAME,
+            reason: *code as u8,
+            ..record(Speaker { ttl: 7, ..speaker(2) }, INGRESS, Class::Unheard)
         };
-        assert_eq!((frame.reason, frame.ttl, frame.at), (expected, 7, Mono(20)));
+        let Some(WireEvent::Invalid { frame, .. }) = event(router(), &frame) else {
+            panic!("{code:?}");
+        };
+        // The core's words are the classifier's.
+        assert_eq!(format!("{:?}", frame.reason), format!("{code:?}"));
+        assert_eq!((frame.side, frame.ttl, frame.at, frame.priority), (Side::Foreign, 7, Mono(20), 50));
+        assert_eq!((frame.source, frame.vlan), ("169.254.192.2".parse().unwrap(), Some(0)));
     }
+    let without = Record { kind: RECORD_FRAME, reason: 0, ..record(speaker(2), EGRESS, Class::Unheard) };
+    assert_eq!(event(router(), &without), None);
 }
