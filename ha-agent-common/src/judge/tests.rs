@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::build::{Advert, Auth, checksum};
-use crate::frame::{HOST_GROUP, HOST_OTHER, Seen, header, open_v4, open_v6};
+use crate::frame::{HOST_DEVICE, HOST_GROUP, HOST_OTHER, Seen, header, open_v4, open_v6};
 use crate::slice::Slice;
 
 const KEY: [u64; 2] = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
