@@ -2,8 +2,8 @@
 #![no_main]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use ha_agent::core::model::{Link, Side, State, Vip};
-use ha_agent::fuzzing::{Op, Setting, always, converges};
+use ha_agent::core::model::{Link, Reason, Side, State, Vip};
+use ha_agent::fuzzing::{Op, Setting, always, converges, refused_frames_move_nothing};
 use libfuzzer_sys::fuzz_target;
 
 /// Longer sequences say nothing new and take their time.
@@ -36,7 +36,7 @@ fn state(bytes: &mut Unstructured<'_>) -> Result<State> {
 }
 
 fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
-    Ok(match bytes.int_in_range(0..=13_u8)? {
+    Ok(match bytes.int_in_range(0..=15_u8)? {
         // Around the borders: settle, 1.5 intervals, the readings' grid.
         0 => Op::Wait(*bytes.choose(&[1, 249, 250, 251, 499, 500, 999, 1000, 1499, 1500, 1501, 5000])?),
         1 => Op::Wait(bytes.int_in_range(1..=12_000)?),
@@ -56,6 +56,13 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
                 Op::Invalid
             }
         }
+        13 | 14 => Op::Refused {
+            // 2 is the peer's own address.
+            last: bytes.int_in_range(2..=7)?,
+            reason: *bytes.choose(&[Reason::Interval, Reason::Addresses, Reason::Password, Reason::Ttl])?,
+            priority: bytes.arbitrary()?,
+            interval_cs: bytes.int_in_range(0..=4095)?,
+        },
         _ => Op::Stranger {
             last: bytes.int_in_range(0..=7)?,
             priority: bytes.arbitrary()?,
@@ -68,6 +75,9 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
 fuzz_target!(|input: Input| {
     let Input { setting, wire, primary, ops } = input;
     if let Err(error) = always(&ops, setting) {
+        panic!("{error}");
+    }
+    if let Err(error) = refused_frames_move_nothing(&ops, setting) {
         panic!("{error}");
     }
     // Who knows what a stranger said lasts; and in `observe` reports are passed on as they are.

@@ -11,6 +11,8 @@ pub const LENGTH: u32 = 24;
 /// Where the integrity value begins in it.
 const ICV: u32 = 12;
 const BLOCK: u32 = 64;
+/// Length of an IPv4 header without options: packets with options are not looked at.
+const IPV4_LEN: u32 = 20;
 /// Blocks of the longest packet: 60 + 24 + 8 + 255 × 4 + 8 bytes, and MD5's own 9.
 const MOST_BLOCKS: u32 = 18;
 
@@ -53,8 +55,6 @@ impl Default for Work {
 /// Where the packet's mutable fields are.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutable {
-    /// Bytes of the IP header.
-    pub header: u32,
     /// Bytes of the packet, from the IP header on.
     pub total: u32,
     /// In unicast mode the TTL is mutable, too.
@@ -98,7 +98,7 @@ pub fn fits<P: Packet>(packet: &P, key: &Key, fields: Mutable, work: &mut Work) 
         return false;
     }
     let mut given = Bytes::<12>::zero();
-    if !packet.load(fields.header + ICV, &mut given) {
+    if !packet.load(IPV4_LEN + ICV, &mut given) {
         return false;
     }
     let mut differs = 0;
@@ -196,13 +196,13 @@ fn zero(block: &mut Bytes<64>, at: u32, fields: Mutable) {
             block.0[8] = 0;
         }
     }
-    let mut index = 0;
-    while index < 12 {
-        let byte = fields.header + ICV + index;
-        if byte >= at && byte < at + BLOCK {
+    // Behind an IP header without options it is in the first block.
+    if at == 0 {
+        let mut byte = IPV4_LEN + ICV;
+        while byte < IPV4_LEN + LENGTH {
             block.0[(byte & 63) as usize] = 0;
+            byte += 1;
         }
-        index += 1;
     }
 }
 

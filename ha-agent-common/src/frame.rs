@@ -89,37 +89,24 @@ pub trait Packet: Sized {
 pub struct Link {
     /// Source MAC; zero where the link has none.
     pub mac: [u8; 6],
+    /// Destination MAC, likewise.
+    pub to: [u8; 6],
     /// VLAN id of a tag, or [`NO_VLAN`].
     pub vlan: u16,
-    /// Whose it is by its destination MAC: `HOST_…`.
+    /// Whether it is this host's by its destination MAC: `HOST_…`.
     pub host: u8,
-    /// Of a virtual router's MAC as destination (RFC 9568 section 7.3) the last two bytes: 1 for IPv4 or 2 for
-    /// IPv6, and the VRID. Zero otherwise.
-    pub router: [u8; 2],
 }
 
-/// To a group or to all, or by a link without MACs.
+/// The frame is for a group or for all, or its link has no addresses.
 pub const HOST_GROUP: u8 = 0;
-/// To another host; the kernel's `PACKET_OTHERHOST`.
+/// The frame is another host's; the kernel's `PACKET_OTHERHOST`.
 pub const HOST_OTHER: u8 = 1;
-/// To the interface's own MAC; the kernel's `PACKET_HOST`.
-pub const HOST_DIRECT: u8 = 2;
+/// The frame is for this device alone; the kernel's `PACKET_HOST`.
+pub const HOST_DEVICE: u8 = 2;
 
 impl Default for Link {
     fn default() -> Self {
-        Self { mac: [0; 6], vlan: NO_VLAN, host: HOST_GROUP, router: [0; 2] }
-    }
-}
-
-impl Link {
-    /// Notes both MACs, destination first, as a frame begins with them.
-    #[inline(always)]
-    pub fn set_macs(&mut self, macs: &[u8; 12]) {
-        self.mac = [macs[6], macs[7], macs[8], macs[9], macs[10], macs[11]];
-        let virtual_router = macs[0] == 0 && macs[1] == 0 && macs[2] == 0x5e && macs[3] == 0;
-        if virtual_router && (macs[4] == 1 || macs[4] == 2) {
-            self.router = [macs[4], macs[5]];
-        }
+        Self { mac: [0; 6], to: [0; 6], vlan: NO_VLAN, host: HOST_GROUP }
     }
 }
 
@@ -194,22 +181,33 @@ pub fn open_v4<P: Packet>(packet: &P, envelope: &mut Envelope, arriving: bool) -
         at += 1;
     }
     if arriving {
-        let mut sum = halves(word(ip, 0)) + halves(word(ip, 8)) + u64::from(half(ip, 16));
-        if header > 20 {
-            let (fault, more) = packet.options(header - 20);
-            envelope.fault = fault;
-            sum += more;
-        }
-        if total < header || total > packet.len() || !folds_to_ones(sum) {
-            envelope.fault = Reason::Header as u8;
-        }
-        // 224/4 and 255.255.255.255; for all other sources the kernel is asked (`ip_route_input`).
-        let all = ip[12] == 255 && ip[13] == 255 && ip[14] == 255 && ip[15] == 255;
-        if envelope.fault == 0 && (ip[12] >> 4 == 14 || all) {
-            envelope.fault = Reason::MartianSource as u8;
-        }
+        envelope.fault = fault_v4(packet, ip);
     }
     Seen::Vrrp
+}
+
+/// `ip_rcv` and `ip_rcv_finish`: why the kernel drops a packet, or a fragment, for its IPv4 header, of which
+/// `ip` is the fixed part; a [`Reason`], 0: it does not.
+#[inline(always)]
+pub fn fault_v4<P: Packet>(packet: &P, ip: &[u8; 20]) -> u8 {
+    let header = u32::from(ip[0] & 15) * 4;
+    let total = u32::from(be16(ip[2], ip[3]));
+    let mut sum = halves(word(ip, 0)) + halves(word(ip, 8)) + u64::from(half(ip, 16));
+    let mut fault = 0;
+    if header > 20 {
+        let (found, more) = packet.options(header - 20);
+        fault = found;
+        sum += more;
+    }
+    if header < 20 || total < header || total > packet.len() || !folds_to_ones(sum) {
+        fault = Reason::Header as u8;
+    }
+    // 224/4 and 255.255.255.255; for all other sources the kernel is asked (`ip_route_input`).
+    let all = ip[12] == 255 && ip[13] == 255 && ip[14] == 255 && ip[15] == 255;
+    if fault == 0 && (ip[12] >> 4 == 14 || all) {
+        fault = Reason::MartianSource as u8;
+    }
+    fault
 }
 
 /// Reads the options behind an IPv4 header; their sum, or none when the packet ends before.
@@ -254,25 +252,36 @@ pub fn read_sum<P: Packet>(packet: &P, at: u32, length: u32) -> Option<u64> {
     let mut done = 0;
     let mut blocks = 0;
     while blocks < MOST_BLOCKS {
-        if done >= length {
+        if done + 64 > length {
             break;
         }
         let mut block = Bytes::<64>::zero();
-        let left = length - done;
-        let read =
-            if left >= 64 { packet.load(at + done, &mut block) } else { packet.tail(at + done, left, &mut block) };
-        if !read {
+        if !packet.load(at + done, &mut block) {
             return None;
         }
-        let mut i = 0;
-        while i < 64 {
-            sum += halves(word(&block.0, i));
-            i += 8;
-        }
+        sum += block_sum(&block);
         done += 64;
         blocks += 1;
     }
-    if done >= length { Some(sum) } else { None }
+    if length > done {
+        let mut block = Bytes::<64>::zero();
+        if length - done >= 64 || !packet.tail(at + done, length - done, &mut block) {
+            return None;
+        }
+        sum += block_sum(&block);
+    }
+    Some(sum)
+}
+
+#[inline(always)]
+fn block_sum(block: &Bytes<64>) -> u64 {
+    let mut sum = 0;
+    let mut i = 0;
+    while i < 64 {
+        sum += halves(word(&block.0, i));
+        i += 8;
+    }
+    sum
 }
 
 /// Reads the IPv6 header of a packet whose next header is 112 or an extension.
@@ -319,12 +328,8 @@ pub fn fault_v6(ip: &[u8; 40], cut: bool) -> u8 {
     if cut {
         return Reason::Header as u8;
     }
-    let (high, low) = (word(ip, 8), word(ip, 16));
-    let loopback = high == 0 && low == u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 1]);
-    let mapped = high == 0
-        && low & u64::from_ne_bytes([255, 255, 255, 255, 0, 0, 0, 0])
-            == u64::from_ne_bytes([0, 0, 255, 255, 0, 0, 0, 0]);
-    if ip[8] == 0xff || loopback || mapped {
+    let loopback = word(ip, 8) == 0 && word(ip, 16) == u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 1]);
+    if ip[8] == 0xff || loopback {
         return Reason::MartianSource as u8;
     }
     0

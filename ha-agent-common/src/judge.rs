@@ -14,12 +14,18 @@
 //! The checks and their order are those of keepalived 2.2.7 (`vrrp_check_packet`); what other releases do
 //! otherwise is in [`Rules`]. Like [`crate::frame`] it is free of helpers.
 
-use crate::frame::{Bytes, Envelope, HEADER_LEN, HOST_DIRECT, HOST_GROUP, IPPROTO_AH, IPPROTO_VRRP};
+use crate::frame::{Bytes, Envelope, HEADER_LEN, HOST_DEVICE, HOST_GROUP, IPPROTO_AH, IPPROTO_VRRP};
 use crate::frame::{Link, Packet, folds_to_ones, half, halves, word};
 use crate::list::{List, content};
 use crate::{Class, FAMILY_V4, Reason, Rules, SPEAKER_AH, SPEAKER_UNICAST, Speaker, WATCH_OLD_CHECKSUM, Watch, ah};
 
 const AUTH_LEN: u32 = 8;
+/// The first five bytes of a virtual router's MAC (RFC 9568 section 7.3) over IPv4; the sixth is its VRID.
+const VIRTUAL_V4: u64 = 0x5e_0001;
+/// See [`VIRTUAL_V4`].
+const VIRTUAL_V6: u64 = 0x5e_0002;
+/// Length of an IPv4 header without options.
+const IPV4_LEN: u32 = 20;
 const AUTH_NONE: u8 = 0;
 const AUTH_PASSWORD: u8 = 1;
 const AUTH_AH: u8 = 2;
@@ -241,18 +247,45 @@ pub fn unheard<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> u
     0
 }
 
-/// Whether the destination MAC brings the frame to the device that keepalived listens on.
+/// Whether the link brings the frame to the device that keepalived's socket is on.
 #[inline(always)]
 fn is_for_us<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> bool {
-    if link.host == HOST_GROUP {
-        return true;
-    }
+    let from_virtual = is_virtual_router(&link.mac);
     if !rules.has(Rules::VMAC) {
-        return link.host == HOST_DIRECT;
+        // What has a macvlan's own address as its source is for that one only.
+        let group = link.host == HOST_GROUP && !(rules.has(Rules::VMAC_BESIDE) && from_virtual);
+        return group || link.host == HOST_DEVICE;
     }
-    // The kernel hands a frame to the virtual router's MAC to that device, one to the interface's own MAC not.
-    let family = if frame.is_v4() { 1 } else { 2 };
-    (link.router[0] == family && link.router[1] == frame.header[1]) || (rules.is_unicast() && link.host == HOST_DIRECT)
+    let (to, dst) = (address(&link.to), &frame.envelope.dst);
+    let (prefix, group) = if frame.is_v4() {
+        (VIRTUAL_V4, 0x0100_5e00_0000 | (half_be(dst, 0) & 0x7f_ffff))
+    } else {
+        (VIRTUAL_V6, 0x3333_0000_0000 | half_be(dst, 12))
+    };
+    let own = prefix << 8 | u64::from(frame.header[1]);
+    if link.host != HOST_GROUP {
+        return to == own;
+    }
+    if from_virtual { address(&link.mac) == own } else { to == group || to == 0xffff_ffff_ffff }
+}
+
+/// Whether a MAC is that of a virtual router.
+#[inline(always)]
+pub fn is_virtual_router(mac: &[u8; 6]) -> bool {
+    let prefix = address(mac) >> 8;
+    prefix == VIRTUAL_V4 || prefix == VIRTUAL_V6
+}
+
+/// A MAC as a number.
+#[inline(always)]
+fn address(mac: &[u8; 6]) -> u64 {
+    u64::from_be_bytes([0, 0, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]])
+}
+
+/// Four bytes in network order.
+#[inline(always)]
+fn half_be(bytes: &[u8; 16], at: usize) -> u64 {
+    u64::from(u32::from_be(half(bytes, at)))
 }
 
 /// Whether the destination is what keepalived's socket is bound to.
@@ -277,6 +310,14 @@ fn reaches<P: Packet>(frame: &Frame<'_, P>, rules: &Rules) -> bool {
         high == u64::from_ne_bytes([0xff, 2, 0, 0, 0, 0, 0, 0])
             && low == u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 0x12])
     }
+}
+
+/// What is remembered of a rejected advert. keepalived looks at the interval before it looks at the addresses;
+/// for people other addresses weigh more, since they show another virtual router.
+#[inline(always)]
+pub fn remembered(reason: u8, rules: &Rules, speaker: &Speaker) -> u8 {
+    let another = rules.has(Rules::KNOWS_LIST) && speaker.list != rules.list;
+    if reason == Reason::Interval as u8 && another { Reason::Addresses as u8 } else { reason }
 }
 
 /// Why keepalived drops a frame of sound length, in its own order; 0: it takes it.
@@ -352,7 +393,7 @@ fn authentication<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> u8 {
     if given == AUTH_AH && frame.is_ah() {
         return authentication_header(frame, watch);
     }
-    if given == AUTH_PASSWORD && rules.has(Rules::KNOWS_PASSWORD) {
+    if given == AUTH_PASSWORD && rules.has(Rules::KNOWS_AUTH | Rules::KNOWS_PASSWORD) {
         // keepalived looks at the last bytes of the packet, also where it bears padding.
         let mut password = Bytes::<8>::zero();
         let at = frame.envelope.at + frame.envelope.len - AUTH_LEN;
@@ -372,6 +413,10 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
     if !frame.packet.load(begin, &mut start) || start.0[0] != IPPROTO_VRRP {
         return Reason::Protocol as u8;
     }
+    // The kernel may rewrite options, and keepalived then takes the value to be wrong; none of its kind sends any.
+    if begin != IPV4_LEN {
+        return Reason::Icv as u8;
+    }
     if !watch.rules.has(Rules::KNOWS_AUTH | Rules::KNOWS_PASSWORD) {
         return 0;
     }
@@ -388,11 +433,10 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
     0
 }
 
-/// Where the fields are that the integrity value does not count.
+/// What of the packet the integrity value does not count.
 #[inline(always)]
 fn mutable<P: Packet>(frame: &Frame<'_, P>, unicast: bool) -> ah::Mutable {
-    let envelope = frame.envelope;
-    ah::Mutable { header: envelope.at - ah::LENGTH, total: envelope.at + envelope.len, ttl: unicast }
+    ah::Mutable { total: frame.envelope.at + frame.envelope.len, ttl: unicast }
 }
 
 /// The VRRP checksum over IPv4: VRRPv2 without pseudo-header, VRRPv3 with it; by unicast VRRPv3's may be of
@@ -516,10 +560,9 @@ pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, sum: u64, watch
         rules.auth_type = AUTH_NONE;
         rules.flags |= Rules::KNOWS_AUTH;
         if frame.is_v4() && rules.is_unicast() {
-            let fits = folds_to_ones(
-                sum + halves(word(&frame.header, 0)) + upper_v4(frame) + u64::from(half(&rules.group, 0)),
-            );
-            watch.state = if fits { watch.state | WATCH_OLD_CHECKSUM } else { watch.state & !WATCH_OLD_CHECKSUM };
+            let group = u64::from(half(&rules.group, 0));
+            let old = folds_to_ones(sum + halves(word(&frame.header, 0)) + upper_v4(frame) + group);
+            watch.state = if old { watch.state | WATCH_OLD_CHECKSUM } else { watch.state & !WATCH_OLD_CHECKSUM };
         }
     }
 }
@@ -533,7 +576,8 @@ fn learn_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) {
         watch.ah_sequence = u32::from_be_bytes(sequence.0);
     }
     let rules = &mut watch.rules;
-    if rules.has(Rules::KNOWS_PASSWORD) && !frame.packet.icv_fits(&rules.ah, mutable(frame, rules.is_unicast())) {
+    let unicast = rules.is_unicast();
+    if rules.has(Rules::KNOWS_PASSWORD) && !frame.packet.icv_fits(&rules.ah, mutable(frame, unicast)) {
         rules.flags &= !Rules::KNOWS_PASSWORD;
     }
 }

@@ -4,6 +4,7 @@
 //! - [`frame`]: from the link to the VRRP header. [`list`]: the advertised addresses. [`ah`]: the
 //!   authentication header.
 //! - [`judge`]: what a frame is, given the rules of the instance whose VRID it carries: [`Class`], [`Reason`].
+//! - [`slice`]: a packet in memory, for user space.
 //! - [`rules`]: those rules. [`speaker`]: what an advert adds to what is known of its sender.
 //! - [`budget`]: how many records a watch may cause.
 //!
@@ -25,7 +26,6 @@ pub mod list;
 pub mod options;
 mod reason;
 pub mod rules;
-#[cfg(any(test, feature = "user"))]
 pub mod slice;
 pub mod speaker;
 
@@ -101,6 +101,14 @@ pub struct Watch {
     pub withheld: u64,
     /// The newest frame of [`Class::Rejected`]; 0: none. keepalived puts its next advert off with each.
     pub rejected_ns: u64,
+    /// The newest priority-0 advert of a peer; 0: none.
+    pub resigned_ns: u64,
+    /// Whose it was: source address and MAC.
+    pub resigned_src: [u8; 16],
+    /// See [`Watch::resigned_src`].
+    pub resigned_mac: [u8; 6],
+    /// Zero.
+    pub pad2: [u8; 2],
     /// keepalived's counter of AH sequence numbers, as far as the wire shows it.
     pub ah_sequence: u32,
     /// The reason of the newest frame that was refused, a [`Reason`]; 0: none.
@@ -139,6 +147,22 @@ pub struct ForeignKey {
     pub mac: [u8; 6],
     /// Zero.
     pub pad: [u8; 2],
+}
+
+impl ForeignKey {
+    /// The key that a speaker is remembered under.
+    #[inline(always)]
+    pub fn of(watch: u32, family: u8, speaker: &Speaker) -> Self {
+        Self {
+            watch,
+            family: u16::from(family),
+            vlan: speaker.vlan,
+            src: speaker.src,
+            content: speaker.content,
+            mac: speaker.mac,
+            pad: [0; 2],
+        }
+    }
 }
 
 /// What is remembered of one speaker: its last advert and its current run.
@@ -260,12 +284,12 @@ pub struct PieceHead {
     pub mac: [u8; 6],
     /// [`FAMILY_V4`] or [`FAMILY_V6`].
     pub family: u8,
-    /// See [`frame::Link::host`].
+    /// See [`frame::Link::host`], and [`frame::HOST_GROUP`].
     pub host: u8,
-    /// See [`frame::Link::router`].
-    pub router: [u8; 2],
+    /// Destination MAC; zero where the link has none.
+    pub to: [u8; 6],
     /// Zero.
-    pub pad: [u8; 6],
+    pub pad: [u8; 2],
 }
 
 /// The longest piece: an Ethernet frame's payload and more; a power of two, for the verifier's sake. What
@@ -278,6 +302,9 @@ pub const PIECE_BYTES: usize = 2048;
 pub struct Device {
     /// When the bucket was last refilled.
     pub refilled_ns: u64,
+    /// When a piece was last not handed over: for want of a token or of room, or since it was too long. What
+    /// the kernel has of other fragments is not known from then on. 0: never.
+    pub lost_ns: u64,
     /// Tokens left.
     pub tokens: u32,
     /// Zero.
@@ -349,6 +376,10 @@ impl Watch {
             unheard: 0,
             withheld: 0,
             rejected_ns: 0,
+            resigned_ns: 0,
+            resigned_src: [0; 16],
+            resigned_mac: [0; 6],
+            pad2: [0; 2],
             ah_sequence: 0,
             reason: 0,
             state: 0,
@@ -362,9 +393,9 @@ const _: () = {
     use core::mem::{offset_of, size_of};
     assert!(size_of::<WatchKey>() == 16);
     assert!(size_of::<Rules>() == 80);
-    assert!(size_of::<Watch>() == 160);
+    assert!(size_of::<Watch>() == 192);
     assert!(offset_of!(Watch, refilled_ns) == 16);
-    assert!(offset_of!(Watch, rules) == 80);
+    assert!(offset_of!(Watch, rules) == 112);
     assert!(size_of::<ForeignKey>() == 40);
     assert!(size_of::<Speaker>() == 96);
     assert!(offset_of!(Speaker, src) == 56);
@@ -374,7 +405,7 @@ const _: () = {
     assert!(offset_of!(Record, watch) == 96);
     assert!(size_of::<PieceHead>() == 40);
     assert!(size_of::<Piece>() == 40 + PIECE_BYTES);
-    assert!(size_of::<Device>() == 16);
+    assert!(size_of::<Device>() == 24);
     assert!(size_of::<DeviceKey>() == 16);
     assert!(size_of::<judge::PeerKey>() == 20);
     assert!(size_of::<judge::Peer>() == 4);

@@ -37,29 +37,37 @@ impl List {
 const MOST: u32 = 255;
 
 /// Reads `count` addresses at `at`; false when the frame ends before.
+///
+/// A loop for each family: with a choice inside, older verifiers (5.10) try both ways at each step.
 #[inline(always)]
 pub fn read<P: Packet>(packet: &P, key: [u64; 2], at: u32, count: u32, v4: bool, into: &mut List) -> bool {
     let mut at = at;
     let mut index = 0;
-    while index < MOST {
-        if index >= count {
-            break;
-        }
-        if v4 {
+    if v4 {
+        while index < MOST {
+            if index >= count {
+                break;
+            }
             let mut address = Bytes::<4>::zero();
             if !packet.load(at, &mut address) {
                 return false;
             }
             into.add_v4(key, address.0);
             at += 4;
-        } else {
-            let mut address = Bytes::<16>::zero();
-            if !packet.load(at, &mut address) {
-                return false;
-            }
-            into.add_v6(key, &address.0);
-            at += 16;
+            index += 1;
         }
+        return true;
+    }
+    while index < MOST {
+        if index >= count {
+            break;
+        }
+        let mut address = Bytes::<16>::zero();
+        if !packet.load(at, &mut address) {
+            return false;
+        }
+        into.add_v6(key, &address.0);
+        at += 16;
         index += 1;
     }
     true

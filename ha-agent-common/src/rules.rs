@@ -53,11 +53,12 @@ impl Rules {
     pub const ANY_CHECKSUM: u16 = 1 << 9;
     /// `check_unicast_src`: only peers that are in the map `PEERS`.
     pub const CHECK_PEERS: u16 = 1 << 10;
-    /// `use_vmac`: frames to the virtual router's MAC are ours.
+    /// `use_vmac`: keepalived's socket is on the virtual router's device, a macvlan.
     pub const VMAC: u16 = 1 << 11;
-
     /// `owner_ignore_adverts` of an address owner (from 2.3.3).
     pub const TAKES_NONE: u16 = 1 << 12;
+    /// `use_vmac`, but keepalived's socket is on the interface itself (`vmac_xmit_base`).
+    pub const VMAC_BESIDE: u16 = 1 << 13;
 
     /// Whether all of these bits are set.
     #[inline(always)]

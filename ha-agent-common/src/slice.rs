@@ -1,4 +1,4 @@
-//! A packet in a slice of bytes: what the program reads from the kernel's buffer, user space reads from this.
+//! A packet in memory: what user space judges by the code of the kernel program.
 
 use crate::frame::{Bytes, Packet};
 use crate::list::{self, List};
@@ -11,26 +11,26 @@ pub struct Slice<'a> {
 }
 
 impl<'a> Slice<'a> {
-    /// Of these bytes; lists of addresses are digested under `key`.
+    /// `key`: the secret of [`crate::list`].
     pub const fn new(bytes: &'a [u8], key: [u64; 2]) -> Self {
         Self { bytes, key }
     }
 
-    fn copy(&self, offset: u32, into: &mut [u8]) -> bool {
-        let start = offset as usize;
-        match self.bytes.get(start..start + into.len()) {
-            Some(bytes) => {
-                into.copy_from_slice(bytes);
-                true
-            }
-            None => false,
-        }
+    fn part(&self, at: u32, length: usize) -> Option<&'a [u8]> {
+        let begin = usize::try_from(at).ok()?;
+        self.bytes.get(begin..begin.checked_add(length)?)
     }
 }
 
 impl Packet for Slice<'_> {
     fn load<const N: usize>(&self, offset: u32, into: &mut Bytes<N>) -> bool {
-        self.copy(offset, &mut into.0)
+        match self.part(offset, N) {
+            Some(part) => {
+                into.0.copy_from_slice(part);
+                true
+            }
+            None => false,
+        }
     }
 
     fn len(&self) -> u32 {
@@ -42,6 +42,16 @@ impl Packet for Slice<'_> {
     }
 
     fn tail(&self, at: u32, length: u32, into: &mut Bytes<64>) -> bool {
-        into.0.get_mut(..length as usize).is_some_and(|into| self.copy(at, into))
+        let length = length as usize;
+        match (self.part(at, length), into.0.get_mut(..length)) {
+            (Some(part), Some(room)) => {
+                room.copy_from_slice(part);
+                true
+            }
+            _ => false,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,8 @@ use crate::skb::Skb;
 
 /// Length of an 802.1Q tag.
 const TAG_LEN: u32 = 4;
+/// Tags in the data that are read. The kernel takes off any number of those that name no VLAN.
+const MOST_TAGS: u32 = 8;
 /// `linux/if_packet.h`: our own multicast, looped back by the IP layer.
 const PACKET_LOOPBACK: u32 = 5;
 
@@ -23,24 +25,22 @@ pub(crate) fn frame(ctx: &TcContext, link: u32, direction: u8) {
     let skb = Skb::new(ctx);
     let mut protocol = skb.protocol();
     let mut base = link;
-    if protocol == ETH_P_TAGGED[0] || protocol == ETH_P_TAGGED[1] {
+    // The outer tag is beside the data already; further ones in it the kernel takes off, too.
+    let mut vlan = 0;
+    let mut tags = 0;
+    while is_tag(protocol) && tags < MOST_TAGS {
         if link != ETH_LEN {
             return;
         }
-        // The outer tag is beside the data already; a second one in it the kernel takes off, too.
-        let tag = u16::from_be_bytes([skb.byte(link), skb.byte(link + 1)]);
-        protocol = u16::from_be_bytes([skb.byte(link + 2), skb.byte(link + 3)]);
-        base = link + TAG_LEN;
-        if is_candidate(&skb, protocol, base) && tag & 0x0fff != 0 {
-            count(counter::VRRP);
-            count(counter::TAGGED);
-            return;
-        }
+        vlan |= u16::from_be_bytes([skb.byte(base), skb.byte(base + 1)]) & 0x0fff;
+        protocol = u16::from_be_bytes([skb.byte(base + 2), skb.byte(base + 3)]);
+        base += TAG_LEN;
+        tags += 1;
     }
     if !is_candidate(&skb, protocol, base) {
         return;
     }
-    if skb.vlan_id() != 0 {
+    if vlan | skb.vlan_id() != 0 {
         count(counter::VRRP);
         count(counter::TAGGED);
         return;
@@ -50,6 +50,11 @@ pub(crate) fn frame(ctx: &TcContext, link: u32, direction: u8) {
     }
     let v6 = (protocol == ETH_P_IPV6) as u32;
     observe::ha_packet(skb.raw(), base, direction as u32 | v6 << 8);
+}
+
+#[inline(always)]
+fn is_tag(protocol: u16) -> bool {
+    protocol == ETH_P_TAGGED[0] || protocol == ETH_P_TAGGED[1]
 }
 
 /// Whether a packet may be VRRP: by its protocol, or behind an IPv6 extension header.

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use ha_agent_common::{
     Device, DeviceKey, ForeignKey, LAYOUT_VERSION, MAX_FOREIGN, MAX_WATCHES, Speaker, Watch, WatchKey, ah, counter,
-    frame::{Bytes, Envelope},
+    frame::{Bytes, Envelope, Link},
     judge::{Peer, PeerKey},
     list::List,
     options,
@@ -79,6 +79,7 @@ pub(crate) static ADVERT: PerCpuArray<Advert> = PerCpuArray::with_max_entries(1,
 pub(crate) struct Advert {
     pub(crate) envelope: Envelope,
     pub(crate) speaker: Speaker,
+    pub(crate) link: Link,
 }
 
 /// The IPv4 options of the packet that this processor is looking at.

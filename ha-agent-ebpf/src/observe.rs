@@ -6,16 +6,16 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use aya_log_ebpf::debug;
-use ha_agent_common::frame::{self, ETH_LEN, Envelope, Seen};
+use ha_agent_common::frame::{self, ETH_LEN, Envelope, Link, Seen};
 use ha_agent_common::judge::{self, Judgement, PeerKey};
 use ha_agent_common::list::List;
 use ha_agent_common::{
-    BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece,
-    PieceHead, RECORD_FRAME, Record, Rules, Speaker, Watch, WatchKey, budget, counter, speaker,
+    BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece, PieceHead,
+    RECORD_FRAME, Record, Rules, Speaker, Watch, WatchKey, budget, counter, speaker,
 };
 
 use crate::maps::{
-    ADVERT, DEVICES, DIGEST_KEY, FOREIGN, FOREIGN_EVENTS, LOCAL, LOCAL_EVENTS, PEERS, PIECES, WATCHES, count,
+    ADVERT, Advert, DEVICES, DIGEST_KEY, FOREIGN, FOREIGN_EVENTS, LOCAL, LOCAL_EVENTS, PEERS, PIECES, WATCHES, count,
 };
 use crate::skb::{Ip, Skb};
 
@@ -32,10 +32,10 @@ pub(crate) extern "C" fn ha_packet(skb: *mut __sk_buff, base: u32, how: u32) -> 
         if let Some(advert) = ADVERT.get_ptr_mut(0) {
             // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
             let advert = unsafe { &mut *advert };
-            vrrp(&packet, &advert.envelope, &mut advert.speaker, direction);
+            vrrp(&packet, advert, direction);
         }
     } else if seen == Seen::Piece as u32 && direction == INGRESS {
-        piece(&packet, if how >> 8 == 0 { FAMILY_V4 } else { FAMILY_V6 });
+        ha_piece(skb, base, if how >> 8 == 0 { FAMILY_V4 } else { FAMILY_V6 } as u32);
     }
     seen
 }
@@ -61,7 +61,9 @@ extern "C" fn ha_open(skb: *mut __sk_buff, base: u32, how: u32) -> u32 {
 
 /// Looks at one VRRP packet.
 #[inline(always)]
-fn vrrp(packet: &Ip, envelope: &Envelope, speaker: &mut Speaker, direction: u8) {
+fn vrrp(packet: &Ip, advert: &mut Advert, direction: u8) {
+    let Advert { envelope, speaker, link } = advert;
+    let envelope: &Envelope = envelope;
     count(counter::VRRP);
     let Some(header) = frame::header(packet, envelope) else {
         return;
@@ -88,18 +90,19 @@ fn vrrp(packet: &Ip, envelope: &Envelope, speaker: &mut Speaker, direction: u8) 
     *speaker = Speaker::default();
     let frame = judge::Frame { packet, envelope, header };
     if direction == INGRESS {
-        let link = packet.skb.link(packet.base >= ETH_LEN);
-        judge::read(&frame, &link, speaker);
+        packet.skb.read_link(packet.base >= ETH_LEN, link);
+        judge::read(&frame, link, speaker);
         let peer = if watch.rules.has(Rules::CHECK_PEERS) {
             // SAFETY: the agent replaces whole values; the copy is made here and now.
             unsafe { PEERS.get(PeerKey { watch: watch.id, address: envelope.src }) }.copied()
         } else {
             None
         };
-        let judgement = judge::arriving(&frame, &link, watch, peer, speaker);
+        let judgement = judge::arriving(&frame, link, watch, peer, speaker);
         arrived(watch, speaker, envelope.family, judgement, now);
     } else {
-        judge::read(&frame, &frame::Link::default(), speaker);
+        *link = Link::default();
+        judge::read(&frame, link, speaker);
         let mut list = List::default();
         let judgement = judge::leaving(&frame, &packet.skb.sender(), speaker, &mut list);
         if judgement.class as u8 == Class::Ours as u8 {
@@ -140,12 +143,15 @@ fn arrived(watch: &mut Watch, new: &mut Speaker, family: u8, judgement: Judgemen
     let peer = judgement.class as u8 == Class::Peer as u8;
     if peer {
         watch.peers += 1;
+        if new.priority == 0 {
+            speaker::resign(watch, new, now);
+        }
     } else if judgement.class as u8 == Class::Rejected as u8 {
         count(counter::INVALID);
         watch.rejected += 1;
         watch.rejected_ns = now;
         watch.reason = judgement.reason;
-        new.refused = judgement.reason;
+        new.refused = judge::remembered(judgement.reason, &watch.rules, new);
     } else {
         refused(watch, new, family, judgement, INGRESS, now);
         return;
@@ -164,24 +170,20 @@ fn arrived(watch: &mut Watch, new: &mut Speaker, family: u8, judgement: Judgemen
 /// fills the map no faster than the ring buffer. Those whom keepalived rejects have a budget of their own.
 #[inline(always)]
 fn remember(watch: &mut Watch, new: &mut Speaker, family: u8, peer: bool, now: u64) -> u8 {
-    let key = ForeignKey {
-        watch: watch.id,
-        family: family as u16,
-        vlan: new.vlan,
-        src: new.src,
-        content: new.content,
-        mac: new.mac,
-        pad: [0; 2],
-    };
-    let tokens = if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens };
-    if let Some(slot) = FOREIGN.get_ptr_mut(key) {
+    let key = ForeignKey::of(watch.id, family, new);
+    let slot = FOREIGN.get_ptr_mut(key);
+    if let Some(slot) = slot {
         // SAFETY: an LRU value is preallocated and never freed while the program runs; if it is
         // evicted meanwhile, one speaker's last advert is lost with it.
         let slot = unsafe { &mut *slot };
+        if peer && speaker::has_resigned(watch, slot) {
+            slot.priority = 0;
+        }
+        let tokens = if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens };
         let kind = speaker::observe(slot, new, now);
         *slot = *new;
         if kind == 0 || budget::take(tokens) { kind } else { withhold(watch) }
-    } else if budget::take(tokens) {
+    } else if budget::take(if peer { &mut watch.foreign_tokens } else { &mut watch.refused_tokens }) {
         let kind = speaker::observe(&Speaker::default(), new, now);
         // By reference: a copy would be one on the stack.
         let value: &Speaker = new;
@@ -257,11 +259,13 @@ fn send(watch: &mut Watch, speaker: &Speaker, about: &About) {
 }
 
 /// Hands a packet that cannot be judged where it stands to the agent, within the interface's budget.
-#[inline(always)]
-fn piece(packet: &Ip, family: u8) {
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ha_piece(skb: *mut __sk_buff, base: u32, family: u32) -> u32 {
+    let packet = Ip { skb: Skb::from_raw(skb), base };
     let key = DeviceKey { realm: packet.skb.realm(), ifindex: packet.skb.ifindex(), pad: 0 };
     let Some(device) = DEVICES.get_ptr_mut(key) else {
-        return;
+        return 0;
     };
     count(counter::VRRP);
     count(counter::FRAGMENT);
@@ -279,14 +283,17 @@ fn piece(packet: &Ip, family: u8) {
     }
     let length = packet.skb.len().saturating_sub(packet.base);
     if length == 0 || length > PIECE_BYTES as u32 || !budget::take(&mut device.tokens) {
+        device.lost_ns = now;
         count(counter::WITHHELD);
-        return;
+        return 0;
     }
     let Some(mut entry) = PIECES.reserve::<Piece>(0) else {
+        device.lost_ns = now;
         count(counter::FOREIGN_RING_FULL);
-        return;
+        return 0;
     };
-    let link = packet.skb.link(packet.base >= ETH_LEN);
+    let mut link = Link::default();
+    packet.skb.read_link(packet.base >= ETH_LEN, &mut link);
     let piece = entry.as_mut_ptr().cast::<PieceHead>();
     let head = PieceHead {
         realm: key.realm,
@@ -295,10 +302,10 @@ fn piece(packet: &Ip, family: u8) {
         length: length as u16,
         vlan: link.vlan,
         mac: link.mac,
-        family,
+        family: family as u8,
         host: link.host,
-        router: link.router,
-        pad: [0; 6],
+        to: link.to,
+        pad: [0; 2],
     };
     // SAFETY: the reserved room is this run's own, and begins with the head.
     unsafe { piece.write(head) };
@@ -311,8 +318,10 @@ fn piece(packet: &Ip, family: u8) {
     if read == 0 {
         entry.submit(0);
     } else {
+        device.lost_ns = now;
         entry.discard(0);
     }
+    1
 }
 
 /// Logs that a record was lost: rare, since a record needs a token first.

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use ha_agent_common::ah::{self, Mixed, Mutable};
 use ha_agent_common::frame::{
-    Bytes, HOST_DIRECT, HOST_GROUP, HOST_OTHER, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
+    Bytes, HOST_DEVICE, HOST_GROUP, HOST_OTHER, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
     read_sum,
 };
 use ha_agent_common::judge::Sender;
@@ -16,9 +16,9 @@ use ha_agent_common::{NO_VLAN, options};
 
 use crate::maps::{AH_KEY, ANY_SENDER, DIGEST_KEY, LIST, NETNS_OFFSETS, OPTIONS, WORK};
 
-/// `linux/if_packet.h`: to us.
+/// `linux/if_packet.h`: to this device.
 const PACKET_HOST: u32 = 0;
-/// To another host.
+/// `linux/if_packet.h`: to another host.
 const PACKET_OTHERHOST: u32 = 3;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -115,26 +115,27 @@ impl Skb {
 
     /// What the link says of a frame that arrives.
     #[inline(always)]
-    pub(crate) fn link(&self, has_header: bool) -> Link {
-        let mut link = Link { mac: [0; 6], vlan: NO_VLAN, host: HOST_GROUP, router: [0; 2] };
-        let kind = self.packet_type();
-        if kind == PACKET_OTHERHOST {
+    pub(crate) fn read_link(&self, has_header: bool, link: &mut Link) {
+        *link = Link::default();
+        let to = self.packet_type();
+        if to == PACKET_OTHERHOST {
             link.host = HOST_OTHER;
         }
         if !has_header {
-            return link;
+            return;
         }
-        if kind == PACKET_HOST {
-            link.host = HOST_DIRECT;
+        if to == PACKET_HOST {
+            link.host = HOST_DEVICE;
         }
         if self.is_tagged() {
             link.vlan = self.vlan_id();
         }
         let mut macs = Bytes::<12>::zero();
         if self.load(0, &mut macs) {
-            link.set_macs(&macs.0);
+            let macs = &macs.0;
+            link.to = [macs[0], macs[1], macs[2], macs[3], macs[4], macs[5]];
+            link.mac = [macs[6], macs[7], macs[8], macs[9], macs[10], macs[11]];
         }
-        link
     }
 
     /// Who sent a frame that leaves.
@@ -252,7 +253,7 @@ impl Packet for Ip {
     #[inline(always)]
     fn mix(&self, at: u32, fields: Mutable, _work: &mut ah::Work) -> Mixed {
         // `_work` is this processor's slot of WORK.
-        match ha_mix(self.skb.skb, self.base, at, fields.header, fields.total | (fields.ttl as u32) << 31) {
+        match ha_mix(self.skb.skb, self.base, at, fields.total | (fields.ttl as u32) << 31) {
             1 => Mixed::More,
             2 => Mixed::Last,
             _ => Mixed::Cut,
@@ -272,7 +273,7 @@ impl Packet for Ip {
             slot.outer[at] = key.outer[at];
             at += 1;
         }
-        ha_icv(self.skb.skb, self.base, fields.header, fields.total, fields.ttl as u32) != 0
+        ha_icv(self.skb.skb, self.base, fields.total, fields.ttl as u32) != 0
     }
 }
 
@@ -331,7 +332,7 @@ extern "C" fn ha_option(length: u32, walk: u32) -> u32 {
 /// Whether the integrity value fits the key in [`AH_KEY`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ha_icv(skb: *mut __sk_buff, base: u32, header: u32, total: u32, ttl: u32) -> u32 {
+extern "C" fn ha_icv(skb: *mut __sk_buff, base: u32, total: u32, ttl: u32) -> u32 {
     let (Some(key), Some(work)) = (AH_KEY.get_ptr(0), WORK.get_ptr_mut(0)) else {
         return 0;
     };
@@ -339,19 +340,19 @@ extern "C" fn ha_icv(skb: *mut __sk_buff, base: u32, header: u32, total: u32, tt
     let key = unsafe { &*key };
     // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
     let work = unsafe { &mut *work };
-    let fields = Mutable { header, total, ttl: ttl != 0 };
+    let fields = Mutable { total, ttl: ttl != 0 };
     ah::fits(&Ip { skb: Skb { skb }, base }, key, fields, work) as u32
 }
 
 /// Mixes 64 bytes of the packet into [`WORK`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ha_mix(skb: *mut __sk_buff, base: u32, at: u32, header: u32, total: u32) -> u32 {
+extern "C" fn ha_mix(skb: *mut __sk_buff, base: u32, at: u32, total: u32) -> u32 {
     let Some(work) = WORK.get_ptr_mut(0) else {
         return 0;
     };
     // SAFETY: this processor's own slot, and a classifier does not interrupt itself.
     let work = unsafe { &mut *work };
-    let fields = Mutable { header, total: total & 0xffff, ttl: total >> 31 != 0 };
+    let fields = Mutable { total: total & 0xffff, ttl: total >> 31 != 0 };
     ah::mix(&Ip { skb: Skb { skb }, base }, at, fields, work) as u32
 }

@@ -47,6 +47,9 @@ pub struct AdvertRules {
     /// The device that its socket is bound to, where that is not the HA interface: the VMAC without
     /// `vmac_xmit_base`, or the ipvlan.
     pub receive_interface: Option<String>,
+    /// `use_vmac`: a macvlan is on the HA interface, which keeps from it what has the macvlan's own MAC as
+    /// its source.
+    pub has_vmac: bool,
     /// `lower_prio_no_advert`: a master leaves an advert of a lower priority unanswered, and does not
     /// put its next one off for it either.
     pub lower_priority_unanswered: bool,
@@ -142,6 +145,7 @@ impl AdvertRules {
             source: None,
             ttl: None,
             receive_interface: None,
+            has_vmac: false,
             lower_priority_unanswered: false,
             takes_none: false,
             release,

@@ -26,3 +26,8 @@ pub fn wall_micros() -> i64 {
 pub fn rfc3339(micros: i64) -> Option<String> {
     jiff::Timestamp::from_microsecond(micros).ok().map(|at| format!("{at:.6}"))
 }
+
+/// The same in milliseconds.
+pub fn rfc3339_millis(micros: i64) -> Option<String> {
+    jiff::Timestamp::from_microsecond(micros).ok().map(|at| format!("{at:.3}"))
+}

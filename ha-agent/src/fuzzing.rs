@@ -1,8 +1,9 @@
 //! What the fuzz targets in `fuzz/` reach beyond the public interface. Exists with the feature
 //! `fuzzing` only, which nothing but they turn on; promises nothing.
 
-pub use crate::core::invariants::{Op, Setting, always, converges};
+pub use crate::core::invariants::{Op, Setting, always, converges, refused_frames_move_nothing};
 pub use crate::intake::trial::{Exchange, Trial};
+pub use crate::wire::take_pieces;
 
 use crate::intake::fifo::{Cut, Lines};
 

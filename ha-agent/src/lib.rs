@@ -31,6 +31,7 @@ pub mod netns;
 pub mod notify;
 pub mod outbox;
 pub mod paths;
+pub mod peer;
 pub mod privilege;
 pub mod status;
 pub mod telemetry;

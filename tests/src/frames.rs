@@ -66,7 +66,11 @@ fn sealed(frame: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn open(interface: &str) -> Result<Socket> {
+/// A packet socket that sends out of an interface of this namespace, and hears nothing.
+///
+/// # Errors
+/// When it cannot be opened, or there is no such interface.
+pub fn open(interface: &str) -> Result<Socket> {
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0))).context("a packet socket")?;
     let index = rustix::net::netdevice::name_to_index(&socket, interface).context("the interface's index")?;
     let mut storage = SockAddrStorage::zeroed();

@@ -240,7 +240,7 @@ impl Site {
     }
 
     /// The bridge's end of the HA interface; at most 15 characters.
-    fn port(&self) -> String {
+    pub fn port(&self) -> String {
         self.interface.replacen("ha-", "p-", 1)
     }
 

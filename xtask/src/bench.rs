@@ -7,7 +7,7 @@
 mod what;
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +18,9 @@ use crate::setup::{self, Group};
 use crate::workspace::{cargo, root, say_error, target};
 use what::What;
 
+/// What `storm` can be measured beside.
+const NEUTRON: &str = "neutron-29.0.0";
+
 /// What is measured, and how it is shown.
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -26,8 +29,9 @@ pub(crate) struct Arguments {
     /// Routers, each in a namespace of its own, for storm, steady and memory [default: 1000, with --against 100]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     routers: Option<u16>,
-    /// Let storm be one beside Neutron's own monitors and server, in the same run (`storm --against …`)
-    #[arg(long, value_parser = ["neutron-29.0.0"])]
+    /// Measure beside something else in the same run: `storm --against neutron-29.0.0` beside Neutron's own
+    /// monitors and server, `classifier --against OBJECT` beside another eBPF object, such as an earlier commit's
+    #[arg(long, value_name = "neutron-29.0.0|OBJECT")]
     against: Option<String>,
     /// How often each figure is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -45,8 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let privilege = Privilege::detect();
     privilege.prefix("cargo xtask bench (namespaces, eBPF)")?;
     let groups: &[Group] = match &arguments.against {
-        Some(_) if arguments.what != [What::Storm] => bail!("--against goes with storm alone: bench storm --against …"),
-        Some(_) => &[Group::Tests, Group::Neutron],
+        Some(against) if against == NEUTRON && arguments.what == [What::Storm] => &[Group::Tests, Group::Neutron],
+        Some(object) if arguments.what == [What::Classifier] && Path::new(object).is_file() => &[Group::AgentDemo],
+        Some(_) => bail!("expected storm --against {NEUTRON}, or classifier --against the file of an eBPF object"),
         None => &[Group::AgentDemo],
     };
     setup::ensure(groups)?;
@@ -70,7 +75,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     bench.args(["--routers", &routers.to_string(), "--runs", &arguments.runs.to_string()]);
     bench.args(["--output", &arguments.output, "--commit", &commit()]);
     if let Some(against) = &arguments.against {
-        bench.args(["--against", against]);
+        bench.arg("--against");
+        if against == NEUTRON {
+            bench.arg(against);
+        } else {
+            bench.arg(std::path::absolute(against).context("the path of the object")?);
+        }
     }
     if let Some(file) = &arguments.write {
         bench.arg("--write").arg(std::path::absolute(file).context("the path of the figures")?);

@@ -7,6 +7,7 @@ mod digest;
 #[cfg(test)]
 mod documents;
 mod fuzz;
+mod oracle;
 mod privilege;
 mod setup;
 mod test;
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Look for inputs that break a reader or an invariant, and for frames that are judged wrongly
     Fuzz(fuzz::Arguments),
+    /// Ask a real keepalived what generated frames are to it, and hold the agent to its answers (as root)
+    Oracle(oracle::Arguments),
     /// Rebuild the kernel side's object from source, reproducibly, and keep it in the tree
     BuildEbpf(build_ebpf::Arguments),
     /// Install what is missing, say what, and do nothing else
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Oracle(arguments) => oracle::run(&arguments),
         Command::BuildEbpf(arguments) => build_ebpf::main(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };

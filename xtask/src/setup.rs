@@ -38,6 +38,8 @@ pub(crate) enum Group {
     Lints,
     /// What builds the fuzz targets: a C++ compiler, for libFuzzer
     Fuzz,
+    /// What makes the root folder of another Debian, for the oracle's other keepalived: mmdebstrap
+    Oracle,
     /// What rebuilds the eBPF object: Debian's Rust with its BPF target, LLVM 22, bpf-linker
     Ebpf,
 }
@@ -81,6 +83,7 @@ const TESTS: &[Package] = &[
     SYSTEMD,
 ];
 const FUZZ: &[Package] = &[package("g++", "g++")];
+const ORACLE: &[Package] = &[package("mmdebstrap", "mmdebstrap")];
 const NEUTRON: &[Package] =
     &[package("python3", "python3"), package("python3-venv", "python3"), package("procps", "ps")];
 const EBPF: &[Package] = &[
@@ -111,8 +114,8 @@ const BPF_LINKER: Tool = Tool {
 };
 
 impl Group {
-    const ALL: [Self; 7] =
-        [Self::AgentDemo, Self::Tests, Self::Neutron, Self::Unit, Self::Lints, Self::Fuzz, Self::Ebpf];
+    const ALL: [Self; 8] =
+        [Self::AgentDemo, Self::Tests, Self::Neutron, Self::Unit, Self::Lints, Self::Fuzz, Self::Oracle, Self::Ebpf];
 
     fn packages(self) -> &'static [Package] {
         match self {
@@ -122,13 +125,14 @@ impl Group {
             Self::Neutron => NEUTRON,
             Self::Lints => &[],
             Self::Fuzz => FUZZ,
+            Self::Oracle => ORACLE,
             Self::Ebpf => EBPF,
         }
     }
 
     fn tools(self) -> &'static [Tool] {
         match self {
-            Self::AgentDemo | Self::Tests | Self::Neutron | Self::Unit | Self::Fuzz => &[],
+            Self::AgentDemo | Self::Tests | Self::Neutron | Self::Unit | Self::Fuzz | Self::Oracle => &[],
             Self::Lints => &[CARGO_DENY],
             Self::Ebpf => &[BPF_LINKER],
         }
@@ -142,6 +146,7 @@ impl Group {
             Self::Neutron => "end-to-end tests with Neutron",
             Self::Lints => "lints",
             Self::Fuzz => "fuzzing",
+            Self::Oracle => "another keepalived",
             Self::Ebpf => "eBPF rebuild",
         }
     }

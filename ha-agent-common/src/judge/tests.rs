@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::build::{Advert, Auth, checksum};
-use crate::frame::{HOST_GROUP, HOST_OTHER, Seen, header, open_v4, open_v6};
+use crate::frame::{HOST_OTHER, Seen, header, open_v4, open_v6};
 use crate::slice::Slice;
 
 const KEY: [u64; 2] = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
@@ -98,17 +98,15 @@ fn watch(rules: Rules) -> Watch {
 
 /// What the link says of a frame to the interface of [`OWN_MAC`].
 fn link(frame: &[u8]) -> Link {
-    let mut link = Link::default();
-    let macs: &[u8; 12] = frame[..12].try_into().unwrap();
-    link.set_macs(macs);
-    link.host = if macs[..6] == OWN_MAC {
-        HOST_DIRECT
-    } else if macs[0] & 1 == 1 {
+    let [to, mac]: [[u8; 6]; 2] = [0, 6].map(|at| frame[at..at + 6].try_into().unwrap());
+    let host = if to == OWN_MAC {
+        HOST_DEVICE
+    } else if to[0] & 1 == 1 {
         HOST_GROUP
     } else {
         HOST_OTHER
     };
-    link
+    Link { mac, to, host, ..Link::default() }
 }
 
 /// Opens a frame; none of what is no VRRP, or has no VRID.

@@ -40,8 +40,8 @@ fn another_content_sender_or_source_is_a_change() {
         Speaker { src: [1; 16], ..base },
         Speaker { priority: 0, content: 0, ..base },
     ] {
-        let (kinds, _) = feed(&[(1.0, base), (2.0, other), (3.0, other)]);
-        assert_eq!(kinds, [RECORD_FIRST, RECORD_CHANGED, 0], "{other:?}");
+        let (kinds, _) = feed(&[(1.0, base), (2.0, other)]);
+        assert_eq!(kinds, [RECORD_FIRST, RECORD_CHANGED], "{other:?}");
     }
 }
 
@@ -77,7 +77,7 @@ fn priority_zero_ends_a_run_and_belongs_to_it() {
     assert_eq!(kinds, [RECORD_FIRST, 0, RECORD_CHANGED]);
     assert_eq!((last.run_since_ns, last.run_adverts), (SECOND, 3));
     let (kinds, last) = feed(&[(1.0, advert(50)), (1.5, advert(0)), (1.6, advert(0)), (2.0, advert(50))]);
-    assert_eq!(kinds, [RECORD_FIRST, RECORD_CHANGED, 0, RECORD_RESUMED]);
+    assert_eq!(kinds, [RECORD_FIRST, RECORD_CHANGED, RECORD_CHANGED, RECORD_RESUMED], "each resignation is told");
     assert_eq!((last.run_adverts, last.adverts), (1, 4));
 }
 
@@ -86,4 +86,16 @@ fn a_clock_that_goes_back_is_no_gap() {
     let (kinds, last) = feed(&[(5.0, advert(50)), (4.0, advert(50))]);
     assert_eq!(kinds, [RECORD_FIRST, 0]);
     assert_eq!(last.run_since_ns, 5 * SECOND);
+}
+
+#[test]
+fn a_resignation_ends_the_runs_of_its_source_and_mac() {
+    let of = |last: u8, mac: u8, last_seen_ns| Speaker { src: [last; 16], mac: [mac; 6], last_seen_ns, ..advert(50) };
+    let mut watch = Watch::default();
+    assert!(!has_resigned(&watch, &of(0, 0, 0)), "nobody has");
+    resign(&mut watch, &of(1, 2, 0), 10 * SECOND);
+    assert!(has_resigned(&watch, &of(1, 2, 10 * SECOND - 1)));
+    assert!(!has_resigned(&watch, &of(1, 2, 10 * SECOND)), "said since");
+    assert!(!has_resigned(&watch, &of(1, 3, 9 * SECOND)), "another MAC");
+    assert!(!has_resigned(&watch, &of(2, 2, 9 * SECOND)), "another source");
 }

@@ -7,7 +7,9 @@ use super::{Board, CheckError, RegisterError, RouterStatusAndEvidence};
 use crate::config::Mode;
 use crate::core::evidence::{Evidence, ForeignEvidence, ReportEvidence, Tx, TxEvidence};
 use crate::core::model::{AnomalyKind, Basis, Link, Reporter, RouterId, State, Vip};
+use crate::core::reporter::{Naming, Process};
 use crate::inventory::{Held, Registration, Registrations};
+use crate::peer::Caller;
 use crate::status::{Degraded, DeliveryStatus, NodeStatus, RouterStatus};
 use crate::telemetry::Events;
 
@@ -57,7 +59,18 @@ pub(crate) fn evidence() -> Evidence {
         foreign: None,
         report: Some(ReportEvidence {
             state: State::Primary,
-            reporter: Reporter::Socket { uid: 42, pid: 4711 },
+            reporter: Reporter::Socket {
+                uid: 42,
+                pid: 4711,
+                gid: Some(42),
+                process: Naming::Named(Arc::new(Process {
+                    started: "2026-01-02T03:03:00.120Z".into(),
+                    start_ticks: 178_012,
+                    command: "curl".into(),
+                    cgroup: Some("/system.slice/keepalived.service".into()),
+                    executable: Some("/usr/bin/curl".into()),
+                })),
+            },
             age_ms: 65_000,
         }),
         listener: None,
@@ -135,8 +148,8 @@ impl Board for FakeBoard {
     fn ready(&self) -> bool {
         !self.checks.lock().expect("no panic").is_empty()
     }
-    fn register(&self, id: RouterId, body: &[u8], uid: u32, pid: i32) -> Result<Held, RegisterError> {
-        Ok(self.registrations.hold(Registration::parse(id, body, Path::new("/ha_confs"))?, uid, pid)?)
+    fn register(&self, id: RouterId, body: &[u8], caller: &Caller) -> Result<Held, RegisterError> {
+        Ok(self.registrations.hold(Registration::parse(id, body, Path::new("/ha_confs"))?, caller)?)
     }
     fn check(&self, asked: RouterId, state: State) -> Result<(), CheckError> {
         if asked == id(3) {

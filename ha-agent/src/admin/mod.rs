@@ -38,6 +38,7 @@ use crate::core::evidence::Evidence;
 use crate::core::model::{RouterId, State};
 use crate::inventory::{Full, Held, RegistrationError};
 use crate::paths::{BoundSocket, PathsError, SocketFile};
+use crate::peer::Caller;
 use crate::status::{NodeStatus, RouterStatus};
 use crate::telemetry::Recent;
 
@@ -63,7 +64,7 @@ pub trait Board: Send + Sync + 'static {
     ///
     /// # Errors
     /// See [`RegisterError`].
-    fn register(&self, id: RouterId, body: &[u8], uid: u32, pid: i32) -> Result<Held, RegisterError>;
+    fn register(&self, id: RouterId, body: &[u8], caller: &Caller) -> Result<Held, RegisterError>;
 }
 
 /// A router's row and what is seen of it now.

@@ -22,11 +22,11 @@ const NDJSON: &str = "application/x-ndjson";
 /// Seconds in `Retry-After`: places become free only when routers go.
 const RETRY: &str = "10";
 
-pub(super) fn register(api: &Api, id: RouterId, body: &[u8], peer: Peer, seat: &Seat) -> Response<Body> {
-    let Peer::Socket { uid: Some(uid), pid } = peer else {
+pub(super) fn register(api: &Api, id: RouterId, body: &[u8], peer: &Peer, seat: &Seat) -> Response<Body> {
+    let Peer::Socket(Some(caller)) = peer else {
         return refuse(StatusCode::FORBIDDEN, "who registers must be known to the kernel");
     };
-    match api.board.register(id, body, uid, pid) {
+    match api.board.register(id, body, caller) {
         Ok(held) => {
             seat.leave();
             hold(api, held)

@@ -22,6 +22,7 @@ use super::{Board, CheckError, RouterStatusAndEvidence, follow, register};
 use crate::core::evidence::Evidence;
 use crate::core::model::{RouterId, State};
 use crate::inventory::registration;
+use crate::peer::Caller;
 use crate::status::RouterStatus;
 use crate::telemetry::line::json;
 use crate::telemetry::{Recent, Record};
@@ -35,19 +36,19 @@ const BODY: usize = 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Who asks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Peer {
-    /// Over the admin socket, with uid and pid from `SO_PEERCRED`; the pid is 0 where it is unknown.
-    Socket { uid: Option<u32>, pid: i32 },
+    /// Over the admin socket; none where the kernel does not tell who.
+    Socket(Option<Caller>),
     /// Over TCP: anyone who reaches the address.
     Tcp,
 }
 
 impl Peer {
     /// Root or the agent's own user: what they could do anyway, they may ask for.
-    fn is_trusted(self) -> bool {
+    fn is_trusted(&self) -> bool {
         let own = rustix::process::geteuid().as_raw();
-        matches!(self, Self::Socket { uid: Some(uid), .. } if uid == own || uid == 0)
+        matches!(self, Self::Socket(Some(caller)) if [own, 0].contains(&caller.peer.uid))
     }
 }
 
@@ -74,7 +75,7 @@ enum Route {
 
 impl Route {
     /// None for an unknown path, and over TCP for every path that only the socket has.
-    fn find(path: &str, peer: Peer) -> Option<Self> {
+    fn find(path: &str, peer: &Peer) -> Option<Self> {
         let route = match path {
             "/livez" => Self::Live,
             "/readyz" => Self::Ready,
@@ -90,7 +91,7 @@ impl Route {
             }
         };
         let open = matches!(route, Self::Live | Self::Ready | Self::Metrics);
-        (open || matches!(peer, Peer::Socket { .. })).then_some(route)
+        (open || matches!(peer, Peer::Socket(_))).then_some(route)
     }
 
     fn allowed(self) -> &'static str {
@@ -128,7 +129,7 @@ impl Api {
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: Peer,
+        peer: &Peer,
         cut: CancellationToken,
         seat: &Seat,
     ) -> Response<Body> {
@@ -177,7 +178,7 @@ impl Api {
         }
     }
 
-    async fn check(&self, id: RouterId, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    async fn check(&self, id: RouterId, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         if !peer.is_trusted() {
             return refuse(StatusCode::FORBIDDEN, "only root and the agent's own user may ask for a check");
         }
@@ -205,7 +206,7 @@ impl Api {
         }
     }
 
-    async fn register(&self, id: RouterId, request: Request<Incoming>, peer: Peer, seat: &Seat) -> Response<Body> {
+    async fn register(&self, id: RouterId, request: Request<Incoming>, peer: &Peer, seat: &Seat) -> Response<Body> {
         if !peer.is_trusted() {
             return refuse(StatusCode::FORBIDDEN, "only root and the agent's own user may register a router");
         }

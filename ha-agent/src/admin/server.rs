@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
 use super::routes::{Api, Peer};
+use crate::peer::Caller;
 
 /// Connections at once, per listener; more wait in the backlog.
 pub(super) const CONNECTIONS: usize = 64;
@@ -87,9 +89,8 @@ async fn accept(
     Ok(match listener {
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;
-            let peer = stream.peer_cred().ok();
-            let (uid, pid) = (peer.map(|peer| peer.uid()), peer.and_then(|peer| peer.pid()).unwrap_or(0));
-            Box::pin(connection(stream, Peer::Socket { uid, pid }, api, seat))
+            let caller = Caller::look(stream.as_fd()).ok();
+            Box::pin(connection(stream, Peer::Socket(caller), api, seat))
         }
         Listener::Tcp(listener) => Box::pin(connection(listener.accept().await?.0, Peer::Tcp, api, seat)),
     })
@@ -115,11 +116,13 @@ where
     let cut = api.stop.child_token();
     let stop = api.stop.clone();
     let for_requests = cut.clone();
+    let peer = Arc::new(peer);
     let service = service_fn(move |request| {
         let api = Arc::clone(&api);
         let cut = for_requests.clone();
         let seat = Arc::clone(&seat);
-        async move { Ok::<_, Infallible>(api.answer(request, peer, cut, &seat).await) }
+        let peer = Arc::clone(&peer);
+        async move { Ok::<_, Infallible>(api.answer(request, &peer, cut, &seat).await) }
     });
     let mut builder = http1::Builder::new();
     builder

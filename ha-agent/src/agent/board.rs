@@ -15,6 +15,7 @@ use crate::core::model::{RouterId, State};
 use crate::delivery::Delivery;
 use crate::inventory::{Held, Registration, Registrations};
 use crate::outbox::{Health, Outbox};
+use crate::peer::Caller;
 use crate::status::{Degraded, NodeStatus, RouterStatus};
 use crate::telemetry::Sinks;
 
@@ -102,8 +103,8 @@ impl Board for AgentBoard {
         self.ready.load(Ordering::Acquire)
     }
 
-    fn register(&self, id: RouterId, body: &[u8], uid: u32, pid: i32) -> Result<Held, RegisterError> {
-        Ok(self.registrations.hold(Registration::parse(id, body, &self.l3_agent_ha_confs_path)?, uid, pid)?)
+    fn register(&self, id: RouterId, body: &[u8], caller: &Caller) -> Result<Held, RegisterError> {
+        Ok(self.registrations.hold(Registration::parse(id, body, &self.l3_agent_ha_confs_path)?, caller)?)
     }
 
     fn check(&self, router: RouterId, seen_by_server: State) -> Result<(), CheckError> {

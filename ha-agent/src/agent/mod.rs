@@ -155,7 +155,7 @@ struct Agent {
     /// The thread that a plain keepalived's files are read on.
     plain_host: Option<Host>,
     /// Whose rules configuration files of keepalived are read by.
-    _releases: watch::Sender<Release>,
+    releases: watch::Sender<Release>,
     delivery: Arc<Delivery>,
     outbox: Outbox,
     wire: Option<Arc<Wire>>,

@@ -38,7 +38,7 @@ impl Agent {
                 new.neutron.l3_agent_ha_confs_path != self.config.neutron.l3_agent_ha_confs_path,
             ),
             ("neutron.ha_confs_path", new.neutron.ha_confs_path != self.config.neutron.ha_confs_path),
-            ("[keepalived]", new.keepalived != self.config.keepalived),
+            ("keepalived.configs, config_id or netns", !new.keepalived.finds_the_same(&self.config.keepalived)),
             ("neutron.release", new.neutron.release != self.config.neutron.release),
         ] {
             if changed {
@@ -52,6 +52,8 @@ impl Agent {
         self.fifo.reload(&new.intake);
         self.delivery.reload(&new.delivery);
         self.actions.reload(&new.actions);
+        let release = new.keepalived.installed.release;
+        self.releases.send_if_modified(|known| std::mem::replace(known, release) != release);
         let command = Command::Reconfigure { routers: new.routers.clone(), corroboration: new.corroboration };
         if self.commands.send(command).await.is_err() {
             error!("the driver has ended");

@@ -16,7 +16,6 @@ use super::{Agent, AgentError, Options, attacher, looker, metrics};
 
 use crate::actions::Actions;
 use crate::admin::Admin;
-use crate::advert_rules::Release;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
@@ -102,7 +101,7 @@ impl Agent {
         let (looked_sender, looked_inbox) = mpsc::channel(capacity::LOOKED);
         let looker = looker::run(places.clone(), netns.clone(), looked_sender, driver_stop.clone());
         let discovery_stop = CancellationToken::new();
-        let (releases, release) = watch::channel(Release::default());
+        let (releases, release) = watch::channel(config.keepalived.installed.release);
         let (discovery_sender, discovery_inbox) = mpsc::channel(capacity::DISCOVERIES);
         let neutron = HaConfs::start(
             &config.neutron.ha_confs_path,
@@ -225,7 +224,7 @@ impl Agent {
             driver_stop,
             actions,
             plain_host,
-            _releases: releases,
+            releases,
             delivery,
             outbox,
             wire,

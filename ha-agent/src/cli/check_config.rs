@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::Format;
 use super::exit;
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Mode, Protocol, Sink};
+use crate::inventory::keepalived_release::Installed;
 use crate::trust::Trust;
 
 /// What to show, and the exit code: also for a right configuration that the agent would not start with, because
@@ -18,7 +19,9 @@ pub(super) fn render(path: Option<&Path>, loaded: Result<Config, ConfigError>, f
             let trust = Trust::of(&config, path);
             let closed = trust.openings.is_empty();
             let text = match format {
-                Format::Json => json!({"ok": closed, "problems": [], "trust": trust}).to_string(),
+                Format::Json => {
+                    json!({"ok": closed, "problems": [], "trust": trust, "keepalived": keepalived(&config)}).to_string()
+                }
                 Format::Table => right(file, &config, &trust),
             };
             (text, if closed { 0 } else { exit::FAILURE })
@@ -35,6 +38,12 @@ pub(super) fn render(path: Option<&Path>, loaded: Result<Config, ConfigError>, f
             (text, exit::CONFIG)
         }
     }
+}
+
+/// By whose rules adverts are judged: `{"release":"2.2.7","origin":{"program":"/usr/sbin/keepalived"}}`.
+fn keepalived(config: &Config) -> serde_json::Value {
+    let Installed { release, origin } = &config.keepalived.installed;
+    json!({"release": release.to_string(), "origin": origin})
 }
 
 fn right(file: &Path, config: &Config, trust: &Trust) -> String {
@@ -75,6 +84,7 @@ fn right(file: &Path, config: &Config, trust: &Trust) -> String {
                 config.keepalived.configs.iter().map(|path| format!(" and {}", path.display())).collect::<String>()
             ),
         ),
+        ("keepalived", config.keepalived.installed.to_string()),
         (
             "delivers to",
             format!(

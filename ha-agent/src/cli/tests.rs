@@ -129,7 +129,7 @@ Confirmed primary since 2026-01-02 03:04:05 UTC (3m 12s ago) because keepalived'
 The L3 agent acknowledged primary.
 
 What is seen now
-  report  primary reported 65 s ago by uid 42, pid 4711
+  report  primary reported 65 s ago by uid 42, gid 42, pid 4711, curl (/usr/bin/curl) of keepalived.service, started 2026-01-02T03:03:00.120Z
   vip     169.254.0.1/24 is set
   link    ha-1b2c3d4e-5f is up
   wire    our adverts of priority 50 leave; the last one 0.4 s ago
@@ -205,13 +205,13 @@ fn events_are_a_line_each_and_unknown_ones_are_harmless() {
             router_id: None,
             status: 403,
             reason: "peer_not_allowed".to_owned(),
-            reporter: Some(Reporter::Socket { uid: 42, pid: 7 }),
+            reporter: Some(Reporter::socket(42, 42, 7)),
             count: None,
         },
     );
     assert_eq!(
         events::render(&report, &PLAIN),
-        "03:04:05.678  warning            report.refused         report refused: peer_not_allowed (403), from uid 42, pid 7"
+        "03:04:05.678  warning            report.refused         report refused: peer_not_allowed (403), from uid 42, gid 42, pid 7"
     );
     assert_eq!(events::render("{\"event\":\"new.kind\"\u{1b}[2J}", &PLAIN), "{\"event\":\"new.kind\"[2J}");
 }
@@ -264,6 +264,12 @@ fn check_config_tells_all_and_exits_with_its_code() {
     assert_eq!(code, 0);
     assert!(text.contains("metrics at   http://127.0.0.1:1/metrics\n"), "{text}");
     assert!(text.contains("reporters    the agent's own user; the socket has mode 0660"), "{text}");
+    std::fs::write(&path, "[keepalived]\nrelease = \"2.3.3\"\n").unwrap();
+    let (text, _) = check_config::render(Some(&path), config::load(Some(&path)), Format::Table);
+    assert!(text.contains("keepalived   2.3.3, as keepalived.release says\n"), "{text}");
+    let (text, _) = check_config::render(Some(&path), config::load(Some(&path)), Format::Json);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["keepalived"], serde_json::json!({"release": "2.3.3", "origin": "configured"}));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use Kind::{
-    Account, Accounts, Argv, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Routers,
-    Secret, Sinks, Span, Text,
+    Account, Accounts, Argv, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Release,
+    Routers, Secret, Sinks, Span, Text,
 };
 
 /// What a key takes, and its limits.
@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// Text of 1 to 255 bytes without control characters.
     Text,
+    /// A release of keepalived such as `"2.2.7"`.
+    Release,
     /// A path; a relative one where `base` says what it is relative to.
     Path {
         /// What relative paths start from; none: only absolute paths are taken.
@@ -100,6 +102,8 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("keepalived", "configs", Paths),
     ("keepalived", "config_id", Text),
     ("keepalived", "netns", Text),
+    ("keepalived", "release", Release),
+    ("keepalived", "program", ABSOLUTE),
 
     ("router", "id", Id),
     ("router", "netns", Text),

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::advert_rules::AdvertRules;
 use crate::core::model::{Password, RouterId};
+use crate::inventory::keepalived_release::{self, Installed, Origin};
 
 pub use accounts::Accounts;
 pub use error::{ConfigError, Problem};
@@ -26,7 +27,8 @@ pub use grants::{Grant, Granted, Grantee};
 /// Read when no `--config` is given; absent, every default holds.
 pub const DEFAULT_PATH: &str = "/etc/ha-agent/ha-agent.toml";
 
-/// Reads and validates the file at `path`, or at [`DEFAULT_PATH`] where that exists.
+/// Reads and validates the file at `path`, or at [`DEFAULT_PATH`] where that exists. Which release of
+/// keepalived is installed is looked up in its program, where the file does not say.
 ///
 /// # Errors
 /// Every problem that was found, each with file, line, key and what would be right. A `path` that
@@ -34,9 +36,9 @@ pub const DEFAULT_PATH: &str = "/etc/ha-agent/ha-agent.toml";
 pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     match std::fs::read_to_string(file) {
-        Ok(text) => parse(&text, file, &Accounts::local()),
+        Ok(text) => parse(&text, file, &Accounts::local()).map(Config::with_release),
         Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            parse("", file, &Accounts::local())
+            parse("", file, &Accounts::local()).map(Config::with_release)
         }
         Err(error) => {
             let mut problems = error::Problems::new(file);
@@ -112,6 +114,21 @@ pub struct Config {
     pub admin: Admin,
 }
 
+impl Config {
+    /// Looks up which release of keepalived is installed, unless the file says, and applies it to the
+    /// routers given by hand. Waits for the disk.
+    #[must_use]
+    pub fn with_release(mut self) -> Self {
+        if self.keepalived.installed.origin != Origin::Configured {
+            self.keepalived.installed = keepalived_release::find(self.keepalived.program.as_deref());
+        }
+        for router in &mut self.routers {
+            router.rules.release = self.keepalived.installed.release;
+        }
+        self
+    }
+}
+
 /// See [`Config::mode`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -176,6 +193,17 @@ pub struct Keepalived {
     pub config_id: String,
     /// Where it runs, unless its file says `net_namespace`.
     pub netns: Netns,
+    /// The program that tells which release is installed; none: looked for where it usually is.
+    pub program: Option<PathBuf>,
+    /// The release by whose rules adverts are judged, of every router.
+    pub installed: Installed,
+}
+
+impl Keepalived {
+    /// Whether another one names the same instances in the same places.
+    pub fn finds_the_same(&self, other: &Self) -> bool {
+        (&self.configs, &self.config_id, &self.netns) == (&other.configs, &other.config_id, &other.netns)
+    }
 }
 
 /// `[[router]]`, or a router found otherwise.

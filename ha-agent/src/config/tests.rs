@@ -1,4 +1,5 @@
 use super::*;
+use crate::advert_rules::{Authentication, Release};
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nneutron:x:4021:4021::/var/lib/neutron:/bin/false\n";
 const GROUP: &str = "root:x:0:\nneutron:x:4022:\n";
@@ -128,6 +129,8 @@ fn every_key_of_the_table_is_read_into_the_configuration() {
         "[keepalived]\nconfigs = []",
         "[keepalived]\nconfig_id = \"an-id-of-no-host\"",
         "[keepalived]\nnetns = \"blue\"",
+        "[keepalived]\nrelease = \"2.3.3\"",
+        "[keepalived]\nprogram = \"/opt/keepalived\"",
         "[corroboration]\nsettle = \"1s\"",
         "[corroboration]\nreport_grace = \"1s\"",
         "[corroboration]\nheal_unreported = false",
@@ -194,6 +197,18 @@ fn wrong_input_is_answered_with_place_and_remedy() {
         (
             "[delivery]\nreassert_interval = \"2s\"",
             "/etc/t.toml:2: delivery.reassert_interval: expected at least \"10s\", or \"off\": each round is one request per router",
+        ),
+        (
+            "[keepalived]\nrelease = \"2.3\"",
+            "/etc/t.toml:2: keepalived.release: expected a release of keepalived such as \"2.2.7\", found \"2.3\"",
+        ),
+        (
+            "[keepalived]\nrelease = 2",
+            "/etc/t.toml:2: keepalived.release: expected a release of keepalived such as \"2.2.7\", found the number 2",
+        ),
+        (
+            "[keepalived]\nprogram = \"keepalived\"",
+            "/etc/t.toml:2: keepalived.program: expected an absolute path, found \"keepalived\"",
         ),
         ("[admin]\nvrid = 3", "/etc/t.toml:2: admin.vrid: unknown key here; it belongs to [[router]]"),
         ("[admin]\nzzzzzzzz = 3", "/etc/t.toml:2: admin.zzzzzzzz: unknown key; known here are socket, listen"),
@@ -399,6 +414,41 @@ fn a_password_is_taken_and_never_shown() {
         let message = complaint(&with(wrong));
         assert!(message.contains("router.auth_pass: expected text") && !message.contains("s3cret"), "{message}");
     }
+}
+
+#[test]
+fn of_a_router_given_by_hand_only_what_stands_there_is_a_rule() {
+    let rules = |text: &str| read(text).expect("right").routers.remove(0).rules;
+    assert_eq!(rules(ROUTER), AdvertRules::default());
+    let given = rules(&format!("{ROUTER}advert_interval = \"3s\"\nauth_pass = \"s3cret\"\n"));
+    let expected = AdvertRules {
+        interval: Some(Duration::from_secs(3)),
+        authentication: Some(Authentication::Pass(Password::new("s3cret"))),
+        ..AdvertRules::default()
+    };
+    assert_eq!(given, expected);
+    let newer = rules(&format!("{ROUTER}[keepalived]\nrelease = \"2.3.3\"\n"));
+    assert_eq!(newer, AdvertRules::unknown(Release::new(2, 3, 3)));
+}
+
+#[test]
+fn the_release_is_looked_up_when_a_file_is_loaded_and_does_not_say() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, program) = (folder.path().join("c.toml"), folder.path().join("keepalived"));
+    std::fs::write(&program, "\0Keepalived v2.3.2 (11/03,2024)\n\0").expect("written");
+    let loaded = |lines: &str| {
+        let text = format!("{ROUTER}[keepalived]\nprogram = {program:?}\n{lines}");
+        std::fs::write(&file, text).expect("written");
+        let config = load(Some(&file)).expect("right");
+        assert_eq!(config.routers[0].rules.release, config.keepalived.installed.release);
+        config.keepalived.installed
+    };
+    assert_eq!(loaded(""), Installed { release: Release::new(2, 3, 2), origin: Origin::Program(program.clone()) });
+    let said = loaded("release = \"2.3.3\"\n");
+    assert_eq!(said, Installed { release: Release::new(2, 3, 3), origin: Origin::Configured });
+    // A client, which runs at every notification, looks at no program.
+    std::fs::write(&file, format!("[keepalived]\nprogram = {program:?}\n")).expect("written");
+    assert_eq!(load_as_client(Some(&file)).expect("right").keepalived.installed, Installed::default());
 }
 
 #[test]

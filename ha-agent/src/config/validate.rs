@@ -16,6 +16,7 @@ use super::{
 use crate::advert_rules::{AdvertRules, Authentication, Release};
 use crate::core::model::Password;
 use crate::inventory::keepalived_conf::default_config_id;
+use crate::inventory::keepalived_release::{Installed, Origin};
 
 /// What `sun_path` of a unix address holds, without its final zero.
 const SOCKET_PATH_MAX: usize = 107;
@@ -28,6 +29,7 @@ pub(super) fn config(mut document: Document, accounts: &Accounts, problems: &mut
     let runtime_dir = top.path("runtime_dir").unwrap_or_else(|| PathBuf::from("/run/ha-agent"));
     let state_dir = top.path("state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/ha-agent"));
     let neutron = neutron(&document.section("neutron"));
+    let keepalived = keepalived(&document.section("keepalived"), problems);
     let intake_section = document.section("intake");
     let admin_section = document.section("admin");
     let delivery_section = document.section("delivery");
@@ -37,8 +39,8 @@ pub(super) fn config(mut document: Document, accounts: &Accounts, problems: &mut
             _ => Mode::Enforce,
         },
         intake: intake(&intake_section, &document.grants, &runtime_dir, accounts, problems),
-        keepalived: keepalived(&document.section("keepalived"), problems),
-        routers: routers(&document.routers, problems),
+        routers: routers(&document.routers, keepalived.installed.release, problems),
+        keepalived,
         corroboration: corroboration(&document.section("corroboration")),
         delivery: delivery(&delivery_section, &neutron, problems),
         actions: actions(&document.section("actions"), problems),
@@ -216,6 +218,11 @@ fn keepalived(section: &Section, problems: &mut Problems) -> Keepalived {
         configs,
         config_id: section.text("config_id").unwrap_or_else(default_config_id),
         netns: netns(section, problems).unwrap_or(Netns::Own),
+        program: section.path("program"),
+        installed: match section.text("release").and_then(|text| text.parse().ok()) {
+            Some(release) => Installed { release, origin: Origin::Configured },
+            None => Installed::default(),
+        },
     }
 }
 
@@ -276,11 +283,11 @@ fn actions(section: &Section, problems: &mut Problems) -> Actions {
     }
 }
 
-fn routers(sections: &[Section], problems: &mut Problems) -> Vec<Router> {
+fn routers(sections: &[Section], release: Release, problems: &mut Problems) -> Vec<Router> {
     let mut first_lines: HashMap<String, usize> = HashMap::new();
     let mut routers = Vec::new();
     for section in sections {
-        let Some(router) = router(section, problems) else {
+        let Some(router) = router(section, release, problems) else {
             continue;
         };
         let family = if router.vip.is_ipv4() { 4 } else { 6 };
@@ -330,7 +337,7 @@ fn netns(section: &Section, problems: &mut Problems) -> Option<Netns> {
 }
 
 /// None when a required key is missing or wrong; that was told already.
-fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
+fn router(section: &Section, release: Release, problems: &mut Problems) -> Option<Router> {
     let netns = netns(section, problems);
     let (vip, prefix) = section.cidr("vip")?;
     let interface = section.text("interface")?;
@@ -349,7 +356,7 @@ fn router(section: &Section, problems: &mut Problems) -> Option<Router> {
         rules: AdvertRules {
             interval: section.span("advert_interval"),
             authentication: password.map(Authentication::Pass),
-            ..AdvertRules::unknown(Release::default())
+            ..AdvertRules::unknown(release)
         },
     })
 }

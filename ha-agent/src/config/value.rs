@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use super::error::did_you_mean;
 use super::keys::{Kind, millis};
+use crate::advert_rules::Release;
 use crate::core::model::RouterId;
 
 /// A value that has the shape and the range its key asks for.
@@ -63,6 +64,13 @@ pub(super) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
             })
         }
         Kind::Text => text(value, "text").map(Value::Text),
+        Kind::Release => {
+            let given = text(value, "a release of keepalived such as \"2.2.7\"")?;
+            match given.parse::<Release>() {
+                Ok(_) => Ok(Value::Text(given)),
+                Err(_) => Err(format!("expected a release of keepalived such as \"2.2.7\", found {given:?}")),
+            }
+        }
         Kind::Path { base } => {
             let path = PathBuf::from(text(value, "a path")?);
             if base.is_none() {

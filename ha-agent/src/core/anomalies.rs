@@ -1,16 +1,20 @@
 //! The disagreements: when each is named, and when it is over.
 //!
 //! A new kind is a variant of [`AnomalyKind`], a row in `conditions`, a sentence in `detail`, and
-//! a sentence in `cli/explain`.
+//! a sentence in `cli/explain`. A new reason to reject a frame is a row of [`named_by`] and an advice in
+//! `detail`.
+
+mod detail;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::evidence::Tx;
-use super::model::{AnomalyKind, Frame, Link, Listener, Side, Vip};
-use super::policy::{FLAP_CLEAR, FLAP_RAISE, FLAP_WINDOW, FORGED_QUIET, Policy, master_down_max, silence};
+use super::model::{Advert, AnomalyKind, Frame, Link, Listener, Reason, Vip};
+use super::policy::{FLAP_CLEAR, FLAP_RAISE, FLAP_WINDOW, FORGED_QUIET, JOIN, Policy, master_down_max, silence};
+use super::refused::Refused;
 use super::seen::{Seen, Votes};
-use super::speakers::Speakers;
+use super::speakers::{Speakers, overlap};
 use super::time::Mono;
 
 /// What the conditions look at.
@@ -31,12 +35,46 @@ pub struct Context<'a> {
     pub tx: Tx,
     /// The seen role.
     pub seen: Seen,
-    /// The wire.
+    /// The wire: ours and peers.
     pub speakers: &'a Speakers,
+    /// The wire: whom keepalived rejects.
+    pub refused: &'a Refused,
     /// Advert interval in force.
     pub interval: Duration,
     /// Now.
     pub now: Mono,
+}
+
+/// Which disagreement a frame shows that is for `reason` not taken.
+pub fn named_by(reason: Reason) -> AnomalyKind {
+    match reason {
+        Reason::Interval => AnomalyKind::AdvertIntervalMismatch,
+        Reason::Addresses | Reason::Version | Reason::Auth | Reason::Mode | Reason::PeerSource | Reason::Owner => {
+            AnomalyKind::ForeignMaster
+        }
+        Reason::Password
+        | Reason::Icv
+        | Reason::Sequence
+        | Reason::Ttl
+        | Reason::Checksum
+        | Reason::Length
+        | Reason::Type
+        | Reason::PeerTtl
+        | Reason::OtherHost
+        | Reason::Destination
+        | Reason::Header
+        | Reason::SourceRoute
+        | Reason::MartianSource
+        | Reason::OwnSource
+        | Reason::Protocol
+        | Reason::Forwarded
+        | Reason::NotVrrpSocket
+        | Reason::LocalSource
+        | Reason::LocalTtl
+        | Reason::SecondSender
+        | Reason::StrangerResigned
+        | Reason::Contradiction => AnomalyKind::ForgedAdvert,
+    }
 }
 
 /// What changed.
@@ -84,9 +122,28 @@ pub struct Anomalies {
 }
 
 impl Anomalies {
-    /// An invalid or dishonest frame came.
-    pub fn forged(&mut self, frame: Frame, now: Mono) {
-        self.last_forged = Some(Frame { at: now, ..frame });
+    /// A frame came that is named `forged_advert`; the newest counts.
+    pub fn forged(&mut self, frame: Frame) {
+        if self.last_forged.as_ref().is_none_or(|last| last.at <= frame.at) {
+            self.last_forged = Some(frame);
+        }
+    }
+
+    /// What goes on is named as long as it does.
+    fn goes_on(&mut self, c: &Context<'_>) -> bool {
+        let mut frames: Vec<Frame> = c
+            .refused
+            .live()
+            .filter_map(|advert| advert.refused.map(|reason| Frame::of(advert, reason)))
+            .filter(|frame| named_by(frame.reason) == AnomalyKind::ForgedAdvert)
+            .collect();
+        frames.extend(contradiction(c).map(|(later, _)| Frame::of(later, Reason::Contradiction)));
+        let any = !frames.is_empty();
+        frames.extend(c.speakers.second_sender().cloned());
+        for frame in frames {
+            self.forged(frame);
+        }
+        any
     }
 
     /// The role changed, or tried to.
@@ -117,8 +174,9 @@ impl Anomalies {
         while self.changes.front().is_some_and(|at| context.now.since(*at) >= FLAP_WINDOW) {
             self.changes.pop_front();
         }
+        let forged = context.votes.wire && self.goes_on(context);
         let mut changes = Vec::new();
-        for condition in self.conditions(context, wake) {
+        for condition in self.conditions(context, forged, wake) {
             let known = self.standing.iter().position(|standing| standing.kind == condition.kind);
             match (condition.holds, known) {
                 (true, None) => {
@@ -139,7 +197,7 @@ impl Anomalies {
             let due = standing.since + condition.hold;
             if !standing.raised && context.now >= due {
                 standing.raised = true;
-                let detail = detail(condition.kind, context, self.last_forged.as_ref());
+                let detail = detail::of(condition.kind, context, self.last_forged.as_ref());
                 changes.push(Change::Raised { kind: condition.kind, detail });
             } else if !standing.raised {
                 wake(due);
@@ -149,7 +207,7 @@ impl Anomalies {
     }
 
     /// The table of conditions.
-    fn conditions(&self, c: &Context<'_>, wake: &mut dyn FnMut(Mono)) -> [Condition; 9] {
+    fn conditions(&self, c: &Context<'_>, forged: bool, wake: &mut dyn FnMut(Mono)) -> [Condition; 9] {
         use AnomalyKind as Kind;
         let both = c.votes.vip && c.votes.wire;
         let held_silently = both && c.vip == Vip::Present && c.tx == Tx::Silent;
@@ -157,7 +215,6 @@ impl Anomalies {
         let orphaned = self.standing.iter().any(|s| s.kind == Kind::OrphanVip && s.raised);
         let established = c.speakers.foreign_established() || orphaned;
         let settle = c.policy.settle;
-        let stranger = c.votes.wire && c.speakers.foreign().any(|f| c.speakers.live(f) && !c.speakers.kin(f));
         let forged_until = self.last_forged.as_ref().map(|frame| frame.at + FORGED_QUIET);
         if let Some(until) = forged_until.filter(|until| *until > c.now) {
             wake(until);
@@ -173,8 +230,8 @@ impl Anomalies {
             row(Kind::SilentPrimary, held_silently && !established, settle),
             row(Kind::OrphanVip, held_silently && established, settle),
             row(Kind::MissingVip, c.seen == Seen::MissingVip && goes_on(c), settle),
-            row(Kind::ForgedAdvert, forged_until.is_some_and(|until| c.now < until), Duration::ZERO),
-            row(Kind::ForeignMaster, stranger, settle),
+            row(Kind::ForgedAdvert, forged || forged_until.is_some_and(|until| c.now < until), Duration::ZERO),
+            row(Kind::ForeignMaster, c.votes.wire && foreign_master(c).is_some(), settle),
             row(Kind::AdvertIntervalMismatch, c.votes.wire && mismatch(c).is_some(), settle),
             row(Kind::NoPrimary, nobody(c, self.listening_since, wake), Duration::ZERO),
             row(Kind::Flapping, self.changes.len() >= flap_count, Duration::ZERO),
@@ -188,13 +245,36 @@ fn goes_on(c: &Context<'_>) -> bool {
     c.vip_gone.is_none_or(|gone| c.speakers.local().is_some_and(|local| local.at > gone))
 }
 
-/// A live master whose interval differs from ours. VRRPv3 backups adopt the master's interval
-/// (RFC 9568 section 6.4.2), so there it matters only between two masters.
-fn mismatch(c: &Context<'_>) -> Option<(Duration, Duration)> {
+/// Who is rejected for what `kind` names; the newest advert.
+fn rejected<'a>(c: &Context<'a>, kind: AnomalyKind) -> Option<&'a Advert> {
+    c.refused.live().filter(|advert| advert.refused.map(named_by) == Some(kind)).max_by_key(|advert| advert.at)
+}
+
+/// Someone else who uses our VRID.
+fn foreign_master<'a>(c: &Context<'a>) -> Option<&'a Advert> {
+    rejected(c, AnomalyKind::ForeignMaster)
+}
+
+/// A live master whose interval differs from ours. VRRPv2 rejects it; VRRPv3 backups adopt the master's
+/// interval (RFC 9568 section 6.4.2), so there it matters only between two masters.
+fn mismatch<'a>(c: &Context<'a>) -> Option<&'a Advert> {
     let ours = c.speakers.own_interval();
-    let foreign =
-        c.speakers.claimants().find(|f| f.interval != ours && (f.version == 2 || c.tx == Tx::Transmitting))?;
-    Some((ours, foreign.interval))
+    let taken = || c.speakers.peers().find(|peer| c.tx == Tx::Transmitting && peer.interval != ours);
+    rejected(c, AnomalyKind::AdvertIntervalMismatch).or_else(taken)
+}
+
+/// Two adverts that go on side by side from one source address, of which at least one is taken, and
+/// that cannot both be of one keepalived. The one that began later comes first.
+fn contradiction<'a>(c: &Context<'a>) -> Option<(&'a Advert, &'a Advert)> {
+    let all: Vec<&Advert> = c.speakers.peers().chain(c.refused.live()).collect();
+    let says = |of: &Advert| (of.priority, of.content);
+    all.iter().find_map(|peer| {
+        let other = all.iter().find(|other| {
+            let differs = says(peer) != says(other) || !peer.is_same_host(other);
+            peer.refused.is_none() && peer.source == other.source && differs && overlap(peer, other) > JOIN
+        })?;
+        Some(if peer.run_since > other.run_since { (*peer, *other) } else { (*other, *peer) })
+    })
 }
 
 /// Nobody here holds the VIP or advertises, and nobody else was heard for 1.5 intervals of listening
@@ -204,7 +284,9 @@ fn nobody(c: &Context<'_>, listening_since: Mono, wake: &mut dyn FnMut(Mono)) ->
         && c.vip == Vip::Absent
         && c.link == Link::Up
         && matches!(c.tx, Tx::Silent | Tx::Resigned | Tx::Yielded);
-    if !quiet_here || c.speakers.competitors().next().is_some() {
+    // Ours ended with the VIP, as far as is known: only the next reading tells whether they go on.
+    let ours = c.speakers.local().is_some_and(|local| c.speakers.live(local));
+    if !quiet_here || ours || c.speakers.peers().next().is_some() {
         return false;
     }
     let due = match c.speakers.last() {
@@ -217,66 +299,5 @@ fn nobody(c: &Context<'_>, listening_since: Mono, wake: &mut dyn FnMut(Mono)) ->
     c.now >= due
 }
 
-/// Who was heard last, for people: after a forged better advert it is somebody who came only once.
-fn last_word(c: &Context<'_>) -> String {
-    let Some(last) = c.speakers.last() else {
-        return String::new();
-    };
-    let ago = c.now.since(last.at).as_millis();
-    match (last.side, last.priority, last.run_adverts) {
-        (Side::Local, ..) => format!("; the last advert was ours, {ago} ms ago"),
-        (Side::Foreign, 0, _) => format!("; {} resigned {ago} ms ago", last.source),
-        (Side::Foreign, priority, 1) => {
-            format!("; {} (priority {priority}) advertised once, {ago} ms ago, and no more", last.source)
-        }
-        (Side::Foreign, priority, _) => {
-            format!("; the last advert came from {} (priority {priority}) {ago} ms ago", last.source)
-        }
-    }
-}
-
-/// What a person reads.
-fn detail(kind: AnomalyKind, c: &Context<'_>, forged: Option<&Frame>) -> String {
-    let foreign = c.speakers.best_claimant();
-    match kind {
-        AnomalyKind::SplitBrain => c.speakers.contender().map_or_else(String::new, |f| {
-            format!("this node and {} (priority {}) both advertise as master", f.source, f.priority)
-        }),
-        AnomalyKind::SilentPrimary => {
-            let why = match c.listener {
-                Some(Listener::Gone) => "keepalived is dead, nobody listens for adverts here",
-                Some(Listener::Stalled) => "keepalived is frozen, adverts pile up unread",
-                Some(Listener::Reading) => "keepalived is there, but frozen, or its output is filtered",
-                None => "keepalived is frozen, dead, or its output is filtered",
-            };
-            format!("the VIP is set but no adverts leave: {why}")
-        }
-        AnomalyKind::OrphanVip => {
-            let master = foreign
-                .map_or_else(|| "another node".to_owned(), |f| format!("{} (priority {})", f.source, f.priority));
-            let why = match c.listener {
-                Some(Listener::Gone) => "; keepalived is dead, nobody listens for adverts here",
-                Some(Listener::Stalled) => "; keepalived is frozen, adverts pile up unread",
-                Some(Listener::Reading) => "; keepalived reads adverts here, but none of its own leave",
-                None => "",
-            };
-            format!("the VIP is set here although {master} is master{why}")
-        }
-        AnomalyKind::MissingVip => "adverts leave but the VIP is not set".to_owned(),
-        AnomalyKind::ForgedAdvert => forged.map_or_else(String::new, |frame| {
-            let Frame { source, reason, priority, ttl, .. } = frame;
-            format!("an advert from {source} is not genuine: {} (priority {priority}, TTL {ttl})", reason.as_str())
-        }),
-        AnomalyKind::ForeignMaster => {
-            let stranger = c.speakers.foreign().find(|f| c.speakers.live(f) && !c.speakers.kin(f));
-            stranger.map_or_else(String::new, |f| {
-                format!("{} advertises on this VRID with other addresses, version or authentication", f.source)
-            })
-        }
-        AnomalyKind::AdvertIntervalMismatch => mismatch(c).map_or_else(String::new, |(ours, theirs)| {
-            format!("adverts come every {} ms, but ours go every {} ms", theirs.as_millis(), ours.as_millis())
-        }),
-        AnomalyKind::NoPrimary => format!("nobody advertises and the VIP is not set here{}", last_word(c)),
-        AnomalyKind::Flapping => format!("{FLAP_RAISE} role changes within {} s", FLAP_WINDOW.as_secs()),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::evidence::Tx;
-use super::io::{Input, Output};
-use super::model::{Channel, Frame, Link, Reason, Reporter, Side, State, Vip};
+use super::io::{Input, Output, Transition};
+use super::model::{AnomalyKind, Channel, Frame, Link, Reason, Reporter, Side, State, Vip};
 use super::policy::fits;
 use super::simulation::{ADV, Bench, MS};
 
@@ -34,8 +34,19 @@ pub enum Op {
     Check(State),
     /// A reading of the wire that nobody asked for.
     Reading,
-    /// A frame that no honest speaker sends.
+    /// A frame that keepalived never hears.
     Invalid,
+    /// An advert that keepalived reads and drops.
+    Refused {
+        /// Last byte of its address.
+        last: u8,
+        /// Why.
+        reason: Reason,
+        /// Its priority.
+        priority: u8,
+        /// Its interval, centiseconds.
+        interval_cs: u16,
+    },
     /// An advert of someone of the network, with what it likes.
     Stranger {
         /// Last byte of its address.
@@ -145,6 +156,43 @@ pub(super) fn same_again(bench: &Bench, ops: &[Op], setting: Setting) -> Result<
     ensure(bench.machine.deadline() == again.machine.deadline(), || "another deadline the second time".to_owned())
 }
 
+/// Frames that are refused or never heard change nothing that is confirmed, rejected, superseded or
+/// delivered, nor when; and of the anomalies only those that name them. All that the rejected ones do is
+/// to explain a silence: where none was `delayed`, a run in which there never were any is the same.
+///
+/// # Errors
+/// The first verdict that differs.
+pub fn refused_frames_move_nothing(ops: &[Op], setting: Setting) -> Result<(), String> {
+    let (told, untold) = (play(ops, setting), play_as(ops, setting, Telling::ThatSomeWere));
+    same_verdicts("their times alone", &told, &untold)?;
+    if told.delayed { Ok(()) } else { same_verdicts("nothing", &told, &play_as(ops, setting, Telling::NothingOfThem)) }
+}
+
+fn same_verdicts(less: &str, with: &Bench, without: &Bench) -> Result<(), String> {
+    let (with, without) = (verdicts(with), verdicts(without));
+    let differs = with.iter().zip(&without).find(|(a, b)| a != b);
+    ensure(differs.is_none(), || format!("told of refused frames, and of {less}: {differs:?}"))?;
+    ensure(with.len() == without.len(), || {
+        format!("told of refused frames {} verdicts, of {less} {}", with.len(), without.len())
+    })
+}
+
+/// What a run decided, less the evidence, which shows whom it heard.
+fn verdicts(bench: &Bench) -> Vec<(Duration, String)> {
+    let named = [AnomalyKind::ForgedAdvert, AnomalyKind::ForeignMaster, AnomalyKind::AdvertIntervalMismatch];
+    let word = |output: &Output| match output {
+        Output::Confirmed(Transition { state, previous, basis, latency, .. }) => {
+            Some(format!("confirmed {state} after {previous:?} by {basis} in {latency:?}"))
+        }
+        Output::Rejected { claim, reason, .. } => Some(format!("rejected {claim}: {}", reason.as_str())),
+        Output::AnomalyRaised { kind, .. } if !named.contains(kind) => Some(format!("raised {}", kind.as_str())),
+        Output::AnomalyCleared { kind, .. } if !named.contains(kind) => Some(format!("cleared {}", kind.as_str())),
+        Output::Superseded { .. } | Output::Deliver { .. } => Some(format!("{output:?}")),
+        _ => None,
+    };
+    bench.out.iter().filter_map(|(at, output)| Some((*at, word(output)?))).collect()
+}
+
 /// Without inputs the machine wakes rarely, and never for a time that is over.
 pub(super) fn deadlines_lie_ahead(bench: &mut Bench) -> Result<(), String> {
     let mut wakes = 0;
@@ -183,8 +231,21 @@ pub fn converges(ops: &[Op], setting: Setting, wire: bool, primary: bool) -> Res
     ensure(heard == confirmed, || format!("delivered {heard:?}, confirmed {confirmed:?}"))
 }
 
+/// What is told of frames that are refused or never heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Telling {
+    Everything,
+    /// Only when the newest was that keepalived dropped.
+    ThatSomeWere,
+    NothingOfThem,
+}
+
 /// Plays the operations on a router that starts as a backup without VIP.
 pub(super) fn play(ops: &[Op], setting: Setting) -> Bench {
+    play_as(ops, setting, Telling::Everything)
+}
+
+fn play_as(ops: &[Op], setting: Setting, telling: Telling) -> Bench {
     let mut bench = Bench::with(setting.restored, |policy| {
         policy.reporter_expected = setting.expected;
         policy.observe = setting.observe;
@@ -202,7 +263,7 @@ pub(super) fn play(ops: &[Op], setting: Setting) -> Bench {
             Op::Advert(side, priority) => bench.advert(*side, *priority),
             Op::Report(state) => bench.report(*state),
             Op::Claim(state) => {
-                bench.input(Input::Report { state: *state, reporter: Reporter::Socket { uid: 0, pid: 1 } });
+                bench.input(Input::Report { state: *state, reporter: Reporter::socket(0, 0, 1) });
             }
             Op::Wire(up) => {
                 bench.speakers.clear();
@@ -214,9 +275,18 @@ pub(super) fn play(ops: &[Op], setting: Setting) -> Bench {
                 let reading = bench.reading();
                 bench.input(reading);
             }
+            Op::Invalid if telling != Telling::Everything => {}
+            Op::Refused { .. } if telling == Telling::ThatSomeWere => bench.rejected_at = Some(bench.now),
+            Op::Refused { .. } if telling == Telling::NothingOfThem => {}
+            Op::Refused { last, reason, priority, interval_cs } => {
+                bench.refused = Some(*reason);
+                let interval = Duration::from_millis(u64::from(*interval_cs) * 10);
+                bench.advert_from(Side::Foreign, of_network(*last), *priority, interval, 7);
+                bench.refused = None;
+            }
             Op::Invalid => bench.input(Input::InvalidFrame(Frame {
                 side: Side::Foreign,
-                source: IpAddr::V4(Ipv4Addr::new(169, 254, 192, 66)),
+                source: of_network(66),
                 mac: None,
                 vlan: None,
                 reason: Reason::OtherHost,
@@ -224,9 +294,18 @@ pub(super) fn play(ops: &[Op], setting: Setting) -> Bench {
                 ttl: 255,
                 at: bench.now,
             })),
+            // Its address is ours: never heard. Or not taken, because of what it lists or of its interval.
+            Op::Stranger { last: 1, .. } if telling != Telling::Everything => {}
+            Op::Stranger { interval_cs, content, .. }
+                if telling != Telling::Everything && (*content, *interval_cs) != (7, 100) =>
+            {
+                if telling == Telling::ThatSomeWere {
+                    bench.rejected_at = Some(bench.now);
+                }
+            }
             Op::Stranger { last, priority, interval_cs, content } => bench.advert_from(
                 Side::Foreign,
-                IpAddr::V4(Ipv4Addr::new(169, 254, 192, *last)),
+                of_network(*last),
                 *priority,
                 Duration::from_millis(u64::from(*interval_cs) * 10),
                 *content,
@@ -234,6 +313,10 @@ pub(super) fn play(ops: &[Op], setting: Setting) -> Bench {
         }
     }
     bench
+}
+
+fn of_network(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(169, 254, 192, last))
 }
 
 fn ensure(holds: bool, else_say: impl FnOnce() -> String) -> Result<(), String> {

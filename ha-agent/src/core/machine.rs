@@ -10,23 +10,28 @@
 //! ```
 //!
 //! Here: what is known, and how observations change it. `claim` judges what is claimed, `role` what is
-//! seen; `verdict` confirms.
+//! seen; `verdict` confirms; `grace` knows whose reports are waited for.
 
 mod claim;
+mod grace;
 mod role;
 mod verdict;
 
 use std::time::Duration;
 
-use super::anomalies::Anomalies;
+use super::anomalies::{Anomalies, named_by};
 use super::evidence::{Evidence, ReportEvidence, Tx};
 use super::io::{Input, Output, View};
-use super::model::{Advert, Basis, Channel, Frame, Link, Listener, Reason, RouterId, Side, State, Vip};
+use super::model::{
+    Advert, AnomalyKind, Basis, Channel, Frame, Link, Listener, Reason, Reporter, RouterId, Side, Standing, State, Vip,
+};
 use super::policy::{Policy, READ_GRID, READ_RETRY, fits, silence};
+use super::refused::Refused;
 use super::seen::{Seen, Votes};
-use super::speakers::{Speakers, millis};
+use super::speakers::{Speakers, foreign_evidence, millis, rank};
 use super::time::Mono;
 use claim::Claim;
+use grace::Graces;
 use role::Candidate;
 use verdict::Deadline;
 
@@ -44,10 +49,14 @@ pub struct Machine {
     /// For which silence the listener was looked for: before or after another node was established.
     listener_asked: Option<bool>,
     speakers: Speakers,
+    refused: Refused,
     reported: Option<Claim>,
+    /// Who made the last report, from which a claim that waits came too; before the first one it says nothing.
+    reporter: Reporter,
     claim: Option<Claim>,
-    /// A report was borne out since the start: reporters exist and are waited for.
-    reporter_proven: bool,
+    graces: Graces,
+    /// The role that was seen when a state was last confirmed.
+    confirmed_role: Option<State>,
     confirmed: Option<(State, Mono, Basis)>,
     delivered: Option<State>,
     /// What was passed on in the place of the router's own monitor.
@@ -60,7 +69,10 @@ pub struct Machine {
     /// First observation that departs from the confirmed state.
     sign: Option<Mono>,
     anomalies: Anomalies,
+    /// A reading was asked for and is not answered.
     read_asked: Option<Mono>,
+    /// One that only those concerns whom keepalived rejects.
+    refused_asked: Option<Mono>,
     deadline: Option<Mono>,
 }
 
@@ -79,9 +91,12 @@ impl Machine {
             listener: None,
             listener_asked: None,
             speakers: Speakers::new(now, &policy),
+            refused: Refused::new(now, policy.advert_interval),
             reported: None,
+            reporter: Reporter::Fifo,
             claim: None,
-            reporter_proven: false,
+            graces: Graces::default(),
+            confirmed_role: None,
             confirmed: restored.map(|(state, basis)| (state, now, basis)),
             delivered: restored.map(|(state, _)| state),
             stood_in: None,
@@ -92,12 +107,16 @@ impl Machine {
             sign: Some(now),
             anomalies: Anomalies::default(),
             read_asked: None,
+            refused_asked: None,
             deadline: None,
         }
     }
 
     /// Changes the settings of a router that goes on being watched.
     pub fn set_policy(&mut self, policy: Policy, now: Mono, out: &mut Vec<Output>) {
+        if policy.reporter_expected && !self.policy.reporter_expected {
+            self.graces.expect_anew();
+        }
         self.policy = policy;
         self.speakers.configure(&policy);
         self.evaluate(now, out);
@@ -136,11 +155,8 @@ impl Machine {
                 }
             }
             Input::Advert(advert) => self.hear(advert, now),
-            Input::WireRead { speakers, as_of, .. } => {
-                self.read_asked = None;
-                self.speakers.read(speakers, as_of);
-            }
-            Input::InvalidFrame(frame) => self.anomalies.forged(frame, now),
+            Input::WireRead { speakers, rejected_at, as_of } => self.read(speakers, rejected_at, as_of),
+            Input::InvalidFrame(frame) => self.anomalies.forged(Frame { at: frame.at.min(now), ..frame }),
             Input::Listener(listener) => self.listener = listener.filter(|_| self.listener_asked.is_some()),
             Input::Channel { channel, up } => self.channel(channel, up, now),
             Input::Check { seen_by_server } => {
@@ -159,41 +175,60 @@ impl Machine {
         self.evaluate(now, out);
     }
 
-    /// Takes in an advert, unless no honest speaker can have sent it.
+    /// Takes in an advert: ours, a peer's, or one that keepalived rejects.
     fn hear(&mut self, advert: Advert, now: Mono) {
-        let reason = if advert.side == Side::Local {
-            None
-        } else if self.speakers.local().is_some_and(|local| local.source == advert.source) {
-            Some(Reason::OwnSource)
-        } else {
-            // A master that leaves before it could be heard at all is no stranger.
-            let listened = now.since(self.anomalies.listening_since()) > silence(self.interval()) * 2;
-            let known = self.speakers.foreign().any(|known| known.source == advert.source);
-            (advert.priority == 0 && listened && !known).then_some(Reason::StrangerResigned)
-        };
-        match reason {
+        match advert.refused {
+            None if self.is_stranger_s_resignation(&advert, now) => self.forged(&advert, Reason::StrangerResigned),
             None => self.speakers.hear(advert),
-            Some(reason) => self.forged(&advert, reason, now),
+            Some(reason) => {
+                if named_by(reason) == AnomalyKind::ForgedAdvert || !is_rejected(&advert) {
+                    self.forged(&advert, reason);
+                }
+                if is_rejected(&advert) {
+                    self.refused.hear(advert);
+                }
+            }
         }
     }
 
-    fn forged(&mut self, advert: &Advert, reason: Reason, now: Mono) {
-        let Advert { side, source, mac, vlan, priority, ttl, at, .. } = *advert;
-        self.anomalies.forged(Frame { side, source, mac, vlan, reason, priority, ttl, at }, now);
+    /// Whether someone resigns who never was heard as a master. A master that leaves before it could be
+    /// heard at all is no stranger.
+    fn is_stranger_s_resignation(&self, advert: &Advert, now: Mono) -> bool {
+        let listened = now.since(self.anomalies.listening_since()) > silence(self.interval()) * 2;
+        let known = self.speakers.known().any(|known| known.is_same_host(advert));
+        advert.side == Side::Foreign && advert.priority == 0 && listened && !known
+    }
+
+    /// Takes in a reading. What one finds of us and of peers that only the refused were read for waits for
+    /// its own time: else whoever is refused would choose the moments at which two masters are compared.
+    fn read(&mut self, speakers: Vec<Advert>, rejected_at: Option<Mono>, as_of: Mono) {
+        let only_refused = self.read_asked.is_none() && self.refused_asked.is_some();
+        (self.read_asked, self.refused_asked) = (None, None);
+        let (taken, refused): (Vec<_>, Vec<_>) = speakers.into_iter().partition(|one| one.refused.is_none());
+        self.refused.read(refused.into_iter().filter(is_rejected), as_of);
+        if !only_refused {
+            self.speakers.read(taken, rejected_at, as_of);
+        }
+    }
+
+    fn forged(&mut self, advert: &Advert, reason: Reason) {
+        self.anomalies.forged(Frame::of(advert, reason));
     }
 
     fn channel(&mut self, channel: Channel, up: bool, now: Mono) {
         match channel {
-            Channel::Report => self.reporter_proven &= up,
+            Channel::Report if up => {}
+            Channel::Report => self.graces.forget_told(),
             // What was last seen is kept: netlink tells only what differs before it says "restored".
             Channel::Vip => self.votes.vip = up,
             Channel::Wire => {
                 if up || self.votes.wire {
                     self.speakers = Speakers::new(now, &self.policy);
+                    self.refused = Refused::new(now, self.policy.advert_interval);
                     self.anomalies.listen_from(now);
                 }
                 self.votes.wire = up;
-                self.read_asked = None;
+                (self.read_asked, self.refused_asked) = (None, None);
             }
         }
     }
@@ -214,6 +249,23 @@ impl Machine {
         }
     }
 
+    /// Readings that only those concern whom keepalived rejects.
+    fn ask_for_refused(&mut self, now: Mono, out: &mut Vec<Output>, next: &mut Deadline) {
+        let Some(due) = self.refused.next_reading().filter(|_| self.votes.wire && self.read_asked.is_none()) else {
+            return;
+        };
+        let due = together(due, self.refused.as_of());
+        if let Some(again) = self.refused_asked.map(|asked| asked + READ_RETRY).filter(|again| now < *again) {
+            next.at_least(again, now);
+        } else if now < due {
+            next.at_least(due, now);
+        } else {
+            self.refused_asked = Some(now);
+            out.push(Output::ReadWire);
+            next.at_least(now + READ_RETRY, now);
+        }
+    }
+
     /// A VIP that is held in silence: whether keepalived is dead, frozen or filtered, its socket shows. It
     /// is looked at when the silence begins, and again once another node's adverts should have been read.
     fn look_for_listener(&mut self, out: &mut Vec<Output>) {
@@ -231,6 +283,8 @@ impl Machine {
     /// Everything that follows from what is known at `now`; sets the next deadline.
     fn evaluate(&mut self, now: Mono, out: &mut Vec<Output>) {
         let mut next = Deadline(None);
+        self.speakers.hold(if self.votes.vip { self.vip } else { Vip::Unknown }, self.vip_gone);
+        self.refused.compare_with(self.speakers.interval());
         if self.votes.wire
             && let Some(due) = self.speakers.next_reading()
         {
@@ -247,11 +301,17 @@ impl Machine {
         if let Some(asked) = self.read_asked {
             next.at_least(asked + READ_RETRY, now);
         }
+        self.ask_for_refused(now, out, &mut next);
         self.stand_in(out);
         self.look(now, out);
         self.look_for_listener(out);
         self.judge_claim(now, out, &mut next);
         self.judge_seen(now, out, &mut next);
+        // A verdict changes what departs from it: known now, not when something else happens next.
+        self.look(now, out);
+        if let Some(claim) = self.claim {
+            self.sign.get_or_insert(claim.at);
+        }
         let context = super::anomalies::Context {
             policy: &self.policy,
             votes: self.votes,
@@ -262,6 +322,7 @@ impl Machine {
             tx: self.tx(),
             seen: self.seen,
             speakers: &self.speakers,
+            refused: &self.refused,
             interval: self.interval(),
             now,
         };
@@ -283,14 +344,16 @@ impl Machine {
         } else {
             super::evidence::TxEvidence { state: Tx::Unknown, priority: None, age_ms: None }
         };
+        let refused = || self.refused.live().max_by(|a, b| rank(a, b));
+        let foreign = self.speakers.best_peer().or_else(refused).filter(|_| self.votes.wire);
         Evidence {
             vip: self.vip,
             link: self.link,
             tx,
-            foreign: self.votes.wire.then(|| self.speakers.foreign_evidence(now)).flatten(),
+            foreign: foreign.map(|foreign| foreign_evidence(foreign, now)),
             report: self.reported.map(|report| ReportEvidence {
                 state: report.state,
-                reporter: report.reporter,
+                reporter: self.reporter.clone(),
                 age_ms: millis(now.since(report.at)),
             }),
             listener: self.listener,
@@ -312,6 +375,11 @@ impl Machine {
             evidence: self.evidence(now),
         }
     }
+}
+
+/// Whether keepalived reads an advert and drops it: only such speakers are remembered.
+fn is_rejected(advert: &Advert) -> bool {
+    advert.side == Side::Foreign && advert.refused.is_some_and(|reason| reason.standing() == Standing::Rejected)
 }
 
 /// A reading made a little early mostly finds the next advert already. So routers whose readings are

@@ -4,8 +4,10 @@
 //! async, no randomness, and nothing imported from its neighbours. The same inputs give the same
 //! outputs, always.
 //!
-//! - [`model`], [`evidence`], [`io`], [`time`]: the vocabulary, and all that crosses the border.
-//! - [`speakers`]: what the wire said; [`crowd`]: whom to give up of too many. [`seen`]: the table from address table and wire to a role.
+//! - [`model`], [`reporter`], [`evidence`], [`io`], [`time`]: the vocabulary, and all that crosses the border.
+//! - [`speakers`]: what the wire said of us and of peers; [`senders`]: by which sockets; [`refused`]: whom keepalived
+//!   rejects; [`crowd`]: whom to give up of too many.
+//! - [`seen`]: the table from address table and wire to a role.
 //! - [`machine`]: one router's verdicts. [`anomalies`]: the disagreements. [`policy`]: durations.
 //! - [`node`]: all routers and their deadlines.
 
@@ -19,7 +21,10 @@ pub mod machine;
 pub mod model;
 pub mod node;
 pub mod policy;
+pub mod refused;
+pub mod reporter;
 pub mod seen;
+pub mod senders;
 pub mod speakers;
 pub mod time;
 

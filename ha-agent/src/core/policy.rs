@@ -46,6 +46,10 @@ pub const READ_GRID: Duration = Duration::from_millis(250);
 /// milliseconds (measured: up to 78 ms in a preemption with scripts).
 pub const JOIN: Duration = Duration::from_millis(250);
 
+/// By how much netlink may tell of an address later or earlier than an advert left that was sent about the
+/// same time (measured with the VIP's removal: some tens of milliseconds).
+pub const ORDER: Duration = Duration::from_millis(50);
+
 /// Longest wait of a backup that never heard a master: Master_Down_Interval of RFC 9568 section 6.1
 /// with the largest skew.
 pub fn master_down_max(interval: Duration) -> Duration {

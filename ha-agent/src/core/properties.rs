@@ -3,10 +3,24 @@
 use proptest::prelude::*;
 
 use super::invariants::{self, Op, Setting};
-use super::model::{Link, Side, State, Vip};
+use super::model::{Link, Reason, Side, State, Vip};
 
 fn state() -> impl Strategy<Value = State> {
     prop_oneof![Just(State::Primary), Just(State::Backup), Just(State::Fault), Just(State::Unknown)]
+}
+
+fn refused() -> impl Strategy<Value = Op> {
+    let reason = prop_oneof![
+        Just(Reason::Interval),
+        Just(Reason::Addresses),
+        Just(Reason::Password),
+        Just(Reason::Ttl),
+        Just(Reason::PeerTtl),
+    ];
+    let interval = prop_oneof![2 => Just(100_u16), 1 => 0..4096_u16];
+    // The peer's own address, and two others.
+    (2..5_u8, reason, prop_oneof![Just(0_u8), Just(1), Just(55), Just(255)], interval)
+        .prop_map(|(last, reason, priority, interval_cs)| Op::Refused { last, reason, priority, interval_cs })
 }
 
 /// All but strangers.
@@ -24,6 +38,7 @@ fn honest() -> impl Strategy<Value = Op> {
         1 => state().prop_map(Op::Check),
         1 => Just(Op::Reading),
         1 => Just(Op::Invalid),
+        2 => refused(),
     ]
 }
 
@@ -49,6 +64,11 @@ proptest! {
     #[test]
     fn what_always_holds(ops in prop::collection::vec(any_op(), 1..120), setting in setting()) {
         invariants::always(&ops, setting).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn refused_frames_move_no_verdict(ops in prop::collection::vec(prop_oneof![2 => any_op(), 1 => refused()], 1..120), setting in setting()) {
+        invariants::refused_frames_move_nothing(&ops, setting).map_err(TestCaseError::fail)?;
     }
 
     #[test]

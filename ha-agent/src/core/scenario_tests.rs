@@ -2,8 +2,12 @@
 
 mod channels;
 mod crowd;
+mod graces;
 mod links;
 mod modes;
+mod refused;
+mod sources;
+mod vip_goes;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -161,7 +165,10 @@ fn a_vip_added_by_hand_on_a_backup_is_an_orphan_and_changes_nothing() {
 #[test]
 fn adverts_without_a_vip_are_named() {
     let mut bench = Bench::settled_primary(ADV * 3);
+    // The next advert leaves within the time to settle.
+    bench.until(ADV * 3 + MS * 900);
     bench.input(Input::Vip(Vip::Absent));
+    bench.until(ADV * 4);
     bench.advertise(&[Side::Local], 50, ADV * 6);
     assert_eq!((bench.raised(), bench.delivered()), (vec![Kind::MissingVip], vec![State::Primary]));
 }

@@ -53,3 +53,18 @@ fn every_cell() {
         );
     }
 }
+
+#[test]
+fn delayed_adverts_confirm_nothing_where_the_vip_is_set_and_are_none_where_it_is_not() {
+    for (votes, vip, expected) in [
+        (BOTH, Vip::Present, Seen::Unsettled),
+        (BOTH, Vip::Absent, BACKUP),
+        (VIP, Vip::Present, PRIMARY),
+        (WIRE, Vip::Unknown, Seen::Unsettled),
+    ] {
+        for established in [false, true] {
+            assert_eq!(seen(votes, Link::Up, vip, Tx::Delayed, established), expected, "{votes:?} {vip:?}");
+        }
+    }
+    assert_eq!(seen(BOTH, Link::Down, Vip::Present, Tx::Delayed, false), Seen::SilentPrimary);
+}

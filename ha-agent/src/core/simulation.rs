@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::evidence::Tx;
 use super::io::{Input, Output as O, RejectReason, Transition};
 use super::machine::Machine;
 use super::model::{
@@ -32,6 +33,10 @@ pub(super) struct Bench {
     pub(super) mac: Option<Mac>,
     /// The socket that our adverts are sent by.
     pub(super) sender: u64,
+    /// The VRRP version of every advert from now on.
+    pub(super) version: u8,
+    /// Whether our adverts were ever put off.
+    pub(super) delayed: bool,
     /// Who listens for adverts, when that is looked for.
     pub(super) listener: Option<Listener>,
     pub(super) out: Vec<(Duration, O)>,
@@ -65,6 +70,8 @@ impl Bench {
             refused: None,
             mac: None,
             sender: 0,
+            version: 2,
+            delayed: false,
             listener: None,
             out: Vec::new(),
         }
@@ -101,6 +108,7 @@ impl Bench {
                 self.out.push((self.now.since(START), output));
             }
         }
+        self.delayed |= self.machine.view(self.now).evidence.tx.state == Tx::Delayed;
     }
 
     pub(super) fn until(&mut self, at: Duration) {
@@ -131,7 +139,7 @@ impl Bench {
         } else if content != 7 {
             Some(Reason::Addresses)
         } else {
-            (interval != self.machine.policy().advert_interval).then_some(Reason::Interval)
+            (self.version == 2 && interval != self.machine.policy().advert_interval).then_some(Reason::Interval)
         };
         let (mac, ttl) = (self.mac.filter(|_| side == Side::Foreign), 255);
         if let Some(reason) = refused.filter(|reason| reason.standing() == Standing::Unheard) {
@@ -142,7 +150,9 @@ impl Bench {
             self.rejected_at = Some(self.now);
         }
         let same = |a: &Advert| a.side == side && a.source == source && a.mac == mac;
-        let resigned = self.speakers.iter().filter(|a| same(a) && a.priority == 0).map(|a| a.at).max();
+        // One that keepalived rejects ends nobody's run but that of another rejected one.
+        let resigns = |a: &Advert| same(a) && a.priority == 0 && a.refused.is_none() == refused.is_none();
+        let resigned = self.speakers.iter().filter(|a| resigns(a)).map(|a| a.at).max();
         let known = self.speakers.iter().position(|a| {
             same(a) && (a.refused, a.content, a.priority, a.interval) == (refused, content, priority, interval)
         });
@@ -160,7 +170,7 @@ impl Bench {
             content,
             priority,
             interval,
-            version: 2,
+            version: self.version,
             vip_count: 1,
             ttl,
             run_since: before.as_ref().map_or(self.now, |b| b.run_since),

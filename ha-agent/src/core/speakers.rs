@@ -1,4 +1,5 @@
-//! What the wire said: our own adverts (W-tx) and those of others (W-rx).
+//! What the wire said: our own adverts (W-tx) and those of the peers that keepalived takes (W-rx).
+//! Whom keepalived rejects is elsewhere; all that comes of it here is how long our silence is explained.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -6,14 +7,15 @@ use std::time::Duration;
 
 use super::crowd::{Standing, given_up};
 use super::evidence::{ForeignEvidence, Tx, TxEvidence};
-use super::model::{Advert, Side};
-use super::policy::{JOIN, Policy, silence};
+use super::model::{Advert, Frame, Side, Vip};
+use super::policy::{JOIN, ORDER, Policy, silence};
+use super::senders::Senders;
 use super::time::Mono;
 
-/// Foreign speakers kept per router.
-const MAX_FOREIGN: usize = 16;
+/// Peers kept per router.
+const MAX_PEERS: usize = 16;
 
-/// The speakers of one router's VRID.
+/// Our own adverts and the peers of one router's VRID.
 ///
 /// The kernel side reports only what is new; a speaker that goes on as before just has its record
 /// refreshed there. So nobody may be called silent later than [`Speakers::as_of`], the moment of the
@@ -21,8 +23,16 @@ const MAX_FOREIGN: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Speakers {
     configured: Duration,
+    settle: Duration,
     local: Option<Advert>,
-    foreign: Vec<Advert>,
+    senders: Senders,
+    peers: Vec<Advert>,
+    /// The newest frame that keepalived read and dropped.
+    rejected_at: Option<Mono>,
+    /// Our silence since the last advert was once found unexplained: nothing later explains it.
+    lapsed: bool,
+    vip: Vip,
+    vip_gone: Option<Mono>,
     since: Mono,
     as_of: Mono,
     /// Our adverts up to here count no more: the interface went down.
@@ -30,66 +40,82 @@ pub struct Speakers {
 }
 
 impl Speakers {
-    /// Nothing heard, listening from `since`; of the policy counts the interval until an advert tells
-    /// better, and the password.
+    /// Nothing heard, listening from `since`; of the policy count the interval until an advert tells
+    /// better, and the time to settle.
     pub fn new(since: Mono, policy: &Policy) -> Self {
-        let configured = policy.advert_interval;
-        Self { configured, local: None, foreign: Vec::new(), since, as_of: since, cut: Mono(0) }
+        Self {
+            configured: policy.advert_interval,
+            settle: policy.settle,
+            local: None,
+            senders: Senders::default(),
+            peers: Vec::new(),
+            rejected_at: None,
+            lapsed: false,
+            vip: Vip::Unknown,
+            vip_gone: None,
+            since,
+            as_of: since,
+            cut: Mono(0),
+        }
     }
 
-    /// Takes in one speaker's record; an older one than known changes nothing.
+    /// Takes in one speaker's record, which is ours or a peer's; an older one than known changes nothing.
     pub fn hear(&mut self, advert: Advert) {
         match advert.side {
             Side::Local => {
-                if self.local.as_ref().is_none_or(|known| known.at <= advert.at) {
+                let before = self.local.as_ref().map(|known| known.at);
+                if before.is_none_or(|before| before <= advert.at) {
+                    self.senders.sent(&advert);
+                    self.lapsed &= before == Some(advert.at);
                     self.local = Some(advert);
                 }
             }
             Side::Foreign => {
-                if let Some(known) = self.foreign.iter_mut().find(|known| known.source == advert.source) {
+                if let Some(known) = self.peers.iter_mut().find(|known| known.is_same_speaker(&advert)) {
                     if known.at <= advert.at {
                         *known = advert;
                     }
                 } else {
-                    self.foreign.push(advert);
+                    self.peers.push(advert);
                     self.give_up();
                 }
             }
         }
     }
 
-    /// Keeps no more than [`MAX_FOREIGN`].
+    /// Keeps no more than [`MAX_PEERS`].
     fn give_up(&mut self) {
-        if self.foreign.len() > MAX_FOREIGN {
-            let crowd: Vec<_> = self.foreign.iter().map(|known| (self.standing(known), known.run_since)).collect();
+        if self.peers.len() > MAX_PEERS {
+            let crowd: Vec<_> = self.peers.iter().map(|known| (self.standing(known), known.run_since)).collect();
             if let Some(index) = given_up(&crowd) {
-                self.foreign.swap_remove(index);
+                self.peers.swap_remove(index);
             }
         }
     }
 
     fn standing(&self, advert: &Advert) -> Standing {
-        let rank = (advert.priority, advert.source);
-        if !self.live(advert) {
-            Standing::Silent(advert.at)
-        } else if advert.refused.is_some() {
-            Standing::Refused(rank)
-        } else {
-            Standing::Peer(rank)
-        }
+        if self.live(advert) { Standing::Peer((advert.priority, advert.source)) } else { Standing::Silent(advert.at) }
     }
 
-    /// Takes in a reading of all speakers.
-    pub fn read(&mut self, speakers: Vec<Advert>, as_of: Mono) {
+    /// Takes in a reading of all speakers that are ours or peers.
+    pub fn read(&mut self, mut speakers: Vec<Advert>, rejected_at: Option<Mono>, as_of: Mono) {
+        speakers.sort_by_key(|advert| advert.at);
         for advert in speakers {
             self.hear(advert);
         }
+        self.rejected_at = self.rejected_at.max(rejected_at);
         self.as_of = self.as_of.max(as_of);
+        self.lapsed |= self.tx() == Tx::Silent;
+    }
+
+    /// The address table, as far as it has a vote, and when the VIP went.
+    pub fn hold(&mut self, vip: Vip, gone: Option<Mono>) {
+        (self.vip, self.vip_gone) = (vip, gone);
     }
 
     /// The policy changed.
     pub fn configure(&mut self, policy: &Policy) {
-        self.configured = policy.advert_interval;
+        (self.configured, self.settle) = (policy.advert_interval, policy.settle);
     }
 
     /// The interface went down: what was sent until now says nothing about later.
@@ -112,16 +138,20 @@ impl Speakers {
         self.local.as_ref()
     }
 
-    /// Every foreign speaker remembered.
-    pub fn foreign(&self) -> impl Iterator<Item = &Advert> {
-        self.foreign.iter()
+    /// The newest of our adverts that shows two local senders.
+    pub fn second_sender(&self) -> Option<&Frame> {
+        self.senders.second()
+    }
+
+    /// Every peer remembered.
+    pub fn known(&self) -> impl Iterator<Item = &Advert> {
+        self.peers.iter()
     }
 
     /// The interval in force: ours if we ever sent, else a VRRPv3 master's (backups adopt it, RFC 9568
-    /// section 6.4.2), else the configured one. A VRRPv2 advert with another interval tells nothing:
-    /// keepalived drops it, and anyone could stretch our patience with it.
+    /// section 6.4.2), else the configured one. It is a peer's or nobody's.
     pub fn interval(&self) -> Duration {
-        let adopted = self.foreign.iter().filter(|advert| advert.version == 3 && advert.priority > 0);
+        let adopted = self.peers.iter().filter(|advert| advert.version == 3 && advert.priority > 0);
         let heard = self.local.as_ref().or_else(|| adopted.max_by_key(|advert| advert.at));
         heard.map_or(self.configured, |advert| advert.interval).max(Duration::from_millis(10))
     }
@@ -133,111 +163,128 @@ impl Speakers {
 
     /// Whether a speaker advertises as master: not resigned, and not silent as of the last reading.
     pub fn live(&self, advert: &Advert) -> bool {
-        let cut = advert.side == Side::Local && advert.at <= self.cut;
-        !cut && advert.priority > 0 && self.as_of.since(advert.at) < silence(advert.interval)
+        let ended = match advert.side {
+            Side::Local => advert.at <= self.cut,
+            Side::Foreign => advert.has_resigned(&self.peers),
+        };
+        !ended && advert.priority > 0 && self.as_of.since(advert.at) < silence(advert.interval)
     }
 
     /// W-tx.
     pub fn tx(&self) -> Tx {
+        let explained = |silent| if silent && self.is_explained() { Tx::Delayed } else { Tx::Silent };
         let Some(local) = &self.local else {
             let listened = self.as_of.since(self.since);
-            return if listened >= silence(self.interval()) { Tx::Silent } else { Tx::Unknown };
+            return if listened >= silence(self.interval()) { explained(true) } else { Tx::Unknown };
         };
-        if local.at <= self.cut || self.as_of.since(local.at) >= silence(local.interval) {
+        if local.at <= self.cut {
             Tx::Silent
+        } else if self.as_of.since(local.at) >= silence(local.interval) {
+            explained(local.priority > 0)
         } else if local.priority == 0 {
             Tx::Resigned
-        } else if self.competitors().any(|f| f.at > local.at && better(f, local)) {
+        } else if self.peers().any(|f| f.at > local.at && better(f, local)) {
             Tx::Yielded
+        } else if self.ended_with_vip(local).is_some_and(|told| self.as_of >= told) {
+            Tx::Silent
         } else {
             Tx::Transmitting
         }
     }
 
-    /// Foreign masters of our virtual router that advertise now, also those whose interval our
-    /// keepalived does not accept.
-    pub fn claimants(&self) -> impl Iterator<Item = &Advert> {
-        self.foreign.iter().filter(|advert| self.live(advert) && self.kin(advert))
+    /// Whether adverts that keepalived rejects account for our silence: each puts the next one of a
+    /// master off by an interval. Nobody waits for adverts where the VIP is not set, nor where a peer
+    /// rules: keepalived, if it lives, answers a worse peer at once and gives way to a better one.
+    fn is_explained(&self) -> bool {
+        let put_off =
+            self.rejected_at.is_some_and(|at| at > self.cut && self.as_of.since(at) < silence(self.interval()));
+        put_off && !self.lapsed && self.vip != Vip::Absent && !self.is_ruled()
     }
 
-    /// Those that our keepalived listens to.
-    pub fn competitors(&self) -> impl Iterator<Item = &Advert> {
-        self.claimants().filter(|advert| self.is_accepted(advert))
-    }
-
-    /// Whether our keepalived accepts the interval of an advert.
-    fn is_accepted(&self, advert: &Advert) -> bool {
-        advert.version == 3 || advert.interval == self.own_interval()
-    }
-
-    /// The best claimant.
-    pub fn best_claimant(&self) -> Option<&Advert> {
-        self.claimants().max_by(|a, b| rank(a, b))
-    }
-
-    /// The best competitor: W-rx.
-    pub fn best_competitor(&self) -> Option<&Advert> {
-        self.competitors().max_by(|a, b| rank(a, b))
-    }
-
-    /// A competitor that is better than we are.
-    pub fn better_competitor(&self) -> Option<&Advert> {
-        let local = self.local.as_ref()?;
-        self.best_competitor().filter(|foreign| better(foreign, local))
-    }
-
-    /// Whether a foreign master has been live for more than one of its intervals; also one that our
-    /// keepalived does not listen to, because of its interval: it rules all the same where we are silent.
-    pub fn foreign_established(&self) -> bool {
-        self.claimants().any(|f| self.as_of.since(f.run_since) > f.interval)
-    }
-
-    /// Whether keepalived takes an advert.
-    pub fn kin(&self, advert: &Advert) -> bool {
-        advert.refused.is_none()
-    }
-
-    /// A competitor that advertises while we do, interleaved with us for longer than [`JOIN`]: not
-    /// the short overlap of a preemption.
-    pub fn contender(&self) -> Option<&Advert> {
-        let local = self.local.as_ref().filter(|local| self.live(local))?;
-        self.claimants().find(|foreign| {
-            let begin = local.run_since.max(foreign.run_since);
-            local.at.min(foreign.at).since(begin) > JOIN
+    /// Whether a peer has advertised for more than one of its intervals without an advert of ours; for
+    /// two, if it did already when ours ended: its next one may be on the way.
+    fn is_ruled(&self) -> bool {
+        let ended = self.local.as_ref().map_or(Mono(0), |local| local.at);
+        self.peers().any(|peer| {
+            let patience = if peer.run_since > ended { peer.interval } else { peer.interval * 2 };
+            peer.at > ended && self.as_of.since(peer.run_since.max(ended)) > patience
         })
     }
 
-    /// The last sign of any speaker, resignations included.
+    /// When it can be told that the VIP went and none of our adverts left after it; none when one did.
+    fn ended_with_vip(&self, local: &Advert) -> Option<Mono> {
+        let gone = self.vip_gone.filter(|gone| self.vip == Vip::Absent && local.at <= *gone + ORDER)?;
+        Some(gone + self.settle.max(ORDER))
+    }
+
+    /// Peers that advertise as master now.
+    pub fn peers(&self) -> impl Iterator<Item = &Advert> {
+        self.peers.iter().filter(|advert| self.live(advert))
+    }
+
+    /// The best peer: W-rx. Of several adverts of one source it is the best.
+    pub fn best_peer(&self) -> Option<&Advert> {
+        self.peers().max_by(|a, b| rank(a, b))
+    }
+
+    /// A peer that is better than we are.
+    pub fn better_peer(&self) -> Option<&Advert> {
+        let local = self.local.as_ref()?;
+        self.best_peer().filter(|peer| better(peer, local))
+    }
+
+    /// Whether a peer has been live for more than one of its intervals.
+    pub fn foreign_established(&self) -> bool {
+        self.peers().any(|peer| self.as_of.since(peer.run_since) > peer.interval)
+    }
+
+    /// A peer that advertises while we do, interleaved with us for longer than [`JOIN`]: not the short
+    /// overlap of a preemption.
+    pub fn contender(&self) -> Option<&Advert> {
+        let local = self.local.as_ref().filter(|local| self.live(local))?;
+        self.peers().find(|peer| overlap(local, peer) > JOIN)
+    }
+
+    /// The last sign of ours or of a peer, resignations included.
     pub fn last(&self) -> Option<&Advert> {
-        self.local.iter().chain(&self.foreign).max_by_key(|advert| advert.at)
+        self.local.iter().chain(&self.peers).max_by_key(|advert| advert.at)
     }
 
     /// When the wire must be read next, so that no silence goes unnoticed.
     pub fn next_reading(&self) -> Option<Mono> {
         let mut due = None;
         let mut wake = |at: Mono| due = Some(due.map_or(at, |known: Mono| known.min(at)));
-        for advert in self.local.iter().chain(&self.foreign).filter(|advert| self.live(advert)) {
+        for advert in self.local.iter().chain(&self.peers).filter(|advert| self.live(advert)) {
             wake(advert.at + silence(advert.interval));
         }
+        let tx = self.tx();
+        if let Some(rejected) = self.rejected_at.filter(|_| tx == Tx::Delayed) {
+            wake(rejected + silence(self.interval()));
+        }
+        if let Some(told) = self.local.as_ref().and_then(|local| self.ended_with_vip(local))
+            && tx == Tx::Transmitting
+        {
+            wake(told);
+        }
         match &self.local {
-            None if self.tx() == Tx::Unknown => wake(self.since + silence(self.interval())),
+            None if tx == Tx::Unknown => wake(self.since + silence(self.interval())),
             // Whoever goes on after a short loss of the interface says so within one and a half
             // intervals, but in the same run: the kernel side has nothing new to report.
             Some(local) if local.at <= self.cut && self.as_of < self.cut + silence(local.interval) => {
                 wake(self.cut + silence(local.interval));
             }
-            Some(local) if local.priority == 0 && self.tx() == Tx::Resigned => {
+            Some(local) if local.priority == 0 && tx == Tx::Resigned => {
                 wake(local.at + silence(local.interval));
             }
-            Some(local) if self.live(local) && self.competitors().next().is_some() => {
+            Some(local) if self.live(local) && self.peers().next().is_some() => {
                 // Two masters: look once an interval whether they really go on side by side.
                 wake(self.as_of + local.interval);
             }
             _ => {}
         }
-        // A foreign master becomes established by going on.
-        for foreign in self.claimants() {
-            let at = foreign.run_since + foreign.interval + Duration::from_millis(1);
+        // A peer becomes established by going on.
+        for peer in self.peers() {
+            let at = peer.run_since + peer.interval + Duration::from_millis(1);
             if at > self.as_of {
                 wake(at);
             }
@@ -253,19 +300,23 @@ impl Speakers {
             age_ms: self.local.as_ref().map(|local| millis(now.since(local.at))),
         }
     }
+}
 
-    /// The best live foreign master, or else the best stranger on our VRID, for people.
-    pub fn foreign_evidence(&self, now: Mono) -> Option<ForeignEvidence> {
-        let live = self.foreign.iter().filter(|advert| self.live(advert));
-        self.best_competitor().or_else(|| live.max_by(|a, b| rank(a, b))).map(|foreign| ForeignEvidence {
-            address: foreign.source,
-            mac: foreign.mac,
-            vlan: foreign.vlan,
-            priority: foreign.priority,
-            interval_ms: millis(foreign.interval),
-            age_ms: millis(now.since(foreign.at)),
-        })
+/// A foreign master, for people.
+pub fn foreign_evidence(foreign: &Advert, now: Mono) -> ForeignEvidence {
+    ForeignEvidence {
+        address: foreign.source,
+        mac: foreign.mac,
+        vlan: foreign.vlan,
+        priority: foreign.priority,
+        interval_ms: millis(foreign.interval),
+        age_ms: millis(now.since(foreign.at)),
     }
+}
+
+/// For how long two runs are known to have gone on side by side.
+pub fn overlap(a: &Advert, b: &Advert) -> Duration {
+    a.at.min(b.at).since(a.run_since.max(b.run_since))
 }
 
 /// Whole milliseconds.
@@ -274,7 +325,7 @@ pub fn millis(duration: Duration) -> u64 {
 }
 
 /// RFC 9568 section 6.4.3: higher priority wins, then the higher primary address.
-fn rank(a: &Advert, b: &Advert) -> Ordering {
+pub fn rank(a: &Advert, b: &Advert) -> Ordering {
     a.priority.cmp(&b.priority).then_with(|| match (a.source, b.source) {
         (IpAddr::V4(a), IpAddr::V4(b)) => a.cmp(&b),
         (IpAddr::V6(a), IpAddr::V6(b)) => a.cmp(&b),

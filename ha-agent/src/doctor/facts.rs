@@ -13,7 +13,6 @@ use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use rustix::fs::{Access, access, statfs};
 use rustix::process::{Resource, getrlimit};
 
-use crate::advert_rules::Release;
 use crate::config::Keepalived;
 use crate::inventory::keepalived_conf;
 use crate::inventory::plain::Disk;
@@ -146,7 +145,8 @@ pub(super) struct Plain {
 pub(super) fn plain(settings: &Keepalived) -> Plain {
     let mut plain = Plain::default();
     for path in settings.configs.iter().filter(|path| path.exists()) {
-        let reading = keepalived_conf::read(path, &settings.config_id, Release::default(), &mut Disk::default());
+        let reading =
+            keepalived_conf::read(path, &settings.config_id, settings.installed.release, &mut Disk::default());
         plain.instances += reading.instances.len();
         plain.troubles.extend(reading.troubles.iter().map(|trouble| trouble.error.to_string()));
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Finding;
 use super::facts::{Directory, SocketFact};
 use crate::config::{Config, ConfigError};
+use crate::inventory::keepalived_release::{Installed, Origin};
 use crate::privilege::facts::Facts;
 use crate::trust::Trust;
 
@@ -260,6 +261,20 @@ pub(super) fn keepalived(found: Option<(PathBuf, String)>) -> Finding {
             "is not in PATH",
             "nothing is lost if it runs in a container; otherwise no router here can be primary",
             "install keepalived, or disregard this",
+        ),
+    }
+}
+
+/// By whose rules adverts are judged.
+pub(super) fn release(installed: &Installed) -> Finding {
+    let name = "release of keepalived";
+    match installed.origin {
+        Origin::Configured | Origin::Program(_) => Finding::ok(name, installed.to_string()),
+        Origin::Assumed(_) => Finding::warn(
+            name,
+            installed.to_string(),
+            "adverts are judged by that release's rules; another one takes some that it refuses: other addresses (from 2.3.3), bytes behind the advert (from 2.3.2)",
+            "set keepalived.release to what `keepalived --version` says where it runs, or keepalived.program",
         ),
     }
 }

@@ -71,7 +71,9 @@ impl Finding {
 pub fn examine(path: Option<&Path>, routers: u64, wire_probe: Option<WireProbe>) -> Vec<Finding> {
     let loaded = config::load(path);
     let mut findings = vec![judge::configuration(path.unwrap_or(Path::new(config::DEFAULT_PATH)), &loaded)];
-    let config = loaded.or_else(|_| config::load_as_client(path)).unwrap_or_else(|_| Config::default());
+    let config = loaded
+        .or_else(|_| config::load_as_client(path).map(Config::with_release))
+        .unwrap_or_else(|_| Config::default().with_release());
     findings.push(judge::capabilities(facts::effective_capabilities()));
     findings.push(judge::confinement(&crate::privilege::facts::gather()));
     findings.extend(judge::kernel(&facts::kernel_release()));
@@ -104,6 +106,7 @@ pub fn examine(path: Option<&Path>, routers: u64, wire_probe: Option<WireProbe>)
     ));
     findings.extend(judge::plain_configuration(&plain.troubles));
     findings.push(judge::keepalived(facts::keepalived()));
+    findings.push(judge::release(&config.keepalived.installed));
     findings.extend(judge::trust(&Trust::of(&config, path)));
     findings.push(judge::running(&config.admin.socket, facts::answers(&config.admin.socket)));
     findings

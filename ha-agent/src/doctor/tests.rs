@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::facts::{Directory, SocketFact};
 use super::*;
+use crate::inventory::keepalived_release::Installed;
 
 const ALL: u64 = u64::MAX;
 const SYS_ADMIN: u64 = 1 << 21;
@@ -102,6 +103,7 @@ fn what_is_not_well_always_says_what_it_means_and_what_to_do() {
         judge::routers(0, 0, &path, None),
         judge::plain_configuration(&["k.conf:3: wrong".to_owned()]).expect("something is wrong"),
         judge::keepalived(None),
+        judge::release(&Installed::default()),
     ];
     let findings = findings.into_iter().chain(trusts());
     for finding in findings {
@@ -169,6 +171,7 @@ fn a_wrong_configuration_fails_and_the_examination_goes_on() {
             "L3 agent",
             "routers",
             "keepalived",
+            "release of keepalived",
             "reporters",
             "FIFOs",
             "hooks",

@@ -50,12 +50,18 @@ impl Gate {
         }))
     }
 
-    /// The event, unless this reason and user had too many lately; then it is only counted here.
-    pub(super) fn refused(&self, refusal: Refusal, router_id: Option<RouterId>, reporter: Option<Reporter>) {
-        let shown = match reporter {
-            Some(Reporter::Socket { uid, .. }) if refusal == Refusal::PeerNotAllowed => self.0.strangers.allow(uid),
-            Some(Reporter::Socket { uid, .. }) => self.0.rate.check_key(&(refusal, uid)).is_ok(),
-            _ => self.0.rate.check_key(&(refusal, NOBODY)).is_ok(),
+    /// The event, unless this reason and user had too many lately; then it is only counted here, and nobody
+    /// asks who it was. `uid`: none for lines of a FIFO.
+    pub(super) fn refused(
+        &self,
+        refusal: Refusal,
+        router_id: Option<RouterId>,
+        uid: Option<u32>,
+        reporter: impl FnOnce() -> Reporter,
+    ) {
+        let shown = match uid {
+            Some(uid) if refusal == Refusal::PeerNotAllowed => self.0.strangers.allow(uid),
+            uid => self.0.rate.check_key(&(refusal, uid.unwrap_or(NOBODY))).is_ok(),
         };
         if !shown {
             return self.hold_back(refusal);
@@ -64,7 +70,7 @@ impl Gate {
             router_id,
             status: refusal.status(),
             reason: refusal.word().to_owned(),
-            reporter,
+            reporter: Some(reporter()),
             count: None,
         });
     }

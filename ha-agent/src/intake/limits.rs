@@ -13,11 +13,11 @@ use std::time::Duration;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::peer::Peer;
 use super::refusal::Refusal;
 use super::turn::Turn;
 use crate::config::{self, Grant, Granted, Grantee};
 use crate::core::model::RouterId;
+use crate::peer::Peer;
 
 /// Requests and connections are counted apart, each by the same rate: one who asks over a connection
 /// of its own each time is not counted twice, and one who connects and never asks is counted too.

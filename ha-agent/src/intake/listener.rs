@@ -2,8 +2,8 @@
 //!
 //! A thread of its own, because the backlog is one queue for all users: whoever fills it delays the
 //! others by what it takes to empty it. So nothing stands between one accept and the next but a look
-//! at the peer's uid and at its share; a connection that is turned away costs no task, and one that is
-//! taken is served elsewhere. While somebody floods, the backlog is narrowed as well: a full queue
+//! at the peer's uid and at its share, and of one that is taken, or told about, at its process, which may be
+//! gone a moment later; a connection that is turned away costs no task, and one that is taken is served elsewhere. While somebody floods, the backlog is narrowed as well: a full queue
 //! refuses the same either way, but whoever gets in waits behind fewer.
 
 use std::io;
@@ -22,10 +22,10 @@ use tokio_util::task::TaskTracker;
 
 use super::answers::Answers;
 use super::limits::Entry;
-use super::peer::Peer;
 use super::refusal::Refusal;
 use super::server::{Shared, refuse, serve};
 use crate::paths::SocketFile;
+use crate::peer::{Caller, Looker, Peer};
 use crate::telemetry::event::Event;
 
 /// Pause after a failed accept, doubled up to the second. Nothing is lost: whoever connected waits
@@ -78,6 +78,7 @@ pub(super) struct Accepting {
     closing: Arc<Semaphore>,
     answers: Answers,
     crowd: Option<Crowd>,
+    looker: Looker,
     end: Arc<OwnedFd>,
 }
 
@@ -103,6 +104,7 @@ impl Accepting {
             closing: Arc::new(Semaphore::new(CLOSING)),
             answers: Answers::new(),
             crowd: None,
+            looker: Looker::default(),
             end: Arc::clone(&end),
         };
         Ok((accepting, End(end)))
@@ -131,6 +133,8 @@ impl Accepting {
                     }
                 }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
+                // With its descriptors there may be room.
+                Err(Errno::MFILE | Errno::NFILE) if self.looker.let_go() => {}
                 Err(error) => {
                     let wait = self.failed(error, pause);
                     pause = Some(wait);
@@ -185,7 +189,7 @@ impl Accepting {
             return self.close_one(stream);
         }
         if self.shared.stopping.is_cancelled() {
-            self.shared.refused(Refusal::Stopping, peer, None);
+            self.refused(Refusal::Stopping, &stream, peer);
             return self.turn_away(stream, Refusal::Stopping);
         }
         let limits = self.shared.limits.load();
@@ -203,10 +207,11 @@ impl Accepting {
                 return self.close_one(stream);
             }
             Err(refusal) => {
-                self.shared.refused(refusal, peer, None);
+                self.refused(refusal, &stream, peer);
                 return self.turn_away(stream, refusal);
             }
         };
+        let caller = Caller { peer, process: self.looker.look(stream.as_fd(), peer) };
         let shared = self.shared.clone();
         let header_timeout = limits.header_timeout;
         let open = Open::new(shared.clone());
@@ -225,15 +230,20 @@ impl Accepting {
             match slot {
                 Ok(_slot) => {
                     let turn = share.turn.clone();
-                    turn.take(serve(shared, share, stream, peer, header_timeout)).await;
+                    turn.take(serve(shared, share, stream, caller, header_timeout)).await;
                 }
                 Err(refusal) => {
-                    shared.refused(refusal, peer, None);
+                    shared.refused(refusal, &caller, None);
                     refuse(stream, refusal).await;
                 }
             }
         };
         self.connections.spawn_on(serving, &self.runtime);
+    }
+
+    fn refused(&mut self, refusal: Refusal, stream: &OwnedFd, peer: Peer) {
+        let look = || self.looker.look(stream.as_fd(), peer);
+        self.shared.refused_at_the_door(refusal, peer, look);
     }
 
     /// Closes it, in a thread of the runtime's where that takes long.
@@ -279,7 +289,7 @@ impl Accepting {
         }
         while let Ok(stream) = accept_now(&self.listener) {
             if let Ok(peer) = Peer::of(stream.as_fd()) {
-                self.shared.refused(Refusal::Stopping, peer, None);
+                self.refused(Refusal::Stopping, &stream, peer);
             }
             self.turn_away(stream, Refusal::Stopping);
         }

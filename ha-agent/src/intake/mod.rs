@@ -1,7 +1,7 @@
 //! Reports from keepalived's side: the state-change socket (DESIGN section 4) and the notify FIFO.
 //!
 //! Here a request or a line becomes a [`Report`], or is refused with a reason. Whether the claim
-//! is true is decided in `core`, never here. `listener` accepts, `peer` knows who connected,
+//! is true is decided in `core`, never here. `listener` accepts and looks who connected,
 //! `limits` and `turn` keep reporters apart, `strangers` those who may not report, `server` speaks HTTP,
 //! `request` validates, `refusal` has every reason to say no, `answers` says who of a flood hears it, `gate`
 //! turns refusals into events without flooding, `fifo` reads FIFOs.
@@ -16,7 +16,6 @@ mod gate;
 mod limits;
 mod listener;
 mod metrics;
-mod peer;
 mod refusal;
 pub mod request;
 mod server;
@@ -57,7 +56,7 @@ use server::Shared;
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// A claim from an authorised reporter about a router that is known here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The router.
     pub router: RouterId,

@@ -25,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 use super::gate::Gate;
 use super::limits::{Limits, Share};
 use super::metrics::Metrics;
-use super::peer::Peer;
 use super::refusal::{self, Refusal};
 use super::{Report, STOP_LIMIT, request};
 use crate::clock;
 use crate::core::model::{RouterId, State};
+use crate::core::reporter::Naming;
 use crate::inventory::Directory;
+use crate::peer::{Caller, Peer};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
 
@@ -64,9 +65,15 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Counts a refusal and tells about it.
-    pub(super) fn refused(&self, refusal: Refusal, peer: Peer, router: Option<RouterId>) {
+    pub(super) fn refused(&self, refusal: Refusal, caller: &Caller, router: Option<RouterId>) {
         self.metrics.refused(refusal).inc();
-        self.gate.refused(refusal, router, Some(peer.reporter()));
+        self.gate.refused(refusal, router, Some(caller.peer.uid), || caller.reporter());
+    }
+
+    /// The same before anything is read, of a peer that is only looked at when it is told about.
+    pub(super) fn refused_at_the_door(&self, refusal: Refusal, peer: Peer, look: impl FnOnce() -> Naming) {
+        self.metrics.refused(refusal).inc();
+        self.gate.refused(refusal, None, Some(peer.uid), || Caller { peer, process: look() }.reporter());
     }
 
     /// Counts a refusal in a flood; the summary tells about it.
@@ -101,14 +108,14 @@ impl Shared {
 
     /// Hands a report on. The event goes first: what the core makes of the report comes after it
     /// in the stream.
-    fn take(&self, peer: Peer, router: RouterId, state: State) -> Result<(), Refusal> {
-        let reporter = peer.reporter();
+    fn take(&self, caller: &Caller, router: RouterId, state: State) -> Result<(), Refusal> {
+        let reporter = caller.reporter();
         let place = self.reports.try_reserve().map_err(|e| match e {
             TrySendError::Full(()) => Refusal::QueueFull,
             TrySendError::Closed(()) => Refusal::Stopping,
         })?;
         self.metrics.taken(state).inc();
-        self.events.emit(Event::ReportReceived { router_id: router, state, reporter });
+        self.events.emit(Event::ReportReceived { router_id: router, state, reporter: reporter.clone() });
         place.send(Report { router, state, reporter, at: clock::now() });
         Ok(())
     }
@@ -116,23 +123,23 @@ impl Shared {
     /// The whole way from a request to its answer.
     async fn answer(
         &self,
-        peer: Peer,
+        caller: &Caller,
         share: &Share,
         request: Request<Incoming>,
         body_timeout: Duration,
     ) -> Response<Full<Bytes>> {
         let named = |headers| request::named_router(headers);
-        let outcome = match self.judge(peer, &request) {
+        let outcome = match self.judge(caller.peer, &request) {
             Err(refusal) => Err((refusal, named(request.headers()))),
             Ok((router, state)) => drain(request.into_body(), body_timeout)
                 .await
-                .and_then(|()| self.take(peer, router, state))
+                .and_then(|()| self.take(caller, router, state))
                 .map_err(|refusal| (refusal, Some(router))),
         };
         let mut response = match outcome {
             Ok(()) => refusal::taken(),
             Err((refusal, router)) => {
-                self.refused(refusal, peer, router);
+                self.refused(refusal, caller, router);
                 if refusal == Refusal::TooManyRequests {
                     self.stopping.run_until_cancelled(sleep(HELD_BACK)).await;
                 }
@@ -168,13 +175,13 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     share: Arc<Share>,
     stream: UnixStream,
-    peer: Peer,
+    caller: Caller,
     header_timeout: Duration,
 ) {
     let requests = AtomicU64::new(0);
     let service = service_fn(|request| {
         requests.fetch_add(1, Ordering::Relaxed);
-        let answer = shared.answer(peer, &share, request, header_timeout);
+        let answer = shared.answer(&caller, &share, request, header_timeout);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = http1::Builder::new()
@@ -205,7 +212,7 @@ pub(super) async fn serve(
                 seen = now;
                 watchdog.as_mut().reset(Instant::now() + window);
             }
-        } => return shared.refused(Refusal::TooSlow, peer, None),
+        } => return shared.refused(Refusal::TooSlow, &caller, None),
         () = stopping => {
             // What the peer sent before it could know is still answered (503, close).
             match timeout(STOP_GRACE, &mut connection).await {
@@ -226,16 +233,17 @@ pub(super) async fn serve(
         // hyper says nothing then. A connection that was used and is idle just ends.
         let parts = connection.into_parts();
         if requests.load(Ordering::Relaxed) == 0 || !parts.read_buf.is_empty() {
-            shared.refused(Refusal::TooSlow, peer, None);
+            shared.refused(Refusal::TooSlow, &caller, None);
             refuse(parts.io.into_inner(), Refusal::TooSlow).await;
         }
     } else if error.is_parse_too_large() {
-        shared.refused(Refusal::HeadersTooLarge, peer, None);
+        shared.refused(Refusal::HeadersTooLarge, &caller, None);
         let_read(connection.into_parts().io.into_inner()).await;
     } else if error.is_parse() {
-        shared.refused(Refusal::MalformedRequest, peer, None);
+        shared.refused(Refusal::MalformedRequest, &caller, None);
         let_read(connection.into_parts().io.into_inner()).await;
     } else {
+        let peer = caller.peer;
         tracing::debug!(uid = peer.uid, gid = peer.gid, pid = peer.pid, %error, "intake: connection broke");
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::testing::{ROUTER, Rig, router};
 use super::*;
+use crate::core::reporter::Naming;
 use crate::telemetry::event::Event;
 
 /// Long enough for a loaded machine; nothing here waits for it when all is well.
@@ -372,8 +373,21 @@ async fn privileged_another_user_needs_to_be_allowed() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "uid {uid}");
     }
     let report = rig.reports.recv().await.unwrap();
-    assert!(matches!(report.reporter, Reporter::Socket { uid: 4001, .. }));
-    assert_eq!(rig.refusals(), [(403, "peer_not_allowed".to_owned())]);
+    // Both have gone, and have their names.
+    let named = |reporter: &Reporter, of: u32| match reporter {
+        Reporter::Socket { uid, gid: Some(4001), process: Naming::Named(process), .. } => {
+            assert_eq!((*uid, &*process.command), (of, "python3"), "{process:?}");
+        }
+        other => panic!("{other:?}"),
+    };
+    named(&report.reporter, 4001);
+    let refused = std::iter::from_fn(|| rig.events.try_recv().ok()).find_map(|event| match event {
+        Event::ReportRefused { status: 403, reason, reporter, .. } => Some((reason, reporter?)),
+        _ => None,
+    });
+    let (reason, reporter) = refused.expect("told");
+    assert_eq!(reason, "peer_not_allowed");
+    named(&reporter, 4002);
     rig.intake.stop().await;
 }
 

@@ -14,10 +14,11 @@ use super::fixture::{config, directory};
 use super::gate::Gate;
 use super::limits::Limits;
 use super::metrics::Metrics;
-use super::peer::Peer;
 use super::server::{Shared, serve};
 use super::{Report, fixture};
 use crate::core::model::RouterId;
+use crate::core::reporter::Naming;
+use crate::peer::{Caller, Peer};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
 
@@ -79,10 +80,11 @@ impl Trial {
         let peer = Peer { uid, gid: 0, pid: 1 };
         let limits = self.shared.limits.load_full();
         let share = limits.share(peer).expect("the own user may report").clone();
+        let caller = Caller { peer, process: Naming::Untold {} };
         let shared = self.shared.clone();
         let answer = self.runtime.block_on(async {
             let (mut ours, theirs) = UnixStream::pair().expect("a socket pair");
-            let server = tokio::spawn(serve(shared, share, theirs, peer, limits.header_timeout));
+            let server = tokio::spawn(serve(shared, share, theirs, caller, limits.header_timeout));
             for piece in pieces {
                 // The server may have had enough.
                 if ours.write_all(piece).await.is_err() {

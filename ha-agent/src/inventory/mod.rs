@@ -3,6 +3,7 @@
 //! - [`keepalived_conf`]: the text of a keepalived.conf → instances; pure.
 //! - [`HaConfs`]: the folders that Neutron's L3 agent writes them to → routers that come and go.
 //! - [`Plain`]: a plain keepalived's own files → the same.
+//! - [`keepalived_release`]: which release of keepalived is installed.
 //! - [`registration`]: what the stand-in for Neutron's monitor says of its router; pure.
 //! - [`Registrations`]: those that live.
 //! - [`Directory`]: what the intake asks about on every request.
@@ -12,6 +13,7 @@
 mod directory;
 mod ha_confs;
 pub mod keepalived_conf;
+pub mod keepalived_release;
 pub mod plain;
 pub mod registration;
 mod registrations;

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::Registration;
 use crate::core::model::RouterId;
+use crate::peer::{Caller, Peer};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
 
@@ -54,11 +55,11 @@ impl Registrations {
         Self { table: Mutex::default(), wake: Notify::new(), events }
     }
 
-    /// Takes one; `uid` and `pid` are the peer's as the kernel tells them (`SO_PEERCRED`).
+    /// Takes one of a caller.
     ///
     /// # Errors
     /// [`Full`].
-    pub fn hold(self: &Arc<Self>, registration: Registration, uid: u32, pid: i32) -> Result<Held, Full> {
+    pub fn hold(self: &Arc<Self>, registration: Registration, caller: &Caller) -> Result<Held, Full> {
         let router = registration.router;
         let netns = registration.namespace.clone();
         let number = {
@@ -73,7 +74,9 @@ impl Registrations {
             table.changed.insert(router);
             number
         };
-        self.events.emit(Event::RouterRegistered { router_id: router, netns, uid, pid });
+        let Peer { uid, gid, pid } = caller.peer;
+        let process = caller.process.clone();
+        self.events.emit(Event::RouterRegistered { router_id: router, netns, uid, pid, gid: Some(gid), process });
         self.wake.notify_one();
         Ok(Held { registrations: Arc::clone(self), router, number, uid, pid })
     }
@@ -124,12 +127,17 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::core::reporter::Naming;
 
     fn registration(router: u128, namespace: &str) -> Registration {
         let router = RouterId(uuid::Uuid::from_u128(router));
         let conf_dir = format!("/ha_confs/{router}");
         let body = json!({"namespace": namespace, "interface": "ha-1", "cidr": "169.254.0.1/24", "conf_dir": conf_dir});
         Registration::parse(router, body.to_string().as_bytes(), Path::new("/ha_confs")).expect("valid")
+    }
+
+    fn caller(pid: i32) -> Caller {
+        Caller { peer: Peer { uid: 0, gid: 0, pid }, process: Naming::Untold {} }
     }
 
     async fn changed(registrations: &Registrations) -> Vec<Option<String>> {
@@ -141,12 +149,12 @@ mod tests {
     async fn the_newest_that_lives_is_believed() {
         let (events, mut told, _) = Events::channel(16);
         let registrations = Arc::new(Registrations::new(events));
-        let old = registrations.hold(registration(1, "old"), 0, 11).expect("room");
+        let old = registrations.hold(registration(1, "old"), &caller(11)).expect("room");
         assert_eq!(changed(&registrations).await, [Some("old".to_owned())]);
-        let new = registrations.hold(registration(1, "new"), 0, 12).expect("room");
+        let new = registrations.hold(registration(1, "new"), &caller(12)).expect("room");
         drop(old);
         assert_eq!(changed(&registrations).await, [Some("new".to_owned())]);
-        let newest = registrations.hold(registration(1, "newest"), 0, 13).expect("room");
+        let newest = registrations.hold(registration(1, "newest"), &caller(13)).expect("room");
         drop(newest);
         assert_eq!(changed(&registrations).await, [Some("new".to_owned())]);
         drop(new);
@@ -163,7 +171,7 @@ mod tests {
     async fn there_is_an_end_to_them() {
         let (events, _told, _) = Events::channel(1);
         let registrations = Arc::new(Registrations::new(events));
-        let take = |number: usize| registrations.hold(registration(1 + number as u128, "n"), 0, 1);
+        let take = |number: usize| registrations.hold(registration(1 + number as u128, "n"), &caller(1));
         let mut held: Vec<Held> = (0..MOST).map(|number| take(number).expect("room")).collect();
         assert_eq!(take(MOST).err(), Some(Full));
         held.pop();

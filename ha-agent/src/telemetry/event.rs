@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::evidence::Evidence;
 use crate::core::io::RejectReason;
 use crate::core::model::{AnomalyKind, Basis, Reporter, RouterId, State};
+use crate::core::reporter::Naming;
 
 /// Version of the event schema; rises only if a field's meaning changes.
 pub const SCHEMA: u32 = 1;
@@ -99,6 +100,12 @@ pub enum Event {
         uid: u32,
         /// Peer's process id, as this host's kernel tells it.
         pid: i32,
+        /// Peer's group id; none in lines of releases that did not tell it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        gid: Option<u32>,
+        /// What had that process id.
+        #[serde(flatten)]
+        process: Naming,
     },
     /// A registration has ended: its process has, or its connection.
     #[serde(rename = "router.unregistered")]

@@ -4,6 +4,7 @@ use super::event::Event;
 use super::line::is_deceiving;
 use crate::core::evidence::{Evidence, Tx};
 use crate::core::model::{Reporter, Vip};
+use crate::core::reporter::{Naming, Process, Unnamed};
 
 /// The words; without anything that a terminal obeys.
 pub fn summary(event: &Event) -> String {
@@ -26,8 +27,9 @@ fn words(event: &Event) -> String {
             format!("watched: {name}{vip} on {interface} in {netns}, VRID {vrid} (from {source})")
         }
         Event::RouterForgotten { reason, .. } => format!("no longer watched: {reason}"),
-        Event::RouterRegistered { netns, uid, pid, .. } => {
-            format!("registered by uid {uid}, pid {pid}, in {netns}: it stands in for Neutron's monitor")
+        Event::RouterRegistered { netns, uid, pid, gid, process, .. } => {
+            let by = peer(*uid, *gid, *pid, process);
+            format!("registered by {by}, in {netns}: it stands in for Neutron's monitor")
         }
         Event::RouterUnregistered { uid, pid, .. } => format!("registration of uid {uid}, pid {pid} has ended"),
         Event::ReportReceived { state, reporter, .. } => format!("{state} reported by {}", teller(reporter)),
@@ -106,10 +108,37 @@ fn states_of(count: usize) -> String {
     format!("{count} state{}", if count == 1 { "" } else { "s" })
 }
 
+fn peer(uid: u32, gid: Option<u32>, pid: i32, process: &Naming) -> String {
+    let gid = gid.map_or(String::new(), |gid| format!(", gid {gid}"));
+    match process {
+        Naming::Untold {} => format!("uid {uid}{gid}, pid {pid}"),
+        Naming::Unnamed { unnamed } => format!("uid {uid}{gid}, {}", nameless(pid, *unnamed)),
+        Naming::Named(process) => format!("uid {uid}{gid}, pid {pid}, {}", named(process)),
+    }
+}
+
+/// `curl (/usr/bin/curl) of keepalived.service, started 2026-01-02T03:04:05.670Z`. What it executes, in
+/// parentheses, is not always known.
+fn named(process: &Process) -> String {
+    let Process { started, command, .. } = process;
+    let program = process.executable.as_ref().map_or(String::new(), |program| format!(" ({program})"));
+    let place = process.unit().or(process.cgroup.as_deref()).filter(|place| *place != "/");
+    let place = place.map_or(String::new(), |place| format!(" of {place}"));
+    format!("{command}{program}{place}, started {started}")
+}
+
+fn nameless(pid: i32, why: Unnamed) -> String {
+    match why {
+        Unnamed::Ended => format!("pid {pid}, which had ended before it could be looked at"),
+        Unnamed::OtherPidNamespace => "in another pid namespace, where its pid is not known here".to_owned(),
+        Unnamed::NotReadable => format!("pid {pid}, which /proc does not show"),
+    }
+}
+
 /// Who made a report, in words.
 pub fn teller(reporter: &Reporter) -> String {
     match reporter {
-        Reporter::Socket { uid, pid } => format!("uid {uid}, pid {pid}"),
+        Reporter::Socket { uid, pid, gid, process } => peer(*uid, *gid, *pid, process),
         Reporter::Fifo => "keepalived's notify FIFO".to_owned(),
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,7 @@ use crate::config::Sink;
 use crate::core::evidence::{Evidence, ForeignEvidence, ReportEvidence, Tx, TxEvidence};
 use crate::core::io::RejectReason;
 use crate::core::model::{AnomalyKind, Basis, Channel, Link, Reporter, RouterId, State, Vip};
+use crate::core::reporter::{Naming, Process, Unnamed};
 
 const GOLDEN: &str = include_str!("golden/events.jsonl");
 const TS: &str = "2026-01-02T03:04:05.678901Z";
@@ -32,14 +34,24 @@ fn evidence() -> Evidence {
             interval_ms: 2000,
             age_ms: 120,
         }),
-        report: Some(ReportEvidence {
-            state: State::Primary,
-            reporter: Reporter::Socket { uid: 42, pid: 4711 },
-            age_ms: 251,
-        }),
+        report: Some(ReportEvidence { state: State::Primary, reporter: reporter(), age_ms: 251 }),
         listener: None,
         channels_down: vec![Channel::Wire],
     }
+}
+
+fn process() -> Naming {
+    Naming::Named(Arc::new(Process {
+        started: "2026-01-02T03:04:05.670Z".into(),
+        start_ticks: 184_467,
+        command: "curl".into(),
+        cgroup: Some("/system.slice/keepalived.service".into()),
+        executable: Some("/usr/bin/curl".into()),
+    }))
+}
+
+fn reporter() -> Reporter {
+    Reporter::Socket { uid: 42, pid: 4711, gid: Some(43), process: process() }
 }
 
 fn bare_evidence() -> Evidence {
@@ -57,7 +69,7 @@ fn bare_evidence() -> Evidence {
 /// One of each, and a second one where fields may be absent.
 fn examples() -> Vec<Event> {
     let router_id = router(1);
-    let reporter = Reporter::Socket { uid: 42, pid: 4711 };
+    let reporter = reporter();
     let text = str::to_owned;
     vec![
         Event::AgentStarted {
@@ -75,13 +87,13 @@ fn examples() -> Vec<Event> {
             vip: text("169.254.0.1/24"),
             vrid: 1,
         },
-        Event::ReportReceived { router_id, state: State::Primary, reporter },
+        Event::ReportReceived { router_id, state: State::Primary, reporter: reporter.clone() },
         Event::ReportReceived { router_id, state: State::Fault, reporter: Reporter::Fifo },
         Event::ReportRefused {
             router_id: Some(router_id),
             status: 403,
             reason: text("peer_not_allowed"),
-            reporter: Some(reporter),
+            reporter: Some(reporter.clone()),
             count: None,
         },
         Event::ReportRefused { router_id: None, status: 0, reason: text("bad_line"), reporter: None, count: None },
@@ -149,7 +161,14 @@ fn examples() -> Vec<Event> {
         Event::ChannelRestored { channel: text("wire"), router_id: Some(router_id) },
         Event::RouterForgotten { router_id, reason: text("its namespace is gone") },
         Event::AgentStopped { reason: text("SIGTERM") },
-        Event::RouterRegistered { router_id, netns: text("snat-2f0c1c52"), uid: 0, pid: 4711 },
+        Event::RouterRegistered {
+            router_id,
+            netns: text("snat-2f0c1c52"),
+            uid: 0,
+            pid: 4711,
+            gid: Some(0),
+            process: process(),
+        },
         Event::RouterUnregistered { router_id, uid: 0, pid: 4711 },
         Event::ActionDone { router_id, action: text("state_file"), state: State::Primary, took_ms: 0.25 },
         Event::ActionFailed {
@@ -180,6 +199,16 @@ fn examples() -> Vec<Event> {
             reason: text("peer_not_allowed"),
             reporter: None,
             count: Some(812),
+        },
+        Event::ReportReceived {
+            router_id,
+            state: State::Backup,
+            reporter: Reporter::Socket {
+                uid: 42,
+                pid: 0,
+                gid: Some(43),
+                process: Naming::Unnamed { unnamed: Unnamed::OtherPidNamespace },
+            },
         },
     ]
 }
@@ -269,7 +298,7 @@ async fn everything_emitted_before_the_stop_is_written_in_order() {
     assert_eq!(last.len(), examples().len());
     let mut metrics = String::new();
     prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
-    assert!(metrics.contains("ha_agent_events_total{event=\"report.received\"} 2"), "{metrics}");
+    assert!(metrics.contains("ha_agent_events_total{event=\"report.received\"} 3"), "{metrics}");
 }
 
 #[tokio::test]
@@ -327,7 +356,7 @@ async fn followers_get_the_last_events_then_the_live_ones() {
 fn summaries_hold_what_an_operator_asks_for() {
     let summaries: Vec<String> = examples().iter().map(summary::summary).collect();
     for wanted in [
-        "claim primary rejected as contradicted: vip absent, wire yielded, 169.254.192.7 is master; it came from uid 42, pid 4711",
+        "claim primary rejected as contradicted: vip absent, wire yielded, 169.254.192.7 is master; it came from uid 42, gid 43, pid 4711, curl (/usr/bin/curl) of keepalived.service, started 2026-01-02T03:04:05.670Z",
         "backup → primary confirmed by report+vip+wire after 252 ms",
         "delivery of 1 state failed (batch 8, attempt 2): connection refused; again in 400 ms",
         "2 states delivered (batch 7, attempt 1)",

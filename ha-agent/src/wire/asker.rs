@@ -11,7 +11,7 @@ use super::sources::{Source, Whose};
 use super::table::Entry;
 use super::{WireEvent, attach, translate};
 use crate::advert_rules::Mode;
-use crate::core::model::{Reason, RouterId, Side};
+use crate::core::model::RouterId;
 use crate::netns::NetnsThread;
 
 /// Questions that wait at once. One that finds no room is asked again with the next advert or reading.
@@ -38,7 +38,11 @@ impl Asker {
         while let Some(Ask { router, source }) = asks.recv().await {
             let entry = self.shared.table().entry(router).cloned();
             let Some(entry) = entry else { continue };
-            let taken = self.ask(&entry, source).await;
+            let answer = ask(&self.netns, &entry, source).await;
+            if let Some((_, own)) = answer {
+                self.shared.is_ours(entry.id, source, own);
+            }
+            let taken = answer.and_then(|(taken, _)| taken);
             if !self.shared.answered(entry.id, source, taken) {
                 continue;
             }
@@ -48,25 +52,6 @@ impl Asker {
                 }
             }
         }
-    }
-
-    async fn ask(&self, entry: &Entry, source: Source) -> Option<bool> {
-        let target = Arc::clone(&entry.target);
-        let address = translate::address(&source.1, entry.key.family);
-        if source.0 == Whose::Ours && target.rules.source == Some(address) {
-            return Some(true);
-        }
-        let question = match source.0 {
-            Whose::Ours => Question::IsLocal,
-            Whose::Theirs => Question::Arrives(own_address(&target.rules.mode, target.rules.source)),
-        };
-        let ifindex = entry.place.ifindex;
-        let answer = self.netns.run_in(target.netns.clone(), move || {
-            // keepalived's socket is bound to its VMAC, where there is one.
-            let receives = target.rules.receive_interface.as_deref().and_then(attach::index_of);
-            source::ask(receives.unwrap_or(ifindex), address, question)
-        });
-        answer.await.ok().flatten()
     }
 
     /// What the source has said so far, as events.
@@ -79,25 +64,34 @@ impl Asker {
                 if taken {
                     return WireEvent::Advert { router, advert: translate::advert(&speaker, family, side) };
                 }
-                let reason = self.refusal(entry, side, &speaker.src);
+                let reason = self.shared.refusal(entry, side, &speaker.src);
                 WireEvent::Invalid { router, frame: translate::frame(&speaker, family, side, reason) }
             })
             .collect()
     }
-
-    /// Why a source is not taken.
-    pub(super) fn refusal(&self, entry: &Entry, side: Side, source: &[u8; 16]) -> Reason {
-        refusal(&self.shared, entry, side, source)
-    }
 }
 
-/// See [`Asker::refusal`].
-pub(super) fn refusal(shared: &Shared, entry: &Entry, side: Side, source: &[u8; 16]) -> Reason {
-    if side == Side::Local {
-        return Reason::LocalSource;
+/// Asks the kernel whether it takes packets from a source, none when it does not tell, and, if not, whether the
+/// source is this host's own.
+pub(super) async fn ask(netns: &NetnsThread, entry: &Entry, source: Source) -> Option<(Option<bool>, bool)> {
+    let target = Arc::clone(&entry.target);
+    let address = translate::address(&source.1, entry.key.family);
+    if source.0 == Whose::Ours && target.rules.source == Some(address) {
+        return Some((Some(true), false));
     }
-    let ours = shared.local(entry.id).ok().flatten().is_some_and(|local| local.src == *source);
-    if ours { Reason::OwnSource } else { Reason::MartianSource }
+    let question = match source.0 {
+        Whose::Ours => Question::IsLocal,
+        Whose::Theirs => Question::Arrives(own_address(&target.rules.mode, target.rules.source)),
+    };
+    let ifindex = entry.place.ifindex;
+    let answer = netns.run_in(target.netns.clone(), move || {
+        // keepalived's socket is bound to its VMAC, where there is one.
+        let receives = target.rules.receive_interface.as_deref().and_then(attach::index_of);
+        let taken = source::ask(receives.unwrap_or(ifindex), address, question);
+        let own = taken == Some(false) && source::ask(ifindex, address, Question::IsLocal) == Some(true);
+        (taken, own)
+    });
+    answer.await.ok()
 }
 
 /// The address of ours that unicast adverts come to, where the configuration says it.

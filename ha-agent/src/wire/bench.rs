@@ -1,16 +1,19 @@
 //! What a frame costs the classifier, by `BPF_PROG_TEST_RUN`. For `cargo xtask bench`.
+//!
+//! The maps are written as bytes, so that an object of an earlier layout can be measured beside this one:
+//! keys are the same since the first, and a watch begins with its number, three budgets and a time.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::Path;
 
+use aya::maps::{HashMap, Map};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use aya::{Ebpf, EbpfLoader};
 use ha_agent_common::build::Advert;
-use ha_agent_common::{EGRESS, FAMILY_V4, INGRESS, Watch};
+use ha_agent_common::{BUDGET_BURST, EGRESS, FAMILY_V4, INGRESS, Watch, WatchKey, global};
 use serde::Serialize;
 
-use super::rules::kernel_rules;
-use super::trial::Trial;
-use super::{Family, WireError};
-use crate::advert_rules::{AdvertRules, Authentication, Mode};
+use super::object::{self, EGRESS_PROGRAM, INGRESS_PROGRAM};
+use super::{WireError, attach, btf};
 use crate::clock;
 
 /// Nanoseconds per frame.
@@ -28,45 +31,101 @@ pub struct Cost {
     pub repeat: u32,
 }
 
-/// Measures over `repeat` runs of each kind of frame. Needs the right to load programs.
-///
-/// # Errors
-/// As [`super::Wire::start`].
-pub fn bench_classifier(object: Option<&PathBuf>, repeat: u32) -> Result<Cost, WireError> {
-    let mut trial = Trial::load(object)?;
-    let advert = Advert::v2();
-    let configured = AdvertRules {
-        version: Some(advert.version),
-        mode: Some(Mode::Multicast { group: None }),
-        authentication: Some(Authentication::None),
-        interval: Some(Duration::from_millis(u64::from(advert.interval_cs) * 10)),
-        addresses: Some(advert.addresses.clone()),
-        ..AdvertRules::default()
-    };
-    let (rules, _) = kernel_rules(&configured, Family::V4, None, trial.key);
-    trial.set_watch(trial.key(1, FAMILY_V4), Watch::new(0, rules, clock::now().0))?;
-    let run = |direction: u8, frame: &[u8]| -> Result<u64, WireError> {
-        let took = trial.run(direction, frame, repeat)?.took;
-        Ok(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX))
-    };
-    let stranger = Advert { vrid: 2, ..Advert::v2() };
-    let mut other = advert.frame();
-    // Protocol 6.
-    if let Some(protocol) = other.get_mut(23) {
-        *protocol = 6;
+/// A loaded classifier whose frames are timed.
+pub struct Timed {
+    ebpf: Ebpf,
+}
+
+impl Timed {
+    /// Loads the embedded object, or one at a path, also of an earlier layout, and has it watch VRID 1.
+    ///
+    /// # Errors
+    /// [`WireError::Object`], [`WireError::NoBpf`], [`WireError::LayoutMismatch`], [`WireError::Map`].
+    pub fn load(path: Option<&Path>) -> Result<Self, WireError> {
+        let bytes = object::bytes(path)?;
+        let offsets = btf::netns_offsets(Path::new(btf::VMLINUX)).unwrap_or([0; 4]);
+        let realm = if offsets[0] == 0 { 0 } else { attach::cookie().unwrap_or_default() };
+        let mut ebpf = EbpfLoader::new()
+            .btf(None)
+            .override_global(global::NETNS_OFFSETS, &offsets, true)
+            .override_global(global::DIGEST_KEY, &[1_u64, 2], false)
+            .override_global(global::ANY_SENDER, &1_u32, false)
+            .load(&bytes)
+            .map_err(|error| WireError::NoBpf(error.to_string()))?;
+        for name in [INGRESS_PROGRAM, EGRESS_PROGRAM] {
+            program(&mut ebpf, name)?.load().map_err(object::program_error)?;
+        }
+        watch(&mut ebpf, realm)?;
+        Ok(Self { ebpf })
     }
-    let cost = Cost {
-        other_ns: run(INGRESS, &other)?,
-        unknown_vrid_ns: run(INGRESS, &stranger.frame())?,
-        egress_ns: run(EGRESS, &advert.frame())?,
-        ingress_ns: run(INGRESS, &advert.frame())?,
-        repeat,
-    };
-    // What keepalived would drop costs something else.
-    let watch = trial.watch(trial.key(1, FAMILY_V4))?;
-    let sound = u64::from(repeat);
-    if (watch.ours, watch.peers, watch.rejected, watch.unheard) != (sound, sound, 0, 0) {
-        return Err(WireError::NoBpf(format!("the measured adverts are not taken: {watch:?}")));
+
+    /// Measures over `repeat` runs of each kind of frame.
+    ///
+    /// # Errors
+    /// As [`Timed::load`].
+    pub fn cost(&mut self, repeat: u32) -> Result<Cost, WireError> {
+        let advert = Advert::v2();
+        let stranger = Advert { vrid: 2, ..Advert::v2() };
+        let mut other = advert.frame();
+        // Protocol 6.
+        if let Some(protocol) = other.get_mut(23) {
+            *protocol = 6;
+        }
+        // Our own advert first: it shows the rules by which others' are judged.
+        let egress_ns = self.run(EGRESS, &advert.frame(), repeat)?;
+        Ok(Cost {
+            other_ns: self.run(INGRESS, &other, repeat)?,
+            unknown_vrid_ns: self.run(INGRESS, &stranger.frame(), repeat)?,
+            egress_ns,
+            ingress_ns: self.run(INGRESS, &advert.frame(), repeat)?,
+            repeat,
+        })
     }
-    Ok(cost)
+
+    fn run(&mut self, direction: u8, frame: &[u8], repeat: u32) -> Result<u64, WireError> {
+        let name = if direction == INGRESS { INGRESS_PROGRAM } else { EGRESS_PROGRAM };
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        let result = program(&mut self.ebpf, name)?.test_run(options).map_err(object::program_error)?;
+        Ok(u64::try_from(result.duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, WireError> {
+    ebpf.program_mut(name).ok_or(WireError::LayoutMismatch)?.try_into().map_err(object::program_error)
+}
+
+/// Watches VRID 1 under number 0, with full budgets.
+fn watch(ebpf: &mut Ebpf, realm: u64) -> Result<(), WireError> {
+    /// Number, three budgets, time: how a watch begins in every layout.
+    const HEAD: usize = 24;
+    let key = WatchKey { realm, ifindex: LOOPBACK, vrid: 1, family: FAMILY_V4, pad: [0; 2] };
+    let mut head = [0; HEAD];
+    for budget in [4, 8, 12] {
+        head[budget..budget + 4].copy_from_slice(&BUDGET_BURST.to_ne_bytes());
+    }
+    head[16..].copy_from_slice(&clock::now().0.to_ne_bytes());
+    let map = ebpf.map_mut("WATCHES").ok_or(WireError::LayoutMismatch)?;
+    match value_size(map) {
+        Some(size) if size as usize == size_of::<Watch>() => insert::<{ size_of::<Watch>() }>(map, key, &head),
+        // Layout 1.
+        Some(56) => insert::<56>(map, key, &head),
+        _ => Err(WireError::LayoutMismatch),
+    }
+}
+
+/// The interface of a test run.
+const LOOPBACK: u32 = 1;
+
+fn value_size(map: &Map) -> Option<u32> {
+    match map {
+        Map::HashMap(data) => data.info().ok().map(|info| info.value_size()),
+        _ => None,
+    }
+}
+
+fn insert<const N: usize>(map: &mut Map, key: WatchKey, head: &[u8]) -> Result<(), WireError> {
+    let mut value = [0_u8; N];
+    value[..head.len()].copy_from_slice(head);
+    let mut map: HashMap<_, WatchKey, [u8; N]> = HashMap::try_from(map).map_err(|_| WireError::LayoutMismatch)?;
+    map.insert(key, value, 0).map_err(|error| super::maps::failed("WATCHES", &error))
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::asker::{Ask, Asker, QUEUE, refusal};
+use super::asker::{Ask, Asker, QUEUE};
 use super::batch::Cursor;
 use super::maps::{Found, Shared};
 use super::pieces::{self, Pieces};
@@ -171,7 +171,7 @@ impl Reader {
         }
         let side = translate::side(record);
         if side == Side::Foreign {
-            let key = foreign_key(record);
+            let key = ForeignKey::of(record.watch, record.family, &record.speaker);
             self.shared.note(key, &record.speaker, Mono(record.speaker.last_seen_ns));
         }
         self.vetted(router, &entry, side, &record.speaker)
@@ -189,7 +189,7 @@ impl Reader {
         match known.taken? {
             true => Some(WireEvent::Advert { router, advert: translate::advert(speaker, family, side) }),
             false => {
-                let reason = refusal(&self.shared, entry, side, &speaker.src);
+                let reason = self.shared.refusal(entry, side, &speaker.src);
                 Some(WireEvent::Invalid { router, frame: translate::frame(speaker, family, side, reason) })
             }
         }
@@ -246,20 +246,6 @@ struct Search {
 enum Drained {
     Empty,
     More,
-}
-
-/// Under which key the program remembers a record's speaker.
-fn foreign_key(record: &Record) -> ForeignKey {
-    let speaker = &record.speaker;
-    ForeignKey {
-        watch: record.watch,
-        family: u16::from(record.family),
-        vlan: speaker.vlan,
-        src: speaker.src,
-        content: speaker.content,
-        mac: speaker.mac,
-        pad: [0; 2],
-    }
 }
 
 /// A record out of a ring buffer's bytes; none when they are none, which a checked layout excludes.

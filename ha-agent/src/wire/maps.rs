@@ -7,24 +7,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
-use ha_agent_common::judge::{Peer, PeerKey};
+use ha_agent_common::judge::{Judgement, Peer, PeerKey};
 use ha_agent_common::{Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, Speaker, Watch, WatchKey, counter};
 
 use super::batch::{Batches, Cursor};
 use super::known::{Known, is_live};
 use super::metrics::Stats;
+use super::pieces::Tally;
 use super::sources::{self, Source, Sources, Whose};
 use super::table::{Entry, Table};
 use super::{Judged, WireError, WireReading, translate};
 use crate::clock;
-use crate::core::model::{Advert, RouterId, Side};
+use crate::core::model::{Advert, Reason, RouterId, Side};
 use crate::core::time::Mono;
+
+/// `linux/bpf.h`: changes what is there, adds nothing.
+const BPF_EXIST: u64 = 2;
 
 /// Maps and bookkeeping that the handle and the ring-buffer reader share.
 pub(super) struct Shared {
     table: Mutex<Table>,
     known: Mutex<HashMap<u32, Known>>,
     sources: Mutex<HashMap<u32, Sources>>,
+    pieces: Mutex<HashMap<u32, Tally>>,
     /// Someone who goes on advertising is not known.
     left_out: AtomicBool,
     watches: Mutex<BpfHashMap<MapData, WatchKey, Watch>>,
@@ -61,6 +66,7 @@ impl Shared {
             table: Mutex::default(),
             known: Mutex::default(),
             sources: Mutex::default(),
+            pieces: Mutex::default(),
             left_out: AtomicBool::new(false),
             watches: Mutex::new(taken(ebpf, "WATCHES")?),
             peers: Mutex::new(taken(ebpf, "PEERS")?),
@@ -87,7 +93,12 @@ impl Shared {
     ) -> Result<(), WireError> {
         locked(&self.local).set(watch.id, Speaker::default(), 0).map_err(|error| failed("LOCAL", &error))?;
         let device = DeviceKey { realm: key.realm, ifindex: key.ifindex, pad: 0 };
-        locked(&self.devices).insert(device, Device::default(), 0).map_err(|error| failed("DEVICES", &error))?;
+        let mut devices = locked(&self.devices);
+        // What another watch's pieces have used up or lost there stays.
+        if let Err(MapError::KeyNotFound) = devices.get(&device, 0) {
+            devices.insert(device, Device::default(), 0).map_err(|error| failed("DEVICES", &error))?;
+        }
+        drop(devices);
         for (address, peer) in peers {
             let key = PeerKey { watch: watch.id, address: *address };
             locked(&self.peers).insert(key, peer, 0).map_err(|error| failed("PEERS", &error))?;
@@ -101,6 +112,7 @@ impl Shared {
             tracing::debug!(%error, ?key, "watch not removed");
         }
         locked(&self.sources).remove(&id);
+        locked(&self.pieces).remove(&id);
         let keys = locked(&self.known).remove(&id).unwrap_or_default();
         let mut foreign = locked(&self.foreign);
         for key in keys.into_keys() {
@@ -126,6 +138,43 @@ impl Shared {
         }
     }
 
+    /// When a piece of a device was last lost on its way here; 0: never.
+    pub(super) fn lost(&self, realm: u64, ifindex: u32) -> u64 {
+        // Of a device that nothing is attached to any more nothing is known.
+        locked(&self.devices).get(&DeviceKey { realm, ifindex, pad: 0 }, 0).map_or(u64::MAX, |device| device.lost_ns)
+    }
+
+    /// Counts a packet that was put together, judged when the program's counts were those of `watch`.
+    pub(super) fn tally(&self, watch: &Watch, judgement: Judgement, now_ns: u64) {
+        locked(&self.pieces).entry(watch.id).or_default().count(watch, judgement, now_ns);
+    }
+
+    /// Keeps what judging a packet changed of a watch: what keepalived remembers of what it took.
+    ///
+    /// The program may be counting in the same value: that is rare, since this is, and either may lose one step.
+    pub(super) fn keep(&self, key: &WatchKey, before: &Watch, after: &Watch) {
+        let same = before.ah_sequence == after.ah_sequence
+            && before.state == after.state
+            && before.resigned_ns == after.resigned_ns;
+        if same {
+            return;
+        }
+        let mut watches = locked(&self.watches);
+        if let Ok(mut watch) = watches.get(key, 0)
+            && watch.id == after.id
+        {
+            watch.ah_sequence = after.ah_sequence;
+            watch.state = after.state;
+            watch.resigned_ns = after.resigned_ns;
+            watch.resigned_src = after.resigned_src;
+            watch.resigned_mac = after.resigned_mac;
+            // Not where the watch has ended meanwhile.
+            if let Err(error) = watches.insert(key, watch, BPF_EXIST) {
+                tracing::debug!(%error, ?key, "watch not changed");
+            }
+        }
+    }
+
     /// A watch as the kernel has it; none when it has ended.
     pub(super) fn watch(&self, key: &WatchKey) -> Result<Option<Watch>, WireError> {
         match locked(&self.watches).get(key, 0) {
@@ -138,12 +187,13 @@ impl Shared {
     /// What a router's frames were.
     pub(super) fn judged(&self, entry: &Entry) -> Result<Judged, WireError> {
         let watch = self.watch(&entry.key)?.unwrap_or_default();
+        let pieces = locked(&self.pieces).get(&entry.id).copied().unwrap_or_default();
         Ok(Judged {
             ours: watch.ours,
-            peers: watch.peers,
-            rejected: watch.rejected,
-            unheard: watch.unheard,
-            reason: Code::from_code(watch.reason).map(translate::reason),
+            peers: watch.peers + pieces.peers,
+            rejected: watch.rejected + pieces.rejected,
+            unheard: watch.unheard + pieces.unheard,
+            reason: Code::from_code(pieces.reason(&watch)).map(translate::reason),
         })
     }
 
@@ -196,6 +246,8 @@ impl Shared {
             // Of a crowd not every one is remembered; the watch knows when the last one came.
             let last = self.watch(&entry.key)?.map(|watch| watch.rejected_ns);
             rejected_at = rejected_at.max(last);
+            let pieces = locked(&self.pieces).get(&entry.id).map(|tally| tally.rejected_ns);
+            rejected_at = rejected_at.max(pieces);
         }
         let rejected_at = rejected_at.map(Mono);
         Ok((WireReading { speakers, rejected_at, as_of }, ask))
@@ -213,6 +265,23 @@ impl Shared {
     /// Remembers an answer; whether it is another one than before.
     pub(super) fn answered(&self, id: u32, source: Source, taken: Option<bool>) -> bool {
         locked(&self.sources).get_mut(&id).is_some_and(|sources| sources.answered(source, taken))
+    }
+
+    /// Remembers whether a source that is not taken is an address of this host.
+    pub(super) fn is_ours(&self, id: u32, source: Source, own: bool) {
+        if let Some(sources) = locked(&self.sources).get_mut(&id) {
+            sources.is_ours(source, own);
+        }
+    }
+
+    /// Why a speaker's source is not taken.
+    pub(super) fn refusal(&self, entry: &Entry, side: Side, source: &[u8; 16]) -> Reason {
+        let own = || locked(&self.sources).get(&entry.id).is_some_and(|sources| sources.own(&(Whose::Theirs, *source)));
+        match side {
+            Side::Local => Reason::LocalSource,
+            Side::Foreign if own() => Reason::OwnSource,
+            Side::Foreign => Reason::MartianSource,
+        }
     }
 
     /// Every source of a watch is asked about again.

@@ -21,7 +21,7 @@ pub struct Stats {
     pub unknown_vrid: u64,
     /// Invalid frames for a watched VRID.
     pub invalid: u64,
-    /// VRRP fragments, skipped.
+    /// What may be VRRP in IP fragments or behind IPv6 extension headers: put together here.
     pub fragments: u64,
     /// VRRP in 802.1Q frames, skipped.
     pub tagged: u64,
@@ -47,7 +47,7 @@ impl Stats {
             ("wire_vrrp_frames", "VRRP frames", self.vrrp),
             ("wire_unknown_vrid_frames", "VRRP frames for a VRID that is not watched there", self.unknown_vrid),
             ("wire_invalid_frames", "Invalid VRRP frames for a watched VRID", self.invalid),
-            ("wire_fragments", "VRRP fragments, skipped", self.fragments),
+            ("wire_fragments", "IP fragments and extension headers that may hold VRRP", self.fragments),
             ("wire_tagged_frames", "VRRP in 802.1Q frames, skipped", self.tagged),
             ("wire_local_records_lost", "Records lost because the local ring buffer was full", self.local_ring_full),
             (

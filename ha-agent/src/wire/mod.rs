@@ -62,6 +62,8 @@ pub use self::error::WireError;
 use self::maps::Shared;
 pub use self::metrics::Stats;
 pub use self::object::Identity;
+#[cfg(feature = "fuzzing")]
+pub use self::pieces::trial::take as take_pieces;
 use self::table::{Entry, Place};
 pub use self::terms::{Family, Judged, Target, WireEvent, WireOptions, WireReading};
 use crate::advert_rules::Mode as AdvertMode;
@@ -172,6 +174,19 @@ impl Wire {
     /// [`WireError::NotAttached`], [`WireError::Map`].
     pub fn judged(&self, router: RouterId) -> Result<Judged, WireError> {
         self.shared.judged(&self.entry(router)?)
+    }
+
+    /// Whether the kernel now takes packets from a source for a router's keepalived; none: it cannot tell. What
+    /// [`Wire::judged`] counts as a peer's or as rejected is that only from such a source: otherwise it is told
+    /// as unheard.
+    ///
+    /// # Errors
+    /// [`WireError::NotAttached`].
+    #[doc(hidden)]
+    pub async fn takes(&self, router: RouterId, source: IpAddr) -> Result<Option<bool>, WireError> {
+        let entry = self.entry(router)?;
+        let answer = asker::ask(&self.netns, &entry, (sources::Whose::Theirs, rules::wide(source))).await;
+        Ok(answer.and_then(|(taken, _)| taken))
     }
 
     /// Addresses of a router changed: whether the kernel takes its speakers' sources is asked again with the

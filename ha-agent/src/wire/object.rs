@@ -1,5 +1,6 @@
 //! The classifier's object: finding it, checking its layout, loading it into the kernel.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,16 +61,8 @@ pub(super) struct Choice<'a> {
 /// `CAP_PERFMON`, lockdown), the programs are loaded again without that part; the same if
 /// `force_class_id` asks for it.
 pub(super) fn load(choice: Choice<'_>) -> Result<Loaded, WireError> {
-    let read;
     let key = secret()?;
-    let bytes = match choice.path {
-        None => EMBEDDED,
-        Some(path) => {
-            read =
-                fs::read(path).map_err(|error| WireError::Object { path: path.clone(), reason: error.to_string() })?;
-            &read
-        }
-    };
+    let bytes = &bytes(choice.path.map(PathBuf::as_path))?;
     let offsets = if choice.force_class_id { None } else { btf::netns_offsets(Path::new(btf::VMLINUX)) };
     if let Some(offsets) = offsets {
         match load_with(bytes, offsets, key, choice.any_sender) {
@@ -83,6 +76,16 @@ pub(super) fn load(choice: Choice<'_>) -> Result<Loaded, WireError> {
         }
     }
     load_with(bytes, [0; 4], key, choice.any_sender).map(|ebpf| Loaded { ebpf, identity: Identity::ClassId, key })
+}
+
+/// The embedded object, or the one at a path.
+pub(super) fn bytes(path: Option<&Path>) -> Result<Cow<'static, [u8]>, WireError> {
+    let Some(path) = path else {
+        return Ok(Cow::Borrowed(EMBEDDED));
+    };
+    let read =
+        fs::read(path).map_err(|error| WireError::Object { path: path.to_owned(), reason: error.to_string() })?;
+    Ok(Cow::Owned(read))
 }
 
 /// A key that nobody on the network can know.

@@ -77,7 +77,8 @@ pub(super) fn kernel_rules(
     flag(&mut to, Rules::NEVER_OLD_CHECKSUM, rules.checksum == Checksum::Never);
     flag(&mut to, Rules::ANY_CHECKSUM, rules.checksum == Checksum::PlainV3 && rules.release.has_plain_v3());
     flag(&mut to, Rules::TAKES_NONE, rules.takes_none);
-    flag(&mut to, Rules::VMAC, rules.receive_interface.is_some());
+    flag(&mut to, Rules::VMAC, rules.has_vmac && rules.receive_interface.is_some());
+    flag(&mut to, Rules::VMAC_BESIDE, rules.has_vmac && rules.receive_interface.is_none());
     (to, peers)
 }
 

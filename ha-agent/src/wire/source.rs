@@ -97,14 +97,13 @@ fn route(iif: Option<u32>, source: Option<Ipv4Addr>, to: Ipv4Addr) -> io::Result
 fn exchange(request: RouteNetlinkMessage, flags: u16, mut take: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
     let mut message = NetlinkMessage::from(request);
     message.header.flags = flags;
     message.header.sequence_number = 1;
     message.finalize();
     let mut buffer = vec![0; message.buffer_len()];
     message.serialize(&mut buffer);
-    socket.send(&buffer, 0)?;
+    socket.send_to(&buffer, &SocketAddr::new(0, 0), 0)?;
     let dump = flags & NLM_F_DUMP == NLM_F_DUMP || flags & NLM_F_ACK != 0;
     loop {
         let (datagram, _) = socket.recv_from_full()?;

@@ -28,6 +28,8 @@ pub(super) type Source = (Whose, [u8; 16]);
 struct Answer {
     /// None: not answered yet.
     taken: Option<bool>,
+    /// It is an address of this host, which is why it is not taken from elsewhere.
+    own: bool,
     asked: Mono,
     /// When it was last looked at: the one that was not for longest goes.
     used: Mono,
@@ -65,7 +67,7 @@ impl Sources {
         {
             self.answers.remove(&oldest);
         }
-        self.answers.insert(source, Answer { taken: None, asked: now, used: now });
+        self.answers.insert(source, Answer { taken: None, own: false, asked: now, used: now });
         Known { taken: None, ask: true }
     }
 
@@ -79,6 +81,18 @@ impl Sources {
             answer.taken = taken;
         }
         news
+    }
+
+    /// Remembers whether a source that is not taken is an address of this host.
+    pub(super) fn is_ours(&mut self, source: Source, own: bool) {
+        if let Some(answer) = self.answers.get_mut(&source) {
+            answer.own = own;
+        }
+    }
+
+    /// Whether a source is known to be an address of this host.
+    pub(super) fn own(&self, source: &Source) -> bool {
+        self.answers.get(source).is_some_and(|answer| answer.own)
     }
 
     /// Addresses or routes changed: every answer is asked again.

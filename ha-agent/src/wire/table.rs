@@ -38,6 +38,7 @@ pub(super) struct Entry {
 pub(super) struct Table {
     routers: HashMap<RouterId, Entry>,
     by_id: HashMap<u32, RouterId>,
+    by_key: HashMap<WatchKey, RouterId>,
     next: u32,
     /// Numbers to use again, the longest unused first: records in flight still carry the others.
     free: VecDeque<u32>,
@@ -64,6 +65,7 @@ impl Table {
             self.free.pop_front().ok_or(WireError::Full)?
         };
         self.by_id.insert(id, router);
+        self.by_key.insert(key, router);
         self.routers.insert(router, Entry { id, place, key, target: Arc::new(target.clone()), since });
         Ok(id)
     }
@@ -71,6 +73,7 @@ impl Table {
     pub(super) fn remove(&mut self, router: RouterId) -> Option<Entry> {
         let entry = self.routers.remove(&router)?;
         self.by_id.remove(&entry.id);
+        self.by_key.remove(&entry.key);
         self.free.push_back(entry.id);
         Some(entry)
     }
@@ -82,7 +85,8 @@ impl Table {
 
     /// Which router is watched under a key.
     pub(super) fn watching(&self, key: &WatchKey) -> Option<(RouterId, &Entry)> {
-        self.routers.iter().find(|(_, entry)| entry.key == *key).map(|(router, entry)| (*router, entry))
+        let router = *self.by_key.get(key)?;
+        self.routers.get(&router).map(|entry| (router, entry))
     }
 
     /// Who watches a VRID at a place.

@@ -4,6 +4,7 @@ mod bare;
 mod crowd;
 mod heard;
 mod ours;
+mod pieces;
 mod rig;
 
 use std::fs;
@@ -20,7 +21,8 @@ use crate::config::Netns;
 use crate::core::model::{Advert, Reason, Side};
 use crate::netns::NetnsError;
 
-use self::rig::{Pair, Rig, from_a, ip, router, send_raw};
+pub(super) use self::rig::{Pair, ip, send_raw};
+use self::rig::{Rig, from_a, router};
 
 /// Both ends of one wire, in each way of attaching and of telling places apart. Both interfaces have
 /// the same index in their namespaces.
@@ -280,7 +282,7 @@ async fn privileged_two_keepaliveds_are_seen_from_both_sides() {
 #[test]
 #[ignore = "needs root"]
 fn privileged_the_classifier_is_cheap() {
-    let cost = bench::bench_classifier(None, 1_000_000).unwrap();
+    let cost = bench::Timed::load(None).unwrap().cost(1_000_000).unwrap();
     // Far above the goal (30 and 250 ns): this catches a mistake, `cargo xtask bench` measures.
     assert!(cost.other_ns < 300, "{cost:?}");
     assert!(cost.egress_ns.max(cost.ingress_ns) < 2_500, "{cost:?}");

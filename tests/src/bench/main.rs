@@ -15,8 +15,9 @@ mod page;
 mod what;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,11 +37,24 @@ use measure::{Many, Scale};
 use what::What;
 
 /// What the agent is set beside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Opponent {
-    /// The monitor script of Neutron 29.0.0, a process group per router
-    #[value(name = "neutron-29.0.0")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Baseline {
+    /// The monitor script of Neutron 29.0.0, a process group per router.
     Neutron29,
+    /// Another eBPF object, also of an earlier layout.
+    Object(PathBuf),
+}
+
+impl FromStr for Baseline {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "neutron-29.0.0" => Ok(Self::Neutron29),
+            path if Path::new(path).is_file() => Ok(Self::Object(path.into())),
+            _ => Err("expected neutron-29.0.0, or the file of an eBPF object".to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,9 +76,9 @@ struct Arguments {
     /// How often each figure is measured
     #[arg(long, default_value_t = 5)]
     runs: u16,
-    /// Measure storm beside this, in the same run
-    #[arg(long, value_enum)]
-    against: Option<Opponent>,
+    /// Measure beside this, in the same run: storm beside neutron-29.0.0, classifier beside an eBPF object
+    #[arg(long, value_name = "neutron-29.0.0|OBJECT")]
+    against: Option<Baseline>,
     /// What goes to standard output
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -113,11 +127,16 @@ fn measure(arguments: &Arguments) -> Result<()> {
     clean_up_on_signals(lab.guardian())?;
 
     let mut figures: Vec<Figure> = Vec::new();
-    if arguments.against == Some(Opponent::Neutron29) {
+    let beside_neutron = arguments.against == Some(Baseline::Neutron29);
+    if beside_neutron {
         figures.extend(against::storm(&lab, scale)?);
     }
     if wants(What::Classifier) {
-        figures.extend(measure::classifier(scale)?);
+        let object = match &arguments.against {
+            Some(Baseline::Object(path)) => Some(path.as_path()),
+            _ => None,
+        };
+        figures.extend(measure::classifier(scale, object)?);
     }
     if wants(What::Intake) || wants(What::Latency) {
         let bed = Bed::build(&lab, "one", 1)?;
@@ -129,11 +148,8 @@ fn measure(arguments: &Arguments) -> Result<()> {
         }
     }
     // Beside another one, the storm is measured there.
-    let many = Many {
-        storm: wants(What::Storm) && arguments.against.is_none(),
-        steady: wants(What::Steady),
-        memory: wants(What::Memory),
-    };
+    let many =
+        Many { storm: wants(What::Storm) && !beside_neutron, steady: wants(What::Steady), memory: wants(What::Memory) };
     if many.storm || many.steady || many.memory {
         figures.extend(measure::many(&lab, scale, many)?);
     }

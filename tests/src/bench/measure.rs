@@ -1,12 +1,13 @@
 //! The measurements. Each gives figures with one sample per run.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ha_agent::core::model::RouterId;
 use ha_agent::intake::bench::load;
-use ha_agent::wire::bench::bench_classifier;
+use ha_agent::wire::bench::{Cost, Timed};
 use ha_agent_tests::lab::Lab;
 
 use crate::figure::{Figure, Goal, median};
@@ -48,27 +49,49 @@ pub(crate) struct Many {
 }
 
 /// Nanoseconds per frame.
-pub(crate) fn classifier(scale: Scale) -> Result<Vec<Figure>> {
-    let figure = |name, what, limit| Figure::new(name, what, "ns", Goal::AtMost(limit));
-    let mut other = figure("classifier_other_ns", "classifier, a frame that is not VRRP", 30.0);
-    let mut unknown = figure("classifier_unknown_vrid_ns", "classifier, an advert of a VRID not watched", 250.0);
-    let mut egress = figure("classifier_egress_ns", "classifier, an advert that leaves", 250.0);
-    let mut ingress = figure("classifier_ingress_ns", "classifier, an advert that arrives", 250.0);
+pub(crate) fn classifier(scale: Scale, beside: Option<&Path>) -> Result<Vec<Figure>> {
+    let subjects: [(&str, &str, f64, Nanoseconds); 4] = [
+        ("other", "a frame that is not VRRP", 1.1, |cost| cost.other_ns),
+        ("unknown_vrid", "an advert of a VRID not watched", 1.4, |cost| cost.unknown_vrid_ns),
+        ("egress", "an advert that leaves", 1.4, |cost| cost.egress_ns),
+        ("ingress", "an advert that arrives", 1.4, |cost| cost.ingress_ns),
+    ];
+    let mut figures = Vec::new();
+    let mut timed = Timed::load(None).context("loading the classifier")?;
+    let mut theirs = beside.map(|path| Timed::load(Some(path)).context("loading the other object")).transpose()?;
+    let (mut ours, mut other) = (Vec::new(), Vec::new());
+    // In turn, so that both have the same machine.
     for run in 1..=scale.runs {
-        let cost = bench_classifier(None, FRAMES).context("the classifier's test run")?;
-        progress(&format!("classifier, run {run} of {}: {cost:?}", scale.runs));
-        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of one frame")]
-        for (figure, value) in [
-            (&mut other, cost.other_ns),
-            (&mut unknown, cost.unknown_vrid_ns),
-            (&mut egress, cost.egress_ns),
-            (&mut ingress, cost.ingress_ns),
-        ] {
-            figure.samples.push(value as f64);
+        ours.push(timed.cost(FRAMES).context("the classifier's test run")?);
+        if let Some(theirs) = &mut theirs {
+            other.push(theirs.cost(FRAMES).context("the other object's test run")?);
         }
+        progress(&format!("classifier, run {run} of {}: {:?}", scale.runs, ours.last()));
     }
-    Ok(vec![other, unknown, egress, ingress])
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of one frame")]
+    for (name, what, ratio, of) in subjects {
+        let limit = if name == "other" { 25.0 } else { 300.0 };
+        let name = format!("classifier_{name}");
+        let what = format!("classifier, {what}");
+        let mut figure = Figure::new(format!("{name}_ns"), &what, "ns", Goal::AtMost(limit));
+        figure.samples = ours.iter().map(|cost| of(cost) as f64).collect();
+        figures.push(figure);
+        if other.is_empty() {
+            continue;
+        }
+        let mut before =
+            Figure::new(format!("{name}_before_ns"), format!("{what}, the other object"), "ns", Goal::None);
+        before.samples = other.iter().map(|cost| of(cost) as f64).collect();
+        let mut ratios =
+            Figure::new(format!("{name}_ratio"), format!("{what}, this ÷ the other"), "", Goal::AtMost(ratio));
+        ratios.samples = ours.iter().zip(&other).map(|(ours, other)| of(ours) as f64 / of(other) as f64).collect();
+        figures.extend([before, ratios]);
+    }
+    Ok(figures)
 }
+
+/// One of the costs.
+type Nanoseconds = fn(&Cost) -> u64;
 
 /// Reports per second.
 pub(crate) fn intake(lab: &Lab, bed: &Bed, scale: Scale) -> Result<Vec<Figure>> {

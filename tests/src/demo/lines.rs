@@ -26,7 +26,10 @@ pub(crate) fn describe(event: &Value) -> Vec<String> {
         "transition.rejected" => {
             let who = &event["reporter"];
             let who = match who["via"].as_str() {
-                Some("socket") => format!("over the socket by uid {}, pid {}", who["uid"], who["pid"]),
+                Some("socket") => {
+                    let command = who["command"].as_str().map_or(String::new(), |command| format!(", {command}"));
+                    format!("over the socket by uid {}, pid {}{command}", who["uid"], who["pid"])
+                }
                 Some(via) => format!("by {via}"),
                 None => "by someone".to_owned(),
             };

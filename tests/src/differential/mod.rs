@@ -122,7 +122,7 @@ impl Run {
                 id += 1;
             }
         }
-        self.model.device = Device { refilled_ns: NEVER, tokens: rng.u32(0..16), pad: 0 };
+        self.model.device = Device { refilled_ns: NEVER, tokens: rng.u32(0..16), ..Device::default() };
         self.trial.set_device(self.model.device)?;
         self.model.counters = self.trial.counters()?;
         Ok(())
@@ -171,7 +171,10 @@ impl Run {
             .map(|speaker| speaker.last_seen_ns)
             .or(told)
             .or(pieces.first().map(|piece| piece.head.seen_ns))
-            .or(watched.map(|watch| watch.rejected_ns).filter(|at| (before..=after).contains(at)))
+            .or(Some(self.trial.device()?.lost_ns).filter(|at| (before..=after).contains(at)))
+            .or(watched
+                .map(|watch| watch.rejected_ns.max(watch.resigned_ns))
+                .filter(|at| (before..=after).contains(at)))
             .unwrap_or(before);
         let expected = self.model.take(direction, frame, step, now);
         ensure!(

@@ -2,12 +2,15 @@
 //! from a slice. What the program does around it (tags, candidates, packet types) is written out here anew.
 
 use ha_agent_common::frame::{
-    self, ETH_LEN, Envelope, HOST_DIRECT, HOST_GROUP, HOST_OTHER, Link, Packet, Seen, header, open_v4, open_v6,
+    self, ETH_LEN, Envelope, HOST_DEVICE, HOST_GROUP, HOST_OTHER, Link, Packet, Seen, header, open_v4, open_v6,
 };
 use ha_agent_common::judge::{self, Frame, Judgement, Peer, Sender};
 use ha_agent_common::list::List;
 use ha_agent_common::slice::Slice;
 use ha_agent_common::{Class, FAMILY_V4, FAMILY_V6, INGRESS, Speaker, Watch};
+
+/// Tags that are looked behind.
+const MOST_TAGS: u32 = 8;
 
 /// What a frame is before anyone looks for its watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +49,12 @@ pub struct Judged {
 pub fn sight(bytes: &[u8], direction: u8) -> Sight {
     let mut base = ETH_LEN as usize;
     let mut protocol = number(bytes, 12);
-    let tagged = matches!(protocol, Some(0x8100 | 0x88a8));
-    if tagged {
+    let (mut vlan, mut tags) = (0, 0);
+    while matches!(protocol, Some(0x8100 | 0x88a8)) && tags < MOST_TAGS {
+        vlan |= number(bytes, base).unwrap_or(0) & 0x0fff;
         protocol = number(bytes, base + 2);
         base += 4;
+        tags += 1;
     }
     let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
     let (v6, next) = match protocol {
@@ -61,7 +66,7 @@ pub fn sight(bytes: &[u8], direction: u8) -> Sight {
     if !candidate {
         return Sight::Other;
     }
-    if tagged && number(bytes, 14).unwrap_or(0) & 0x0fff != 0 {
+    if vlan != 0 {
         return Sight::Tagged;
     }
     let family = if v6 { FAMILY_V6 } else { FAMILY_V4 };
@@ -101,7 +106,7 @@ pub fn judge(bytes: &[u8], base: usize, direction: u8, watch: &Watch, peer: Opti
         judgement
     };
     if judgement.class == Class::Rejected {
-        speaker.refused = judgement.reason;
+        speaker.refused = judge::remembered(judgement.reason, &watch.rules, &speaker);
     }
     if judgement.class != Class::Unheard {
         judge::digest(key, &mut speaker);
@@ -117,16 +122,16 @@ pub fn source(bytes: &[u8], base: usize) -> [u8; 16] {
 
 /// What the link says. A test run is on `lo`, whose MAC is zero (`eth_type_trans`).
 pub fn link(bytes: &[u8]) -> Link {
-    let mut link = Link::default();
-    if let Some(macs) = bytes.first_chunk::<12>() {
-        link.set_macs(macs);
-        link.host = match macs[..6] {
-            [0, 0, 0, 0, 0, 0] => HOST_DIRECT,
-            [first, ..] if first & 1 == 1 => HOST_GROUP,
-            _ => HOST_OTHER,
-        };
-    }
-    link
+    let Some(macs) = bytes.first_chunk::<12>() else {
+        return Link::default();
+    };
+    let [to, mac] = [0, 6].map(|at| std::array::from_fn(|byte| macs[at + byte]));
+    let host = match to {
+        [0, 0, 0, 0, 0, 0] => HOST_DEVICE,
+        [first, ..] if first & 1 == 1 => HOST_GROUP,
+        _ => HOST_OTHER,
+    };
+    Link { mac, to, host, ..Link::default() }
 }
 
 fn open<P: Packet>(packet: &P, v6: bool, arriving: bool) -> (Seen, Envelope) {

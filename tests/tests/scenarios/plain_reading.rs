@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use ha_agent::advert_rules::Release;
-use ha_agent::inventory::keepalived_conf::{default_config_id, read};
+use anyhow::{Context, Result, bail};
+use ha_agent::advert_rules::{Authentication, Checksum, Mode, Release, UnicastPeer};
+use ha_agent::core::model::Password;
+use ha_agent::inventory::keepalived_conf::{Instance, default_config_id, read};
+use ha_agent::inventory::keepalived_release::{self, Origin};
 use ha_agent::inventory::plain::Disk;
 use ha_agent_tests::lab::{Lab, Router, Site};
 use ha_agent_tests::process::Process;
@@ -218,6 +220,188 @@ fn said(lines: &[&str]) -> Result<Said> {
         rest.split([' ', '@']).next().unwrap_or_default().to_owned(),
         lines.iter().any(|line| line.starts_with("Unicast Peer")),
     ))
+}
+
+/// What an instance takes as a peer's advert; each line is in none but one of them.
+const RULES: &[(&str, &str)] = &[
+    (
+        "addresses",
+        "virtual_ipaddress {\n 192.0.2.1/24\n 192.0.2.1/24\n fe80::1\n 192.0.2.300\n 192.0.2.4 label\n\
+                   192.0.2.5 label aaaaaaaaaaaaaaaaaaa\n 192.0.2.6 brd x\n 192.0.2.8 mystery\n }\n\
+                   virtual_ipaddress_excluded {\n 192.0.2.9\n }",
+    ),
+    ("a source of the other family", "mcast_src_ip 192.0.2.50\n virtual_ipaddress {\n fe80::1\n 192.0.2.2/24\n }"),
+    ("skipped addresses", "skip_check_adv_addr no\n virtual_ipaddress {\n 192.0.2.1\n }"),
+    (
+        "a password",
+        "authentication {\n auth_type PASS\n auth_type x\n auth_pass secret-long-one\n }\n virtual_ipaddress {\n 192.0.2.1\n }",
+    ),
+    (
+        "a password of VRRPv3",
+        "version 3\n authentication {\n auth_type PASS\n auth_pass x\n }\n virtual_ipaddress {\n 192.0.2.1\n }",
+    ),
+    ("AH", "authentication {\n auth_type AH\n auth_pass x\n }\n virtual_ipaddress {\n 192.0.2.1\n }"),
+    ("no password", "authentication {\n auth_type PASS\n }\n virtual_ipaddress {\n 192.0.2.1\n }"),
+    (
+        "strictness",
+        "strict_mode\n use_vmac\n vmac_xmit_base\n authentication {\n auth_type PASS\n auth_pass x\n }\n virtual_ipaddress {\n 192.0.2.1\n }",
+    ),
+    ("strictness over IPv6", "strict_mode\n version 2\n virtual_ipaddress {\n fe80::1\n }"),
+    ("a group of its own", "mcast_dst_ip 224.0.0.20\n virtual_ipaddress {\n 192.0.2.1\n }"),
+    ("no group of the link", "mcast_dst_ip ff05::7\n mcast_src_ip fe80::77\n virtual_ipaddress {\n fe80::1\n }"),
+    (
+        "peers",
+        "unicast_ttl 5\n unicast_peer {\n 192.0.2.77 min_ttl 3\n 192.0.2.78 max_ttl 300\n fe80::1\n 192.0.2.79/24 foo 7\n 192.0.2.79\n }\n\
+               virtual_ipaddress {\n 192.0.2.1\n }",
+    ),
+    (
+        "unchecked peers",
+        "use_vmac\n version 3\n old_unicast_checksum\n unicast_peer {\n 192.0.2.77\n }\n virtual_ipaddress {\n 192.0.2.1\n }",
+    ),
+    (
+        "no peers",
+        "use_vmac\n old_unicast_checksum never\n unicast_peer {\n nonsense\n }\n virtual_ipaddress {\n 192.0.2.1\n }",
+    ),
+    (
+        "peers of IPv6",
+        "check_unicast_src\n old_unicast_checksum never\n unicast_peer {\n fe80::99\n }\n virtual_ipaddress {\n fe80::1\n }",
+    ),
+    ("unanswered", "use_vmac\n lower_prio_no_advert\n virtual_ipaddress {\n 192.0.2.1\n }"),
+];
+
+/// The same of all instances; whatever follows these keywords, they hold.
+const GLOBALS: &[&str] = &[
+    "",
+    "vrrp_strict no\n vrrp_mcast_group4 224.0.0.99\n vrrp_mcast_group6 ff02::99",
+    "vrrp_skip_check_adv_addr no\n vrrp_check_unicast_src no\n vrrp_mcast_group4 192.0.2.1\n vrrp_lower_prio_no_advert yes",
+];
+
+#[test]
+#[ignore = "needs root"]
+fn what_it_takes_is_what_keepalived_says() -> Result<()> {
+    let lab = Lab::new("taking")?;
+    let site = lab.site("a", &Router::new(1))?;
+    for (number, globals) in GLOBALS.iter().enumerate() {
+        for (what, lines) in RULES {
+            // keepalived ends where peers are given in strict mode.
+            if globals.contains("vrrp_strict") && lines.contains("unicast_peer") {
+                continue;
+            }
+            let folder = lab.folder().join(format!("{what}-{number}").replace(' ', "-"));
+            fs::create_dir_all(&folder)?;
+            let conf = folder.join("k.conf");
+            let interface = &site.interface;
+            let text = format!(
+                "vrrp_instance A {{\n interface {interface}\n virtual_router_id 7\n {lines}\n}}\nglobal_defs {{\n {globals}\n}}\n"
+            );
+            fs::write(&conf, text)?;
+            let dump = dump(&site, &conf).with_context(|| (*what).to_owned())?;
+            let reading = read(&conf, "x", Release::default(), &mut Disk::default());
+            let [instance] = reading.instances.as_slice() else { bail!("{what}: {:?}", reading.troubles) };
+            let theirs = taken(&dump)?;
+            assert_eq!(would_print(instance), theirs, "{what}, {globals}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn its_release_is_read_without_running_it() -> Result<()> {
+    let said = Command::new("keepalived").arg("--version").output()?;
+    let said = String::from_utf8([said.stdout, said.stderr].concat())?;
+    let found = keepalived_release::find(None);
+    assert!(said.starts_with(&format!("Keepalived v{} (", found.release)), "{said}");
+    assert!(matches!(found.origin, Origin::Program(_)), "{found}");
+    Ok(())
+}
+
+/// What keepalived prints of the rules of its only instance, but for the headings of lists.
+fn taken(dump: &str) -> Result<Vec<String>> {
+    let topology = dump.split("VRRP Topology").nth(1).context("its topology")?;
+    let lines: Vec<&str> = topology.lines().filter_map(|line| line.get(TIME..)).collect();
+    let end = lines.iter().position(|line| line.contains("< Interfaces >")).context("the end of it")?;
+    let checked_by_all = dump.contains("VRRP check unicast_src = true");
+    let mut taken = Vec::new();
+    let mut list = "";
+    for line in &lines[..end] {
+        // The parts of a list are indented further.
+        let part = line.strip_prefix("     ").filter(|_| !list.is_empty());
+        if let (Some(part), "address") = (part, list) {
+            let address = part.split([' ', '/']).next().unwrap_or_default();
+            taken.push(format!("address {address}"));
+        } else if let (Some(part), "peer") = (part, list) {
+            taken.push(format!("peer {part}"));
+        } else if let Some(line) = line.strip_prefix("   ") {
+            list = match line {
+                _ if line.starts_with("Virtual IP (") => "address",
+                _ if line.starts_with("Unicast Peer :") => "peer",
+                _ => "",
+            };
+            let kept = [
+                "VRRP Version = ",
+                "Skip checking",
+                "Multicast address",
+                "Send advert after receive lower",
+                "Authentication type = ",
+            ];
+            let also = ["Unicast TTL = ", "Check unicast src :", "Unicast checksum compat", "Password = "];
+            if kept.iter().chain(&also).any(|begin| line.starts_with(begin)) {
+                // What holds for all is printed elsewhere.
+                let line =
+                    if checked_by_all && line == "Check unicast src : no" { "Check unicast src : yes" } else { line };
+                taken.push(line.split(", ifindex").next().unwrap_or_default().to_owned());
+            } else if line.ends_with(" (from configuration)") {
+                taken.push(line.to_owned());
+            } else if let Some(device) = line.strip_prefix("Interface = ") {
+                let made = device.split_once(", vmac on ").filter(|_| !device.ends_with("xmit base i/f"));
+                taken.extend(made.map(|(device, _)| format!("bound to {device}")));
+            }
+        }
+    }
+    Ok(taken)
+}
+
+/// What it would print if it had the rules that were read.
+fn would_print(instance: &Instance) -> Vec<String> {
+    let rules = &instance.rules;
+    let yes = |flag| if flag { "yes" } else { "no" };
+    let mut lines = vec![format!("VRRP Version = {}", instance.version)];
+    lines.extend(rules.receive_interface.as_ref().map(|device| format!("bound to {device}")));
+    lines.extend((!rules.check_addresses).then(|| "Skip checking advert IP addresses".to_owned()));
+    lines.extend(rules.source.map(|source| format!("Using src_ip = {source} (from configuration)")));
+    let rfc = if instance.vip.is_ipv4() { "224.0.0.18" } else { "ff02::12" };
+    if let Some(Mode::Multicast { group }) = rules.mode {
+        lines.push(format!("Multicast address {}", group.map_or(rfc.to_owned(), |group| group.to_string())));
+    }
+    lines.push(format!("Send advert after receive lower priority advert = {}", !rules.lower_priority_unanswered));
+    let word = match rules.authentication {
+        Some(Authentication::Pass(password)) => {
+            // The first eight bytes of the only one in the table.
+            assert_eq!(password, Password::new("secret-l"));
+            lines.push("Authentication type = SIMPLE_PASSWORD".to_owned());
+            lines.push("Password = secret-l".to_owned());
+            None
+        }
+        Some(Authentication::Ah(_)) => Some("IPSEC_AH"),
+        _ => Some("none"),
+    };
+    lines.extend(word.filter(|_| instance.version == 2).map(|word| format!("Authentication type = {word}")));
+    lines.extend(rules.addresses.iter().flatten().map(|address| format!("address {address}")));
+    if let Some(Mode::Unicast { peers, check_source }) = &rules.mode {
+        lines.extend(rules.ttl.map(|ttl| format!("Unicast TTL = {ttl}")));
+        lines.push(format!("Check unicast src : {}", yes(*check_source)));
+        let peer =
+            |peer: &UnicastPeer| format!("peer {} min_ttl {} max_ttl {}", peer.address, peer.min_ttl, peer.max_ttl);
+        lines.extend(peers.iter().map(peer));
+        let compatibility = match rules.checksum {
+            Checksum::Never => "never",
+            Checksum::Old => "config",
+            _ => "no",
+        };
+        lines.push(format!("Unicast checksum compatibility = {compatibility}"));
+    }
+    lines
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub(crate) enum Step {
     Privileged,
     /// The classifier in the kernel against the plain reference
     Differential,
+    /// Generated frames to a real keepalived, which tells what they are to it
+    Oracle,
     /// End to end: real namespaces, a real keepalived, the real agent
     E2e,
     /// Claims, true and false, in rounds, end to end: the confusion matrix
@@ -70,13 +72,14 @@ impl Step {
             Self::Fuzz => "fuzz",
             Self::Privileged => "privileged",
             Self::Differential => "differential",
+            Self::Oracle => "oracle",
             Self::E2e => "e2e",
             Self::Matrix => "matrix",
         }
     }
 
     pub(crate) fn needs_root(self) -> bool {
-        matches!(self, Self::Privileged | Self::Differential | Self::E2e | Self::Matrix)
+        matches!(self, Self::Privileged | Self::Differential | Self::Oracle | Self::E2e | Self::Matrix)
     }
 
     /// What has to be set up for it.
@@ -90,8 +93,8 @@ impl Step {
             Self::Exposure if !privilege.is_root() => &[],
             Self::Exposure => &[Group::Unit],
             Self::ClippyEbpf | Self::Ebpf => &[Group::Ebpf],
-            Self::Privileged | Self::E2e | Self::Matrix if !privilege.is_root() => &[],
-            Self::Privileged | Self::Matrix => &[Group::Tests],
+            Self::Privileged | Self::Oracle | Self::E2e | Self::Matrix if !privilege.is_root() => &[],
+            Self::Privileged | Self::Oracle | Self::Matrix => &[Group::Tests],
             Self::E2e => &[Group::Tests, Group::Neutron],
         }
     }
@@ -141,6 +144,9 @@ impl Context {
             Step::Fuzz => self.fuzz(log),
             Step::Differential => {
                 self.with_root(log, &["-p", "ha-agent-tests", "--test", "differential"], PRIVILEGED_AT_ONCE, None)
+            }
+            Step::Oracle => {
+                self.with_root(log, &["-p", "ha-agent-tests", "--test", "oracle"], PRIVILEGED_AT_ONCE, None)
             }
             Step::Privileged => self.with_root(log, &["-p", "ha-agent", "--lib"], PRIVILEGED_AT_ONCE, None),
             // One after the other: what measures has the machine to itself.

@@ -31,7 +31,7 @@ impl Driver {
                 Some(Discovery::Found(router)) => {
                     touched.insert(router.id);
                     self.remembered.remove(&router.id);
-                    self.discovered.insert(router.id, router);
+                    self.discovered.insert(router.id, *router);
                 }
                 Some(Discovery::Gone(id)) => {
                     touched.insert(id);

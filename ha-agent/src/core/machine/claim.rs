@@ -13,14 +13,14 @@ use crate::core::time::Mono;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) state: State,
-    pub(super) reporter: Reporter,
     pub(super) at: Mono,
 }
 
 impl Machine {
     pub(super) fn report(&mut self, state: State, reporter: Reporter, now: Mono, out: &mut Vec<Output>) {
-        let report = Claim { state, reporter, at: now };
+        let report = Claim { state, at: now };
         self.reported = Some(report);
+        self.reporter = reporter;
         // Said again while it waits: the verdict is due as before, or repeating would put it off for ever.
         let waits_since = self.claim.filter(|claim| claim.state == state).map_or(now, |claim| claim.at);
         if self.policy.observe {
@@ -76,8 +76,7 @@ impl Machine {
         let agrees = self.seen.role().is_some_and(|role| fits(claim.state, role));
         if agrees {
             if self.settled_once && self.confirmed.is_some_and(|(state, ..)| state == claim.state) {
-                self.claim = None;
-                self.reporter_proven = true;
+                (self.claim, self.sign) = (None, None);
                 return;
             }
             match self.hindrance(claim.state, now) {
@@ -93,7 +92,8 @@ impl Machine {
             return; // The classifier is being attached: no claim is refused before the wire was read.
         }
         let tx = self.tx();
-        let open = (self.votes.vip && self.vip == Vip::Unknown) || (self.votes.wire && tx == Tx::Unknown);
+        let open = (self.votes.vip && self.vip == Vip::Unknown)
+            || (self.votes.wire && matches!(tx, Tx::Unknown | Tx::Delayed));
         let partly = agrees
             || open
             || (self.votes.vip && seen::vip_bears(claim.state, self.vip))
@@ -104,7 +104,7 @@ impl Machine {
             next.at_least(due, now);
             return;
         }
-        let outdone = self.votes.wire && self.speakers.better_competitor().is_some();
+        let outdone = self.votes.wire && self.speakers.better_peer().is_some();
         let reason = if claim.state == State::Primary && partly && outdone {
             RejectReason::BetterCompetitor
         } else if partly {
@@ -117,7 +117,7 @@ impl Machine {
         self.candidate = self.candidate.filter(|candidate| self.seen.role() == Some(candidate.state));
         out.push(Output::Rejected {
             claim: claim.state,
-            reporter: claim.reporter,
+            reporter: self.reporter.clone(),
             reason,
             evidence: self.evidence(now),
         });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Machine;
 use super::verdict::{Deadline, Hindrance};
+use crate::core::evidence::Tx;
 use crate::core::io::Output;
 use crate::core::model::State;
 use crate::core::policy::fits;
@@ -49,7 +50,10 @@ impl Machine {
                 self.sign.get_or_insert(now);
             }
             None => {
-                let departs = !seen::vip_bears(confirmed, self.vip) || !seen::wire_bears(confirmed, tx);
+                let put_off = tx == Tx::Delayed && seen::wire_bears(confirmed, Tx::Transmitting);
+                let vip_departs = self.votes.vip && !seen::vip_bears(confirmed, self.vip);
+                let wire_departs = self.votes.wire && !put_off && !seen::wire_bears(confirmed, tx);
+                let departs = vip_departs || wire_departs;
                 if departs && self.settled_once {
                     self.sign.get_or_insert(now);
                 }
@@ -74,7 +78,7 @@ impl Machine {
             return;
         }
         let alone = !(self.votes.vip && self.votes.wire);
-        let waits = (self.settled_once && (self.policy.reporter_expected || self.reporter_proven)) || alone;
+        let waits = (self.settled_once && self.graces.is_owed(role, self.policy.reporter_expected)) || alone;
         let grace = if waits { self.policy.grace(self.interval()) } else { Duration::ZERO };
         let due = self.seen_since + grace;
         if now < due {

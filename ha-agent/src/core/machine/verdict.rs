@@ -45,7 +45,7 @@ impl Machine {
         if let Some(asked) = self.read_asked {
             return Some(Hindrance::Until(asked + READ_RETRY));
         }
-        self.speakers.better_competitor().map(|_| Hindrance::Competitor)
+        self.speakers.better_peer().map(|_| Hindrance::Competitor)
     }
 
     pub(super) fn confirm(&mut self, state: State, claimed: bool, now: Mono, out: &mut Vec<Output>) {
@@ -56,12 +56,18 @@ impl Machine {
                 .is_some_and(|report| report.state == state && self.sign.is_some_and(|sign| report.at >= sign));
         let previous = self.confirmed.map(|(state, ..)| state);
         let latency = now.since(self.sign.unwrap_or(now));
-        if previous != Some(state) && previous.is_some() {
+        let changes = previous.is_some_and(|previous| previous != state);
+        if changes {
             self.anomalies.changed(now);
         }
+        // What nobody saw change earns nothing, nor does what had changed when the agent began.
+        let role = self.seen.role();
+        if changes && self.settled_once && role.is_some() && role != self.confirmed_role {
+            self.graces.changed(state, basis.report);
+        }
+        self.confirmed_role = role.or(self.confirmed_role);
         self.confirmed = Some((state, now, basis));
         self.settled_once = true;
-        self.reporter_proven |= claimed;
         self.candidate = None;
         self.sign = None;
         self.claim = self.claim.filter(|claim| claim.state != state);

@@ -228,7 +228,7 @@ impl Reader {
 
     fn refuse_about(&self, refusal: Refusal, router: Option<RouterId>) {
         self.metrics.refused.inc();
-        self.gate.refused(refusal, router, Some(Reporter::Fifo));
+        self.gate.refused(refusal, router, None, || Reporter::Fifo);
     }
 }
 

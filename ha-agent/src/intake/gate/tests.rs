@@ -1,8 +1,8 @@
 use super::*;
 use crate::intake::testing;
 
-fn reporter(uid: u32) -> Option<Reporter> {
-    Some(Reporter::Socket { uid, pid: 1 })
+fn refused(gate: &Gate, refusal: Refusal, uid: u32) {
+    gate.refused(refusal, None, Some(uid), || Reporter::socket(uid, 1, 1));
 }
 
 #[test]
@@ -10,10 +10,10 @@ fn a_flood_of_one_reason_and_user_hides_no_other() {
     let (events, mut received) = testing::events();
     let gate = Gate::new(events);
     for _ in 0..1000 {
-        gate.refused(Refusal::BadState, None, reporter(1));
+        refused(&gate, Refusal::BadState, 1);
     }
-    gate.refused(Refusal::BadState, None, reporter(2));
-    gate.refused(Refusal::BadRouterId, None, reporter(1));
+    refused(&gate, Refusal::BadState, 2);
+    refused(&gate, Refusal::BadRouterId, 1);
     let shown = std::iter::from_fn(|| received.try_recv().ok()).count() as u64;
     let held = gate.take_held_back();
     assert!((12..20).contains(&shown), "{shown}");
@@ -26,9 +26,9 @@ fn a_stranger_hides_no_other_stranger() {
     let (events, mut received) = testing::events();
     let gate = Gate::new(events);
     for _ in 0..1000 {
-        gate.refused(Refusal::PeerNotAllowed, None, reporter(1));
+        refused(&gate, Refusal::PeerNotAllowed, 1);
     }
-    gate.refused(Refusal::PeerNotAllowed, None, reporter(2));
+    refused(&gate, Refusal::PeerNotAllowed, 2);
     let mut of_the_second = 0;
     while let Ok(Event::ReportRefused { reporter, .. }) = received.try_recv() {
         of_the_second += u32::from(matches!(reporter, Some(Reporter::Socket { uid: 2, .. })));
@@ -41,7 +41,7 @@ fn whoever_floods_under_many_names_gets_no_more_events() {
     let (events, mut received) = testing::events();
     let gate = Gate::new(events);
     for uid in 0..500 {
-        gate.refused(Refusal::PeerNotAllowed, None, reporter(uid));
+        refused(&gate, Refusal::PeerNotAllowed, uid);
     }
     let shown = std::iter::from_fn(|| received.try_recv().ok()).count();
     assert!((64..100).contains(&shown), "{shown}");

@@ -22,11 +22,19 @@ async fn both_real_clients_are_served() {
         assert!(answer.ends_with("\r\n\r\ntaken\n"), "{answer}");
         let report = rig.reports.recv().await.unwrap();
         assert_eq!((report.router, report.state), (router(), state));
-        let Reporter::Socket { uid, pid } = report.reporter else { panic!("{report:?}") };
-        assert_eq!(uid, rustix::process::geteuid().as_raw());
-        assert_eq!(pid, std::process::id().cast_signed());
+        let Reporter::Socket { uid, pid, gid, process: Naming::Named(process) } = &report.reporter else {
+            panic!("{report:?}")
+        };
+        assert_eq!(*uid, rustix::process::geteuid().as_raw());
+        assert_eq!(*gid, Some(rustix::process::getegid().as_raw()));
+        assert_eq!(*pid, std::process::id().cast_signed());
+        let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(&*process.command, own.trim_end());
+        // Whoever may trace it is told what it executes, as a process may of itself.
+        assert_eq!(process.executable.as_deref(), std::env::current_exe().unwrap().to_str());
         let event = rig.events.recv().await.unwrap();
-        assert!(matches!(event, Event::ReportReceived { state: s, .. } if s == state));
+        let Event::ReportReceived { state: told, reporter, .. } = event else { panic!("{event:?}") };
+        assert_eq!((told, &reporter), (state, &report.reporter));
     }
     let metrics = rig.metrics();
     assert!(metrics.contains("ha_agent_intake_reports_total{state=\"primary\"} 1"), "{metrics}");

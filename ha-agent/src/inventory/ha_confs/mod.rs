@@ -46,7 +46,7 @@ const NETNS: &str = "/run/netns";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovery {
     /// A router is there, or is another than was told before.
-    Found(Router),
+    Found(Box<Router>),
     /// Its file is gone, whether or not it could be read.
     Gone(RouterId),
     /// What keeps routers from being found, as in `channel.degraded`; told for `status`.

@@ -288,7 +288,7 @@ impl Task {
         if known.told.replace(router.clone()).is_none() {
             self.metrics.routers.inc();
         }
-        self.tell(Discovery::Found(router)).await
+        self.tell(Discovery::Found(Box::new(router))).await
     }
 
     async fn tell(&self, discovery: Discovery) -> Result<(), Deaf> {

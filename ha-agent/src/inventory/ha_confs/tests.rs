@@ -67,7 +67,7 @@ impl Site {
 
     async fn router(&mut self) -> Router {
         match self.next().await {
-            Discovery::Found(router) => router,
+            Discovery::Found(router) => *router,
             other => panic!("expected a router, got {other:?}"),
         }
     }

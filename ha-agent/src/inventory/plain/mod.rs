@@ -194,7 +194,7 @@ impl Task {
         }
         for (id, router) in &routers {
             if self.told.get(id) != Some(router) {
-                self.tell(Discovery::Found(router.clone())).await?;
+                self.tell(Discovery::Found(Box::new(router.clone()))).await?;
             }
         }
         self.metrics.instances.set(routers.len().try_into().unwrap_or(i64::MAX));

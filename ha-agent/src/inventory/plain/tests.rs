@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::config::Netns;
+use crate::inventory::keepalived_release::Installed;
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -30,6 +31,8 @@ impl Site {
             configs: vec![base.path().join("keepalived/keepalived.conf"), base.path().join("other.conf")],
             config_id: "node1".to_owned(),
             netns: Netns::Own,
+            program: None,
+            installed: Installed::default(),
         };
         let (release, inbox) = tokio::sync::watch::channel(Release::default());
         let task = Plain::start(&settings, inbox, sender, events, &mut Registry::default(), stop.clone());

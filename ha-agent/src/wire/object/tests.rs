@@ -373,7 +373,7 @@ fn privileged_what_must_be_put_together_is_handed_over_where_we_are_attached() {
     assert_eq!(bench.count(counter::FRAGMENT), 0);
     assert!(bench.trial.pieces().is_empty(), "nothing is attached there");
 
-    let device = Device { refilled_ns: clock::now().0, tokens: BUDGET_BURST, pad: 0 };
+    let device = Device { refilled_ns: clock::now().0, tokens: BUDGET_BURST, ..Device::default() };
     bench.trial.set_device(device).unwrap();
     bench.run(INGRESS, &fragment.frame(), 1);
     bench.run(EGRESS, &fragment.frame(), 1);
@@ -387,7 +387,7 @@ fn privileged_what_must_be_put_together_is_handed_over_where_we_are_attached() {
         let length = usize::from(piece.head.length);
         assert_eq!(piece.bytes[..length], frame[14..]);
         assert_eq!(piece.head.mac, [2, 0, 0, 0, 0, 1]);
-        assert_eq!((piece.head.host, piece.head.router), (ha_agent_common::frame::HOST_GROUP, [0; 2]));
+        assert_eq!((piece.head.host, piece.head.to), (ha_agent_common::frame::HOST_GROUP, [1, 0, 0x5e, 0, 0, 0x12]));
         assert_eq!(piece.head.ifindex, 1);
     }
     assert_eq!(bench.count(counter::FRAGMENT), 3);

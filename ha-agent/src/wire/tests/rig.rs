@@ -10,14 +10,14 @@ use super::*;
 use crate::advert_rules::AdvertRules;
 
 /// Two namespaces joined by a veth pair called `ha0` in both; gone with the test.
-pub(super) struct Pair {
-    pub(super) names: [String; 2],
+pub(in crate::wire) struct Pair {
+    pub(in crate::wire) names: [String; 2],
 }
 
 /// The MACs of `ha0`.
 pub(super) const MACS: [[u8; 6]; 2] = [[0x02, 0, 0, 0, 0xa, 0], [0x02, 0, 0, 0, 0xb, 0]];
 
-pub(super) fn ip(args: &[&str]) {
+pub(in crate::wire) fn ip(args: &[&str]) {
     let done = Command::new("ip").args(args).output().unwrap();
     assert!(done.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
@@ -27,7 +27,7 @@ fn mac_text(mac: [u8; 6]) -> String {
 }
 
 impl Pair {
-    pub(super) fn new(tag: &str) -> Self {
+    pub(in crate::wire) fn new(tag: &str) -> Self {
         let names = ["a", "b"].map(|end| format!("haw-{tag}-{}-{end}", std::process::id()));
         let pair = Self { names };
         for name in &pair.names {
@@ -57,7 +57,7 @@ impl Pair {
         ip(&["netns", "exec", &self.names[end], "sh", "-c", &script]);
     }
 
-    pub(super) fn netns(&self, end: usize) -> Netns {
+    pub(in crate::wire) fn netns(&self, end: usize) -> Netns {
         Netns::Path(PathBuf::from("/run/netns").join(&self.names[end]))
     }
 
@@ -135,7 +135,7 @@ impl Rig {
     }
 }
 
-pub(super) fn send_raw(interface: &str, frames: &[Vec<u8>]) -> std::io::Result<()> {
+pub(in crate::wire) fn send_raw(interface: &str, frames: &[Vec<u8>]) -> std::io::Result<()> {
     use rustix::net::netdevice::name_to_index;
     let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
     let index = name_to_index(&socket, interface)?;

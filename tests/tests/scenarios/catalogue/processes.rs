@@ -5,7 +5,7 @@ use ha_agent_tests::pair::{SLACK, Scene};
 use ha_agent_tests::timeline::latency;
 use serde_json::json;
 
-use super::{AGE, Bound, Case, FALLS_SILENT, ORPHANS, SETTLE, SILENCE, SKEW, TAKES_OVER, TURN};
+use super::{Bound, Case, FALLS_SILENT, ORPHANS, SETTLE, SKEW, TAKES_OVER, TURN};
 use crate::ADVERT;
 
 /// A master that falls silent and keeps its VIP.
@@ -105,9 +105,9 @@ fn the_child_killed() -> Result<()> {
     const BOUNDS: &[Bound] = &[
         Bound {
             what: "a: backup",
-            least: SILENCE - AGE,
-            most: SILENCE,
-            why: "without a priority 0 the last advert counts for 1.5 adv",
+            least: SETTLE,
+            most: SETTLE + TURN,
+            why: "the VIP went, and no advert left after it: settle",
         },
         TAKES_OVER,
     ];

@@ -1,0 +1,130 @@
+//! The agent as a judge: its classifier, attached beside keepalived, and what it asks the kernel.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use ha_agent::advert_rules::Release;
+use ha_agent::config::Netns;
+use ha_agent::core::model::RouterId;
+use ha_agent::inventory::keepalived_conf;
+use ha_agent::netns::NetnsThread;
+use ha_agent::wire::{Family, Judged, Target, Wire, WireOptions};
+use prometheus_client::registry::Registry;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::configuration::{INSTANCE, VRID};
+use super::judge::Judge;
+use super::scene::Scene;
+use super::verdict::Verdict;
+
+/// Events that wait to be thrown away.
+const EVENTS: usize = 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Agent {
+    runtime: Runtime,
+    stop: CancellationToken,
+    /// None: let go.
+    wire: Option<Wire>,
+    router: RouterId,
+    release: Release,
+    before: Judged,
+}
+
+impl Agent {
+    /// Loads the classifier. The agent is told that keepalived is of this version.
+    ///
+    /// # Errors
+    /// When the kernel does not take it.
+    pub fn new(version: &str) -> Result<Self> {
+        let release = version.parse().with_context(|| format!("keepalived's version {version:?}"))?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().context("a runtime")?;
+        let stop = CancellationToken::new();
+        let (sender, mut events) = mpsc::channel(EVENTS);
+        let guard = runtime.enter();
+        let netns = NetnsThread::spawn(stop.clone())?;
+        let wire = Wire::start(WireOptions::default(), netns, sender, &mut Registry::default(), stop.clone())?;
+        runtime.spawn(async move { while events.recv().await.is_some() {} });
+        drop(guard);
+        let router = RouterId(Uuid::from_u128(u128::from(VRID)));
+        Ok(Self { runtime, stop, wire: Some(wire), router, release, before: Judged::default() })
+    }
+
+    fn wire(&self) -> Result<&Wire> {
+        self.wire.as_ref().context("the classifier was let go")
+    }
+
+    fn judged(&self) -> Result<Judged> {
+        Ok(self.wire()?.judged(self.router)?)
+    }
+
+    /// Whether the agent counts what comes from a source. IPv6 asks nobody.
+    fn takes(&self, source: IpAddr) -> Result<bool> {
+        let answer = self.runtime.block_on(self.wire()?.takes(self.router, source))?;
+        answer.with_context(|| format!("the kernel does not tell whether it takes packets from {source}"))
+    }
+}
+
+impl Judge for Agent {
+    fn begin(&mut self, scene: &Scene) -> Result<()> {
+        let path = scene.conf.display().to_string();
+        let text = std::fs::read_to_string(&scene.conf).with_context(|| format!("reading {path}"))?;
+        let instances = keepalived_conf::parse(&text, &path, self.release)?;
+        let instance = instances.into_iter().find(|instance| instance.name == INSTANCE);
+        let instance = instance.with_context(|| format!("no {INSTANCE} in {path}"))?;
+        let target = Target {
+            router: self.router,
+            netns: Netns::Path(PathBuf::from("/run/netns").join(&scene.site.netns)),
+            interface: instance.interface,
+            vrid: instance.vrid,
+            family: if scene.configuration.v6 { Family::V6 } else { Family::V4 },
+            rules: instance.rules,
+        };
+        let wire = self.wire()?;
+        self.runtime.block_on(async {
+            wire.detach(self.router).await;
+            wire.attach(target).await
+        })?;
+        Ok(())
+    }
+
+    fn before(&mut self) -> Result<()> {
+        self.before = self.judged()?;
+        Ok(())
+    }
+
+    fn after(&mut self, source: IpAddr) -> Result<Option<Verdict>> {
+        let now = self.judged()?;
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        let counts = (
+            since(now.peers, self.before.peers),
+            since(now.rejected, self.before.rejected),
+            since(now.unheard, self.before.unheard),
+        );
+        let heard = match counts {
+            (0, 0, _) => Verdict::Unheard,
+            (1, 0, 0) => Verdict::Taken,
+            (0, 1, 0) => Verdict::Rejected(now.reason.context("a frame was rejected without a reason")?),
+            _ => bail!("several at once: {counts:?} taken, rejected and unheard"),
+        };
+        ensure!(now.ours >= self.before.ours, "the watch has begun anew");
+        if heard == Verdict::Unheard || self.takes(source)? {
+            return Ok(Some(heard));
+        }
+        Ok(Some(Verdict::Unheard))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(wire) = self.wire.take() {
+            self.runtime.block_on(wire.stop());
+        }
+        self.stop.cancel();
+    }
+}
