@@ -393,7 +393,7 @@ fn authentication<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> u8 {
     if given == AUTH_AH && frame.is_ah() {
         return authentication_header(frame, watch);
     }
-    if given == AUTH_PASSWORD && rules.has(Rules::KNOWS_AUTH | Rules::KNOWS_PASSWORD) {
+    if given == AUTH_PASSWORD && rules.has(Rules::KNOWS_PASSWORD) {
         // keepalived looks at the last bytes of the packet, also where it bears padding.
         let mut password = Bytes::<8>::zero();
         let at = frame.envelope.at + frame.envelope.len - AUTH_LEN;
@@ -413,16 +413,15 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
     if !frame.packet.load(begin, &mut start) || start.0[0] != IPPROTO_VRRP {
         return Reason::Protocol as u8;
     }
+    if !watch.rules.has(Rules::KNOWS_AUTH | Rules::KNOWS_PASSWORD) {
+        return 0;
+    }
     // The kernel may rewrite options, and keepalived then takes the value to be wrong; none of its kind sends any.
     if begin != IPV4_LEN {
         return Reason::Icv as u8;
     }
-    if !watch.rules.has(Rules::KNOWS_AUTH | Rules::KNOWS_PASSWORD) {
-        return 0;
-    }
-    if !frame.packet.icv_fits(&watch.rules.ah, mutable(frame, watch.rules.is_unicast()))
-        || half(&start.0, 4) != half(&envelope.src, 0)
-    {
+    let fields = mutable(frame, watch.rules.is_unicast());
+    if !frame.packet.icv_fits(&watch.rules.ah, fields) || half(&start.0, 4) != half(&envelope.src, 0) {
         return Reason::Icv as u8;
     }
     let sequence = u32::from_be(half(&start.0, 8));
@@ -433,7 +432,7 @@ fn authentication_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) -> 
     0
 }
 
-/// What of the packet the integrity value does not count.
+/// What of a packet the integrity value does not count.
 #[inline(always)]
 fn mutable<P: Packet>(frame: &Frame<'_, P>, unicast: bool) -> ah::Mutable {
     ah::Mutable { total: frame.envelope.at + frame.envelope.len, ttl: unicast }
@@ -560,9 +559,9 @@ pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, sum: u64, watch
         rules.auth_type = AUTH_NONE;
         rules.flags |= Rules::KNOWS_AUTH;
         if frame.is_v4() && rules.is_unicast() {
-            let group = u64::from(half(&rules.group, 0));
-            let old = folds_to_ones(sum + halves(word(&frame.header, 0)) + upper_v4(frame) + group);
-            watch.state = if old { watch.state | WATCH_OLD_CHECKSUM } else { watch.state & !WATCH_OLD_CHECKSUM };
+            let old = sum + halves(word(&frame.header, 0)) + upper_v4(frame) + u64::from(half(&rules.group, 0));
+            let fits = folds_to_ones(old);
+            watch.state = if fits { watch.state | WATCH_OLD_CHECKSUM } else { watch.state & !WATCH_OLD_CHECKSUM };
         }
     }
 }
@@ -571,13 +570,15 @@ pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, sum: u64, watch
 /// the one that our keepalived has.
 #[inline(always)]
 fn learn_header<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch) {
+    let begin = frame.envelope.at - ah::LENGTH;
     let mut sequence = Bytes::<4>::zero();
-    if frame.packet.load(frame.envelope.at - ah::LENGTH + 8, &mut sequence) {
+    if frame.packet.load(begin + 8, &mut sequence) {
         watch.ah_sequence = u32::from_be_bytes(sequence.0);
     }
     let rules = &mut watch.rules;
-    let unicast = rules.is_unicast();
-    if rules.has(Rules::KNOWS_PASSWORD) && !frame.packet.icv_fits(&rules.ah, mutable(frame, unicast)) {
+    let fields = mutable(frame, rules.is_unicast());
+    let known = rules.has(Rules::KNOWS_PASSWORD) && begin == IPV4_LEN;
+    if known && !frame.packet.icv_fits(&rules.ah, fields) {
         rules.flags &= !Rules::KNOWS_PASSWORD;
     }
 }

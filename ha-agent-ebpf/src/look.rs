@@ -1,7 +1,7 @@
 //! The first look at a frame: most are no VRRP and end here.
 
-use aya_ebpf::programs::TcContext;
-use ha_agent_common::frame::{self, ETH_LEN, ETH_P_IP, ETH_P_IPV6, ETH_P_TAGGED, IPPROTO_AH, IPPROTO_VRRP};
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use ha_agent_common::frame::{self, Bytes, ETH_LEN, ETH_P_IP, ETH_P_IPV6, ETH_P_TAGGED, IPPROTO_AH, IPPROTO_VRRP};
 use ha_agent_common::{INGRESS, LAYOUT_VERSION, counter};
 
 use crate::maps::{LAYOUT_2, count};
@@ -10,8 +10,6 @@ use crate::skb::Skb;
 
 /// Length of an 802.1Q tag.
 const TAG_LEN: u32 = 4;
-/// Tags in the data that are read. The kernel takes off any number of those that name no VLAN.
-const MOST_TAGS: u32 = 8;
 /// `linux/if_packet.h`: our own multicast, looped back by the IP layer.
 const PACKET_LOOPBACK: u32 = 5;
 
@@ -23,20 +21,23 @@ pub(crate) fn frame(ctx: &TcContext, link: u32, direction: u8) {
     }
     count(counter::FRAMES);
     let skb = Skb::new(ctx);
-    let mut protocol = skb.protocol();
-    let mut base = link;
-    // The outer tag is beside the data already; further ones in it the kernel takes off, too.
-    let mut vlan = 0;
-    let mut tags = 0;
-    while is_tag(protocol) && tags < MOST_TAGS {
+    let mut behind = Behind { protocol: skb.protocol(), base: link, vlan: 0 };
+    if is_tag(behind.protocol) {
         if link != ETH_LEN {
             return;
         }
-        vlan |= u16::from_be_bytes([skb.byte(base), skb.byte(base + 1)]) & 0x0fff;
-        protocol = u16::from_be_bytes([skb.byte(base + 2), skb.byte(base + 3)]);
-        base += TAG_LEN;
-        tags += 1;
+        // The outer tag is beside the data already; further ones in it the kernel takes off, too, in any number. Eight
+        // are read, step by step: Linux 5.10 refuses a loop that begins behind a call.
+        behind.untag(&skb);
+        behind.untag(&skb);
+        behind.untag(&skb);
+        behind.untag(&skb);
+        behind.untag(&skb);
+        behind.untag(&skb);
+        behind.untag(&skb);
+        behind.untag(&skb);
     }
+    let Behind { protocol, base, vlan } = behind;
     if !is_candidate(&skb, protocol, base) {
         return;
     }
@@ -50,6 +51,35 @@ pub(crate) fn frame(ctx: &TcContext, link: u32, direction: u8) {
     }
     let v6 = (protocol == ETH_P_IPV6) as u32;
     observe::ha_packet(skb.raw(), base, direction as u32 | v6 << 8);
+}
+
+/// What is behind the tags that have been read.
+struct Behind {
+    protocol: u16,
+    base: u32,
+    /// The VLAN ids, or-ed: 0 as long as none names a VLAN.
+    vlan: u16,
+}
+
+impl Behind {
+    /// Reads a tag, if there is one.
+    #[inline(always)]
+    fn untag(&mut self, skb: &Skb) {
+        if is_tag(self.protocol) {
+            let tag = ha_tag(skb.raw(), self.base);
+            self.vlan |= (tag >> 16) as u16 & 0x0fff;
+            self.protocol = tag as u16;
+            self.base += TAG_LEN;
+        }
+    }
+}
+
+/// A tag's id, and below it the EtherType behind it; 0 beyond the frame's end.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ha_tag(skb: *mut __sk_buff, at: u32) -> u32 {
+    let mut tag = Bytes::<4>::zero();
+    if Skb::from_raw(skb).load(at, &mut tag) { u32::from_be_bytes(tag.0) } else { 0 }
 }
 
 #[inline(always)]

@@ -51,8 +51,9 @@ pub fn sight(bytes: &[u8], direction: u8) -> Sight {
     let mut protocol = number(bytes, 12);
     let (mut vlan, mut tags) = (0, 0);
     while matches!(protocol, Some(0x8100 | 0x88a8)) && tags < MOST_TAGS {
-        vlan |= number(bytes, base).unwrap_or(0) & 0x0fff;
+        // A tag that the frame cuts off says nothing.
         protocol = number(bytes, base + 2);
+        vlan |= number(bytes, base).filter(|_| protocol.is_some()).unwrap_or(0) & 0x0fff;
         base += 4;
         tags += 1;
     }

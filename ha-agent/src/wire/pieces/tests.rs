@@ -29,7 +29,7 @@ fn head(family: u8, seen_ns: u64) -> PieceHead {
         mac: [2, 0, 0, 0, 0, 1],
         family,
         host: HOST_GROUP,
-        to: [0x01, 0, 0x5e, 0, 0, 0x12],
+        to: [1, 0, 0x5e, 0, 0, 0x12],
         pad: [0; 2],
     }
 }

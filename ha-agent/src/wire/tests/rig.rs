@@ -15,7 +15,7 @@ pub(in crate::wire) struct Pair {
 }
 
 /// The MACs of `ha0`.
-pub(super) const MACS: [[u8; 6]; 2] = [[0x02, 0, 0, 0, 0xa, 0], [0x02, 0, 0, 0, 0xb, 0]];
+pub(in crate::wire) const MACS: [[u8; 6]; 2] = [[0x02, 0, 0, 0, 0xa, 0], [0x02, 0, 0, 0, 0xb, 0]];
 
 pub(in crate::wire) fn ip(args: &[&str]) {
     let done = Command::new("ip").args(args).output().unwrap();
@@ -37,7 +37,7 @@ impl Pair {
         pair
     }
 
-    pub(super) fn join(&self) {
+    pub(in crate::wire) fn join(&self) {
         let [a, b] = &self.names;
         ip(&["-n", a, "link", "add", "ha0", "type", "veth", "peer", "name", "ha0", "netns", b]);
         for (end, address) in [(0, "169.254.192.1/18"), (1, "169.254.192.2/18")] {
@@ -52,7 +52,7 @@ impl Pair {
     }
 
     /// Sets a value of `/proc/sys/net`.
-    pub(super) fn set(&self, end: usize, name: &str, value: u8) {
+    pub(in crate::wire) fn set(&self, end: usize, name: &str, value: u8) {
         let script = format!("echo {value} > /proc/sys/net/{name}");
         ip(&["netns", "exec", &self.names[end], "sh", "-c", &script]);
     }
@@ -61,7 +61,7 @@ impl Pair {
         Netns::Path(PathBuf::from("/run/netns").join(&self.names[end]))
     }
 
-    pub(super) fn target(&self, end: usize, vrid: u8) -> Target {
+    pub(in crate::wire) fn target(&self, end: usize, vrid: u8) -> Target {
         Target {
             router: router(end, vrid),
             netns: self.netns(end),
@@ -81,19 +81,19 @@ impl Drop for Pair {
     }
 }
 
-pub(super) fn router(end: usize, vrid: u8) -> RouterId {
+pub(in crate::wire) fn router(end: usize, vrid: u8) -> RouterId {
     RouterId(Uuid::from_u128(((end as u128) << 8) | u128::from(vrid)))
 }
 
-pub(super) struct Rig {
-    pub(super) wire: Wire,
-    pub(super) netns: NetnsThread,
-    pub(super) events: mpsc::Receiver<WireEvent>,
-    pub(super) registry: Registry,
+pub(in crate::wire) struct Rig {
+    pub(in crate::wire) wire: Wire,
+    pub(in crate::wire) netns: NetnsThread,
+    pub(in crate::wire) events: mpsc::Receiver<WireEvent>,
+    pub(in crate::wire) registry: Registry,
 }
 
 impl Rig {
-    pub(super) fn new(options: WireOptions) -> Self {
+    pub(in crate::wire) fn new(options: WireOptions) -> Self {
         let netns = NetnsThread::spawn(CancellationToken::new()).unwrap();
         let (sender, events) = mpsc::channel(1024);
         let mut registry = Registry::default();
@@ -101,7 +101,7 @@ impl Rig {
         Self { wire, netns, events, registry }
     }
 
-    pub(super) async fn next(&mut self) -> WireEvent {
+    pub(in crate::wire) async fn next(&mut self) -> WireEvent {
         tokio::time::timeout(Duration::from_secs(20), self.events.recv())
             .await
             .expect("an event within 20 s")
@@ -109,7 +109,7 @@ impl Rig {
     }
 
     /// The next advert that fits; others are passed over.
-    pub(super) async fn advert(&mut self, fits: impl Fn(RouterId, &Advert) -> bool) -> Advert {
+    pub(in crate::wire) async fn advert(&mut self, fits: impl Fn(RouterId, &Advert) -> bool) -> Advert {
         loop {
             if let WireEvent::Advert { router, advert } = self.next().await
                 && fits(router, &advert)
@@ -120,16 +120,21 @@ impl Rig {
     }
 
     /// Sends a frame out of `ha0` of one end, by a packet socket.
-    pub(super) async fn send(&self, netns: Netns, frame: Vec<u8>) {
+    pub(in crate::wire) async fn send(&self, netns: Netns, frame: Vec<u8>) {
         self.netns.run_in(netns, move || send_raw("ha0", &[frame])).await.unwrap().unwrap();
     }
 
     /// A socket as keepalived sends by.
-    pub(super) async fn vrrp_socket(&self, netns: Netns, interface: &'static str, protocol: i32) -> VrrpSocket {
+    pub(in crate::wire) async fn vrrp_socket(
+        &self,
+        netns: Netns,
+        interface: &'static str,
+        protocol: i32,
+    ) -> VrrpSocket {
         self.netns.run_in(netns, move || VrrpSocket::open(interface, protocol)).await.unwrap().unwrap()
     }
 
-    pub(super) async fn stop(self) {
+    pub(in crate::wire) async fn stop(self) {
         self.wire.stop().await;
         self.netns.stop().await;
     }
@@ -155,15 +160,15 @@ pub(in crate::wire) fn send_raw(interface: &str, frames: &[Vec<u8>]) -> std::io:
     Ok(())
 }
 
-pub(super) fn from_a(vrid: u8, priority: u8) -> Frame {
+pub(in crate::wire) fn from_a(vrid: u8, priority: u8) -> Frame {
     Frame { vrid, priority, ..Frame::v2() }
 }
 
 /// A raw IPv4 socket that makes its own IP headers.
-pub(super) struct VrrpSocket(Socket);
+pub(in crate::wire) struct VrrpSocket(Socket);
 
 impl VrrpSocket {
-    pub(super) fn open(interface: &str, protocol: i32) -> std::io::Result<Self> {
+    pub(in crate::wire) fn open(interface: &str, protocol: i32) -> std::io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(protocol)))?;
         socket.set_header_included_v4(true)?;
         socket.bind_device(Some(interface.as_bytes()))?;
@@ -172,22 +177,22 @@ impl VrrpSocket {
     }
 
     /// Has the IP layer loop back what is sent to a group.
-    pub(super) fn looped(self) -> Self {
+    pub(in crate::wire) fn looped(self) -> Self {
         self.0.set_multicast_loop_v4(true).unwrap();
         self
     }
 
-    pub(super) fn send(&self, advert: &Frame) {
+    pub(in crate::wire) fn send(&self, advert: &Frame) {
         let IpAddr::V4(to) = advert.destination else { panic!("{advert:?}") };
         self.0.send_to(&advert.packet(), &SocketAddrV4::new(to, 0).into()).unwrap();
     }
 }
 
 /// A socket as keepalived listens by: for the group, on one device.
-pub(super) struct Listener(Socket);
+pub(in crate::wire) struct Listener(Socket);
 
 impl Listener {
-    pub(super) fn open(interface: &str, group: Ipv4Addr) -> std::io::Result<Self> {
+    pub(in crate::wire) fn open(interface: &str, group: Ipv4Addr) -> std::io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112)))?;
         let index = rustix::net::netdevice::name_to_index(&socket, interface)?;
         let none: libc::c_int = 0;
@@ -212,7 +217,7 @@ impl Listener {
     }
 
     /// Priorities of what was heard, up to the advert of this priority.
-    pub(super) fn until(&self, last: u8) -> Vec<u8> {
+    pub(in crate::wire) fn until(&self, last: u8) -> Vec<u8> {
         use std::io::Read as _;
         let mut heard = Vec::new();
         let mut packet = [0; 2048];
