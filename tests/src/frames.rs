@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use crate::lab::{Lab, Router};
 use crate::place;
 
-/// An `AF_PACKET` socket on the lab's bridge, which floods all nodes with what it is given.
+/// An `AF_PACKET` socket; the one on the lab's bridge floods all nodes with what it is given.
 #[derive(Debug)]
 pub struct Injector {
     socket: Socket,
@@ -24,7 +24,15 @@ impl Injector {
     /// # Errors
     /// When the bridge's namespace cannot be entered or the socket not be opened.
     pub fn on_fabric(lab: &Lab) -> Result<Self> {
-        Ok(Self { socket: place::within(&lab.fabric(), || open("fabric"))? })
+        Self::on(&lab.fabric(), "fabric")
+    }
+
+    /// Opens one on an interface of a namespace, which sends from there.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or the socket not be opened.
+    pub fn on(netns: &str, interface: &str) -> Result<Self> {
+        Ok(Self { socket: place::within(netns, || open(interface))? })
     }
 
     /// Sends one frame.
@@ -32,8 +40,15 @@ impl Injector {
     /// # Errors
     /// When the interface does not take it.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let frame = sealed(frame);
-        let sent = self.socket.send(&frame).with_context(|| format!("sending {} bytes", frame.len()))?;
+        self.send_as_it_is(&sealed(frame))
+    }
+
+    /// Sends one frame with the IPv4 header's checksum that it has.
+    ///
+    /// # Errors
+    /// When the interface does not take it.
+    pub fn send_as_it_is(&self, frame: &[u8]) -> Result<()> {
+        let sent = self.socket.send(frame).with_context(|| format!("sending {} bytes", frame.len()))?;
         ensure!(sent == frame.len(), "{sent} of {} bytes were sent", frame.len());
         Ok(())
     }
@@ -52,7 +67,7 @@ impl Injector {
 }
 
 /// The frame with the checksum of its IPv4 header, which the IP layer of a receiver wants.
-fn sealed(frame: &[u8]) -> Vec<u8> {
+pub fn sealed(frame: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
     let length = frame.get(14).map_or(0, |byte| usize::from(byte & 15) * 4);
     if frame.get(12..14) == Some(&[0x08, 0x00])

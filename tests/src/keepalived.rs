@@ -1,6 +1,7 @@
 //! A real keepalived, configured as Neutron configures it.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,6 +34,16 @@ pub struct Settings {
     pub no_track: bool,
     /// Another primary VIP than the router's: a stranger on its VRID.
     pub vip: Option<String>,
+    /// VIPs beside the primary one, listed in the advert as well.
+    pub more_vips: Vec<String>,
+    /// VRRP version; none: keepalived's default, 2.
+    pub version: Option<u8>,
+    /// The password goes into an IP authentication header (VRRPv2).
+    pub ah: bool,
+    /// Adverts go to this node alone, by unicast.
+    pub unicast_peer: Option<IpAddr>,
+    /// VRRPv3 by unicast: the checksum of keepalived before 1.3.6, over the multicast group's address.
+    pub old_unicast_checksum: bool,
 }
 
 impl Default for Settings {
@@ -47,6 +58,11 @@ impl Default for Settings {
             by_notify: false,
             no_track: false,
             vip: None,
+            more_vips: Vec::new(),
+            version: None,
+            ah: false,
+            unicast_peer: None,
+            old_unicast_checksum: false,
         }
     }
 }
@@ -84,11 +100,27 @@ impl Keepalived {
     /// # Errors
     /// When its files cannot be written or it cannot be started.
     pub fn start(site: &Site, settings: &Settings) -> Result<Self> {
-        let folder = site.lab().node_folder(&site.node)?.join(format!("vr{}", site.router.vrid));
-        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-        let conf = folder.join("keepalived.conf");
+        Self::start_with(site, &Self::configure(site, settings)?)
+    }
+
+    /// Writes the configuration that [`Keepalived::start`] starts it with; where it is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure(site: &Site, settings: &Settings) -> Result<PathBuf> {
+        let conf = Self::configuration_of(site)?;
+        let folder = conf.parent().context("a folder")?;
+        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
         write_conf(&conf, site, settings)?;
-        Self::start_with(site, &conf)
+        Ok(conf)
+    }
+
+    /// Where the configuration of a site's keepalived is, or will be.
+    ///
+    /// # Errors
+    /// When the node's folder cannot be made.
+    pub fn configuration_of(site: &Site) -> Result<PathBuf> {
+        Ok(site.lab().node_folder(&site.node)?.join(format!("vr{}/keepalived.conf", site.router.vrid)))
     }
 
     /// Starts one in the site's namespace with a configuration that is there; its other files go
@@ -248,13 +280,30 @@ fn write_conf(path: &Path, site: &Site, settings: &Settings) -> Result<()> {
         conf.push_str("    nopreempt\n");
     }
     writeln!(conf, "    advert_int {}", settings.advert_int)?;
+    if let Some(version) = settings.version {
+        writeln!(conf, "    version {version}")?;
+    }
+    if site.router.v6 {
+        conf.push_str("    native_ipv6\n");
+    }
+    if settings.old_unicast_checksum {
+        conf.push_str("    old_unicast_checksum\n");
+    }
     if let Some(password) = &settings.auth_pass {
-        writeln!(conf, "    authentication {{\n        auth_type PASS\n        auth_pass {password}\n    }}")?;
+        let kind = if settings.ah { "AH" } else { "PASS" };
+        writeln!(conf, "    authentication {{\n        auth_type {kind}\n        auth_pass {password}\n    }}")?;
+    }
+    if let Some(peer) = settings.unicast_peer {
+        writeln!(conf, "    unicast_src_ip {}\n    unicast_peer {{\n        {peer}\n    }}", site.ip())?;
     }
     writeln!(conf, "    track_interface {{\n        {interface}\n    }}")?;
     let vip = settings.vip.clone().unwrap_or_else(|| site.router.vip());
     let no_track = if settings.no_track { " no_track" } else { "" };
-    writeln!(conf, "    virtual_ipaddress {{\n        {vip} dev {interface}{no_track}\n    }}")?;
+    writeln!(conf, "    virtual_ipaddress {{\n        {vip} dev {interface}{no_track}")?;
+    for vip in &settings.more_vips {
+        writeln!(conf, "        {vip} dev {interface}")?;
+    }
+    conf.push_str("    }\n");
     writeln!(conf, "    virtual_ipaddress_excluded {{\n        10.{vrid}.0.1/24 dev {interface} no_track\n    }}")?;
     if let Some(socket) = &settings.socket {
         let script = path.with_file_name("report.sh");

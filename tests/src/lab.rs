@@ -1,6 +1,8 @@
 //! Nodes on one machine: a network namespace per router and node, joined by a bridge that lives in a
 //! namespace of its own.
 
+mod router;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use uuid::Uuid;
+
+pub use router::Router;
 
 use crate::command::{ip_in, run, run_in};
 use crate::guardian::{Guardian, Trace};
@@ -35,32 +38,6 @@ struct Inner {
     guardian: Arc<Guardian>,
     /// What agents held in the kernel just before they ended.
     holdings: Mutex<Holdings>,
-}
-
-/// A router as the nodes know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Router {
-    /// Its id.
-    pub id: Uuid,
-    /// Virtual router identifier.
-    pub vrid: u8,
-}
-
-impl Router {
-    /// A router with a fresh id.
-    pub fn new(vrid: u8) -> Self {
-        Self { id: Uuid::new_v4(), vrid }
-    }
-
-    /// The primary VIP without its prefix length.
-    pub fn vip_ip(&self) -> Ipv4Addr {
-        Ipv4Addr::new(169, 254, 0, self.vrid)
-    }
-
-    /// The primary VIP, as Neutron chooses it.
-    pub fn vip(&self) -> String {
-        format!("{}/24", self.vip_ip())
-    }
 }
 
 /// A router's place on one node.
@@ -299,7 +276,8 @@ impl Site {
 
     /// Whether the primary VIP is set.
     pub fn holds_vip(&self) -> bool {
-        ip_in(&self.netns, &["-o", "-4", "addr", "show", "to", &self.router.vip()])
+        let family = if self.router.v6 { "-6" } else { "-4" };
+        ip_in(&self.netns, &["-o", family, "addr", "show", "to", &self.router.vip_address().to_string()])
             .is_ok_and(|text| !text.trim().is_empty())
     }
 

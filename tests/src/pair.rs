@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::agent::{self, Agent};
 use crate::keepalived::{self, Keepalived, make_fifo};
@@ -35,6 +36,10 @@ pub struct Scene {
     pub keepalived: keepalived::Settings,
     /// The agent on both nodes.
     pub agent: agent::Settings,
+    /// The agent finds the router where Neutron writes its keepalived's configuration, instead of being given it
+    /// by hand: it is told the version, the mode, the authentication and the addresses as well. Both nodes are on
+    /// one machine, whose namespaces Neutron names after the routers: each node knows the router by another id.
+    pub found: bool,
 }
 
 /// A node.
@@ -88,7 +93,14 @@ impl Scene {
     /// # Errors
     /// When it cannot be built.
     pub fn build_in(self, lab: Lab) -> Result<Pair> {
-        let router = Router::new(11);
+        self.build_of(lab, Router::new(11))
+    }
+
+    /// As [`Scene::build_in`], with a router that is given.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn build_of(self, lab: Lab, router: Router) -> Result<Pair> {
         Ok(Pair { a: self.node(&lab, "a", &router)?, b: self.node(&lab, "b", &router)?, router, lab })
     }
 
@@ -109,7 +121,11 @@ impl Scene {
     /// # Errors
     /// When it cannot be built.
     pub fn node(&self, lab: &Lab, name: &str, router: &Router) -> Result<Node> {
-        self.node_at(lab.site(name, router)?)
+        if !self.found {
+            return self.node_at(lab.site(name, router)?);
+        }
+        let router = Router { id: Uuid::new_v4(), ..router.clone() };
+        self.node_at(lab.site_in(&format!("qrouter-{}", router.id), name, &router)?)
     }
 
     /// As [`Scene::node`], at a site that is there or only planned.
@@ -118,7 +134,8 @@ impl Scene {
     /// When it cannot be built.
     pub fn node_at(&self, site: Site) -> Result<Node> {
         let without_fifo = self.agent.without_fifo || self.reporter != Reporter::Fifo;
-        let agent = agent::Settings { without_fifo, ..self.agent.clone() };
+        let mut agent = agent::Settings { without_fifo, ..self.agent.clone() };
+        agent.without_routers |= self.found;
         let agent = Agent::configure(site.lab(), &site.node, &[&site], &agent)?;
         if !without_fifo {
             make_fifo(&agent.fifo())?;
@@ -154,6 +171,7 @@ impl Pair {
     /// When it does not come to that.
     pub fn watch(&mut self) -> Result<()> {
         for node in [&mut self.a, &mut self.b] {
+            node.write_ha_confs()?;
             node.agent.start()?;
         }
         // A backup is one when nothing was sent for 1.5 adverts and the settle time.
@@ -211,6 +229,24 @@ impl Node {
     pub fn start_keepalived(&mut self) -> Result<()> {
         self.keepalived = Some(Keepalived::start(&self.site, &self.settings)?);
         Ok(())
+    }
+
+    /// Puts keepalived's configuration where Neutron does, for an agent that finds it there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_ha_confs(&self) -> Result<()> {
+        if !self.site.netns.starts_with("qrouter-") {
+            return Ok(());
+        }
+        let folder = self.agent.neutron().join("ha_confs").join(self.site.router.id.to_string());
+        std::fs::create_dir_all(&folder)?;
+        // One that is not started yet is configured all the same.
+        let conf = match &self.keepalived {
+            Some(keepalived) => keepalived.configuration().to_owned(),
+            None => Keepalived::configure(&self.site, &self.settings)?,
+        };
+        std::fs::copy(conf, folder.join("keepalived.conf")).map(drop).context("copying keepalived's configuration")
     }
 
     /// The keepalived here.

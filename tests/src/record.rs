@@ -70,6 +70,18 @@ pub fn case(case: &Value) -> Result<()> {
     write(case)
 }
 
+/// Notes what an attack did in one column of the hostile matrix: how often it was played, how many verdicts were
+/// false, and how much later than without it one came at most.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn attack(attack: &str, column: &str, rounds: u32, wrong: u32, late: Duration) -> Result<()> {
+    write(&json!({
+        "record": "attack", "attack": attack, "column": column, "rounds": rounds, "false": wrong,
+        "late_ms": milliseconds(late),
+    }))
+}
+
 /// Notes a figure, for `cargo xtask test` to print.
 ///
 /// # Errors

@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
@@ -19,15 +19,19 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::forge::Mac;
+use crate::hostile::mac;
 use crate::lab::{Lab, Site};
 use crate::place;
 
-/// `RTMGRP_IPV4_IFADDR`.
-const ADDRESSES: u32 = 0x10;
-/// `ETH_P_IP`, in the byte order in which the kernel wants it.
-const IPV4: i32 = 0x0800_u16.to_be() as i32;
-/// IP protocol of VRRP.
+/// `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`.
+const ADDRESSES: u32 = 0x10 | 0x100;
+/// `ETH_P_ALL`, in the byte order in which the kernel wants it: frames that the bridge forwards from port to port
+/// are seen before it takes them.
+const EVERYTHING: i32 = 0x0003_u16.to_be() as i32;
+/// IP protocol of VRRP, and of the authentication header.
 const VRRP: u8 = 112;
+const AH: u8 = 51;
 /// The bridge shows a frame once per port: within this time it is the same one.
 const SAME: Duration = Duration::from_millis(50);
 
@@ -38,6 +42,8 @@ pub struct Advert {
     pub at: SystemTime,
     /// Its source address.
     pub source: Ipv4Addr,
+    /// The MAC that it came from.
+    pub mac: Mac,
     /// Virtual router identifier.
     pub vrid: u8,
     /// Its priority; 0 resigns.
@@ -49,6 +55,8 @@ pub struct Advert {
 pub struct Seen {
     /// For each site's address: whether its VIP is set, and since when.
     vips: HashMap<Ipv4Addr, (bool, SystemTime)>,
+    /// For each site's address: its MAC, which tells it from whoever speaks in its name.
+    macs: HashMap<Ipv4Addr, Mac>,
     /// Every advert.
     adverts: Vec<Advert>,
 }
@@ -80,13 +88,24 @@ impl Seen {
 
     /// The last advert that a site sent.
     pub fn last_of(&self, site: &Site) -> Option<&Advert> {
-        self.adverts.iter().rev().find(|advert| advert.vrid == site.router.vrid && advert.source == site.ip())
+        self.adverts.iter().rev().find(|advert| self.is_from(advert, site))
     }
 
     /// The first advert that a site sent after `since`.
     pub fn first_of(&self, site: &Site, since: SystemTime) -> Option<&Advert> {
-        let fits = |advert: &&Advert| advert.vrid == site.router.vrid && advert.source == site.ip();
-        self.adverts.iter().filter(fits).find(|advert| advert.at > since)
+        self.since(site, since).next()
+    }
+
+    /// Every advert that a site sent after `since`.
+    pub fn since(&self, site: &Site, since: SystemTime) -> impl Iterator<Item = &Advert> {
+        let site = site.clone();
+        self.adverts.iter().filter(move |advert| advert.at > since && self.is_from(advert, &site))
+    }
+
+    /// Whether a site itself sent it.
+    fn is_from(&self, advert: &Advert, site: &Site) -> bool {
+        let own = self.macs.get(&site.ip()).is_none_or(|mac| *mac == advert.mac);
+        own && advert.vrid == site.router.vrid && advert.source == site.ip()
     }
 
     /// Whether a site is master at this moment: it holds the VIP, and it was the last that advertised,
@@ -111,11 +130,15 @@ impl Witness {
         for site in sites {
             let socket = place::within(&site.netns, address_events)?;
             shared.seen().vips.insert(site.ip(), (site.holds_vip(), SystemTime::now()));
-            tables.push((socket, site.ip(), site.router.vip_ip()));
+            // A tun device has none.
+            if let Ok(mac) = mac(&site.netns, &site.interface) {
+                shared.seen().macs.insert(site.ip(), mac);
+            }
+            tables.push((socket, site.ip(), site.router.vip_address()));
         }
         let wire = place::within(&lab.fabric(), || {
-            Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(Protocol::from(IPV4)))
-                .context("a packet socket")
+            let wire = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(Protocol::from(EVERYTHING)));
+            arriving(wire.context("a packet socket")?)
         })?;
         let (stop, stopped) = UnixStream::pair().context("a pair of sockets")?;
         let thread = thread::spawn({
@@ -165,6 +188,17 @@ impl Shared {
     }
 }
 
+/// Lets a packet socket see only what arrives at the bridge's ports: it sends a frame out of each of the others.
+fn arriving(socket: Socket) -> Result<Socket> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on))?;
+    let (value, option) = (std::ptr::from_ref(&on).cast(), libc::PACKET_IGNORE_OUTGOING);
+    // SAFETY: the value is an integer of that length, and lives as long as the call.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, value, length) };
+    ensure!(done == 0, "PACKET_IGNORE_OUTGOING: {}", std::io::Error::last_os_error());
+    Ok(socket)
+}
+
 /// A socket that tells of addresses that come and go here.
 fn address_events() -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -174,7 +208,7 @@ fn address_events() -> Result<OwnedFd> {
 }
 
 /// Until the other end of `stopped` is closed.
-fn watch(tables: &[(OwnedFd, Ipv4Addr, Ipv4Addr)], mut wire: Socket, stopped: &UnixStream, shared: &Shared) {
+fn watch(tables: &[(OwnedFd, Ipv4Addr, IpAddr)], mut wire: Socket, stopped: &UnixStream, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let mut ready =
@@ -213,7 +247,7 @@ fn watch(tables: &[(OwnedFd, Ipv4Addr, Ipv4Addr)], mut wire: Socket, stopped: &U
 }
 
 /// What a datagram says of the VIP.
-fn changes(mut bytes: &[u8], vip: Ipv4Addr) -> Vec<bool> {
+fn changes(mut bytes: &[u8], vip: IpAddr) -> Vec<bool> {
     let mut found = Vec::new();
     while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
         // Messages are padded to 4 bytes.
@@ -235,17 +269,29 @@ fn changes(mut bytes: &[u8], vip: Ipv4Addr) -> Vec<bool> {
     found
 }
 
-fn is(address: &AddressMessage, vip: Ipv4Addr) -> bool {
-    address.attributes.iter().any(|attribute| matches!(attribute, AddressAttribute::Local(ip) if *ip == vip))
+/// An IPv6 address is the interface's own; of an IPv4 one `Address` may be the other end's.
+fn is(address: &AddressMessage, vip: IpAddr) -> bool {
+    address.attributes.iter().any(|attribute| match attribute {
+        AddressAttribute::Local(ip) => *ip == vip,
+        AddressAttribute::Address(ip) => vip.is_ipv6() && *ip == vip,
+        _ => false,
+    })
 }
 
-/// A VRRP packet without link header, if it is one.
-fn advert(packet: &[u8], at: SystemTime) -> Option<Advert> {
-    let header = usize::from(packet.first()? & 0x0f) * 4;
-    if *packet.get(9)? != VRRP {
+/// A VRRP advert in an untagged Ethernet frame, if it is one.
+fn advert(frame: &[u8], at: SystemTime) -> Option<Advert> {
+    let (mac, packet) = (<Mac>::try_from(frame.get(6..12)?).ok()?, frame.get(14..)?);
+    let first = *packet.first()?;
+    let mut header = usize::from(first & 0x0f) * 4;
+    let protocol = *packet.get(9)?;
+    if first >> 4 != 4 || ![VRRP, AH].contains(&protocol) {
         return None;
+    }
+    if protocol == AH {
+        // RFC 4302 section 2.2: the length in words, less two.
+        header += (usize::from(*packet.get(header + 1)?) + 2) * 4;
     }
     let source = <[u8; 4]>::try_from(packet.get(12..16)?).ok()?;
     let body = packet.get(header..)?;
-    Some(Advert { at, source: source.into(), vrid: *body.get(1)?, priority: *body.get(2)? })
+    Some(Advert { at, source: source.into(), mac, vrid: *body.get(1)?, priority: *body.get(2)? })
 }

@@ -114,6 +114,7 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("router", "advert_interval", ADVERT),
     ("router", "fifo_instance", Text),
     ("router", "auth_pass", Secret(255)),
+    ("router", "unicast", Flag),
 
     ("corroboration", "settle", Span(0, MINUTE, None)),
     ("corroboration", "report_grace", Span(0, 10 * MINUTE, Some("advert_interval"))),

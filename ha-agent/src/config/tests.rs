@@ -1,5 +1,5 @@
 use super::*;
-use crate::advert_rules::{Authentication, Release};
+use crate::advert_rules::{Authentication, Mode as AdvertMode, Release};
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nneutron:x:4021:4021::/var/lib/neutron:/bin/false\n";
 const GROUP: &str = "root:x:0:\nneutron:x:4022:\n";
@@ -45,6 +45,7 @@ vip_interface = "vrrp.1"
 vrid = 1
 advert_interval = "2s"
 fifo_instance = "VR_1"
+unicast = false
 
 [corroboration]
 settle = "250ms"
@@ -419,16 +420,19 @@ fn a_password_is_taken_and_never_shown() {
 #[test]
 fn of_a_router_given_by_hand_only_what_stands_there_is_a_rule() {
     let rules = |text: &str| read(text).expect("right").routers.remove(0).rules;
-    assert_eq!(rules(ROUTER), AdvertRules::default());
+    let multicast = || AdvertRules { mode: Some(AdvertMode::Multicast { group: None }), ..AdvertRules::default() };
+    assert_eq!(rules(ROUTER), multicast());
+    let unicast = Some(AdvertMode::Unicast { peers: Vec::new(), check_source: false });
+    assert_eq!(rules(&format!("{ROUTER}unicast = true\n")).mode, unicast);
     let given = rules(&format!("{ROUTER}advert_interval = \"3s\"\nauth_pass = \"s3cret\"\n"));
     let expected = AdvertRules {
         interval: Some(Duration::from_secs(3)),
         authentication: Some(Authentication::Pass(Password::new("s3cret"))),
-        ..AdvertRules::default()
+        ..multicast()
     };
     assert_eq!(given, expected);
     let newer = rules(&format!("{ROUTER}[keepalived]\nrelease = \"2.3.3\"\n"));
-    assert_eq!(newer, AdvertRules::unknown(Release::new(2, 3, 3)));
+    assert_eq!(newer, AdvertRules { release: Release::new(2, 3, 3), ..multicast() });
 }
 
 #[test]

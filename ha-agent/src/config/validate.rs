@@ -13,7 +13,7 @@ use super::{
     Actions, Admin, Config, Corroboration, Delivery, Grant, Granted, Grantee, Hook, Intake, Keepalived, Mode, Netns,
     Neutron, Protocol, Router, Sink,
 };
-use crate::advert_rules::{AdvertRules, Authentication, Release};
+use crate::advert_rules::{AdvertRules, Authentication, Mode as AdvertMode, Release};
 use crate::core::model::Password;
 use crate::inventory::keepalived_conf::default_config_id;
 use crate::inventory::keepalived_release::{Installed, Origin};
@@ -354,6 +354,11 @@ fn router(section: &Section, release: Release, problems: &mut Problems) -> Optio
         fifo_instance: section.text("fifo_instance"),
         password,
         rules: AdvertRules {
+            mode: Some(if section.flag("unicast").unwrap_or(false) {
+                AdvertMode::Unicast { peers: Vec::new(), check_source: false }
+            } else {
+                AdvertMode::Multicast { group: None }
+            }),
             interval: section.span("advert_interval"),
             authentication: password.map(Authentication::Pass),
             ..AdvertRules::unknown(release)

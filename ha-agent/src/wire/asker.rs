@@ -88,7 +88,9 @@ pub(super) async fn ask(netns: &NetnsThread, entry: &Entry, source: Source) -> O
         // keepalived's socket is bound to its VMAC, where there is one.
         let receives = target.rules.receive_interface.as_deref().and_then(attach::index_of);
         let taken = source::ask(receives.unwrap_or(ifindex), address, question);
-        let own = taken == Some(false) && source::ask(ifindex, address, Question::IsLocal) == Some(true);
+        // The whole of 127/8 is local, and nobody's own.
+        let asked = taken == Some(false) && !address.is_loopback();
+        let own = asked && source::ask(ifindex, address, Question::IsLocal) == Some(true);
         (taken, own)
     });
     answer.await.ok()

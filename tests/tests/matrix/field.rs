@@ -30,13 +30,13 @@ pub(crate) struct Field {
     plays: Vec<(Router, [Corner; 2])>,
     witness: Witness,
     nodes: [Node; 2],
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Field {
     /// Everything but the agents is running: the first node is master of every router.
-    pub(crate) fn build(scenarios: &[Scenario]) -> Result<Self> {
-        let lab = Lab::new("matrix")?;
+    pub(crate) fn build(name: &str, scenarios: &[Scenario]) -> Result<Self> {
+        let lab = Lab::new(name)?;
         let routers: Vec<Router> = (FIRST..).take(scenarios.len()).map(Router::new).collect();
         let places = |node: &str| routers.iter().map(|router| lab.site(node, router)).collect::<Result<Vec<Site>>>();
         let sites = [places("a")?, places("b")?];
@@ -70,15 +70,15 @@ impl Field {
         for (_, [first, _]) in &mut plays {
             first.keepalived = Some(Keepalived::start(&first.site, &first.settings)?);
         }
-        for (_, [first, second]) in &mut plays {
+        for ((_, [first, second]), scenario) in plays.iter_mut().zip(scenarios) {
             let master = first.settings.master_down() + PATIENCE;
             witness
                 .until(master, "the first node is master", |seen| seen.is_master(&first.site, ADVERT).then_some(()))?;
-            if second.settings.nopreempt {
+            if !scenario.late {
                 second.keepalived = Some(Keepalived::start(&second.site, &second.settings)?);
             }
         }
-        Ok(Self { plays, witness, nodes, _lab: lab })
+        Ok(Self { plays, witness, nodes, lab })
     }
 
     /// Starts the agents; every router's first state is confirmed.
@@ -96,6 +96,11 @@ impl Field {
             }
         }
         Ok(())
+    }
+
+    /// Where it lies.
+    pub(crate) fn lab(&self) -> &Lab {
+        &self.lab
     }
 
     /// One play per router.

@@ -7,11 +7,14 @@
 //! What is true is known from what the scenario does, and checked with a witness that looks at the
 //! address tables and at the wire itself. Whatever verdict comes that no round expects counts as false.
 
+mod attacks;
 mod disputes;
 mod failovers;
 mod field;
 mod lies;
 mod play;
+
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use ha_agent_tests::pair::Reporter;
@@ -22,12 +25,17 @@ use play::Play;
 /// Rounds, unless `HA_AGENT_ROUNDS` says otherwise.
 const ROUNDS: u32 = 20;
 
+/// Times are compared: one matrix after the other.
+static STAGE: Mutex<()> = Mutex::new(());
+
 /// A scenario: its name, how keepalived reports in it, the priorities of both nodes, one round of it.
 struct Scenario {
     name: &'static str,
     reporter: Reporter,
     priorities: [u8; 2],
     preempt: bool,
+    /// The second node only comes in a round.
+    late: bool,
     round: fn(&mut Play<'_>) -> Result<()>,
 }
 
@@ -37,6 +45,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Fifo,
         priorities: [50, 50],
         preempt: false,
+        late: false,
         round: failovers::stopped,
     },
     Scenario {
@@ -44,6 +53,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Script,
         priorities: [50, 50],
         preempt: false,
+        late: false,
         round: failovers::stopped,
     },
     Scenario {
@@ -51,6 +61,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Notify,
         priorities: [50, 50],
         preempt: false,
+        late: false,
         round: failovers::stopped,
     },
     Scenario {
@@ -58,6 +69,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Fifo,
         priorities: [50, 50],
         preempt: false,
+        late: false,
         round: failovers::killed,
     },
     Scenario {
@@ -65,6 +77,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Fifo,
         priorities: [50, 60],
         preempt: true,
+        late: true,
         round: failovers::preempted,
     },
     Scenario {
@@ -72,6 +85,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Fifo,
         priorities: [50, 50],
         preempt: false,
+        late: false,
         round: failovers::unplugged,
     },
     Scenario {
@@ -79,6 +93,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Fifo,
         priorities: [50, 50],
         preempt: false,
+        late: false,
         round: lies::quiet,
     },
     Scenario {
@@ -86,6 +101,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Fifo,
         priorities: [50, 50],
         preempt: false,
+        late: false,
         round: lies::with_a_vip,
     },
     Scenario {
@@ -93,6 +109,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Fifo,
         priorities: [60, 50],
         preempt: false,
+        late: false,
         round: disputes::deaf,
     },
     Scenario {
@@ -100,6 +117,7 @@ const SCENARIOS: &[Scenario] = &[
         reporter: Reporter::Fifo,
         priorities: [60, 50],
         preempt: false,
+        late: false,
         round: disputes::mute,
     },
 ];
@@ -111,7 +129,8 @@ fn claims_of_the_catalogue_in_rounds() -> Result<()> {
         Ok(text) => text.parse().context("HA_AGENT_ROUNDS is a number")?,
         Err(_) => ROUNDS,
     };
-    let mut field = Field::build(SCENARIOS)?;
+    let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut field = Field::build("matrix", SCENARIOS)?;
     field.settle()?;
     let failures: Vec<String> = std::thread::scope(|scope| {
         let threads: Vec<_> = field

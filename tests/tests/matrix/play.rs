@@ -129,12 +129,26 @@ impl<'a> Play<'a> {
         Self { router, corners, witness, scenario: None, master: 0, expected: [Vec::new(), Vec::new()] }
     }
 
-    /// All rounds.
+    /// The router.
+    pub(crate) fn router(&self) -> &'a Router {
+        self.router
+    }
+
+    /// All rounds of a scenario whose claims are counted.
     pub(crate) fn play(&mut self, name: &'static str, round: fn(&mut Self) -> Result<()>, rounds: u32) -> Result<()> {
         let scenario = Scenario::begin(name, true)?;
         self.scenario = Some(scenario);
+        self.rounds(rounds, |play| {
+            round(play)?;
+            play.audit()?;
+            scenario.round()
+        })
+    }
+
+    /// As many rounds; where one fails, what both nodes wrote last.
+    pub(crate) fn rounds(&mut self, rounds: u32, mut round: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         for number in 1..=rounds {
-            round(self).and_then(|()| self.audit()).with_context(|| {
+            round(self).with_context(|| {
                 let story = self.corners.each_mut().map(|corner| {
                     let _ = corner.events.read();
                     let id = corner.id();
@@ -144,7 +158,6 @@ impl<'a> Play<'a> {
                 });
                 format!("round {number} of router {}\n  {}\n  and\n  {}", self.router.vrid, story[0], story[1])
             })?;
-            scenario.round()?;
         }
         Ok(())
     }
@@ -167,6 +180,16 @@ impl<'a> Play<'a> {
         let took = if verdict == "confirmed" { latency(&event)? } else { Duration::ZERO };
         let reporter = self.corners[side].reporter;
         self.note(side, &Claim { reporter, state, truth: true, verdict, took })
+    }
+
+    /// As [`Play::truly`]; how long after the VIP came or went.
+    pub(crate) fn timely(&mut self, side: usize, state: &'static str, within: Duration) -> Result<Duration> {
+        let known = self.expected[side].len();
+        self.truly(side, state, within)?;
+        let corner = &mut self.corners[side];
+        let (_, event) = corner.verdicts(corner.audited)?.into_iter().nth(known).context("the verdict")?;
+        let changed = self.witness.look(|seen| seen.vip(&corner.site)).context("the VIP")?.1;
+        Ok(at(&event)?.duration_since(changed).unwrap_or_default())
     }
 
     /// A change that nobody claims; it is confirmed all the same, and is no cell of the matrix.
@@ -274,11 +297,11 @@ impl<'a> Play<'a> {
 
     fn note(&mut self, side: usize, claim: &Claim) -> Result<()> {
         self.expected[side].push(format!("{} {}", claim.verdict, claim.state));
-        self.scenario.context("a scenario")?.claim(claim)
+        self.scenario.map_or(Ok(()), |scenario| scenario.claim(claim))
     }
 
     /// Every verdict of the round was expected. One that was not is a false one.
-    fn audit(&mut self) -> Result<()> {
+    pub(crate) fn audit(&mut self) -> Result<()> {
         for side in [0, 1] {
             let corner = &mut self.corners[side];
             let found = corner.verdicts(corner.audited)?;
@@ -286,17 +309,20 @@ impl<'a> Play<'a> {
             let expected = std::mem::take(&mut self.expected[side]);
             let words: Vec<&str> = found.iter().map(|(words, _)| words.as_str()).collect();
             if words != expected {
-                self.scenario.context("a scenario")?.claim(&Claim {
-                    reporter: self.corners[side].reporter,
-                    state: "unexpected",
-                    truth: words.iter().any(|words| words.starts_with("rejected")),
-                    verdict: if words.iter().any(|words| words.starts_with("rejected")) {
-                        "rejected"
-                    } else {
-                        "confirmed"
-                    },
-                    took: Duration::ZERO,
-                })?;
+                let counted = self.scenario.map(|scenario| {
+                    scenario.claim(&Claim {
+                        reporter: self.corners[side].reporter,
+                        state: "unexpected",
+                        truth: words.iter().any(|words| words.starts_with("rejected")),
+                        verdict: if words.iter().any(|words| words.starts_with("rejected")) {
+                            "rejected"
+                        } else {
+                            "confirmed"
+                        },
+                        took: Duration::ZERO,
+                    })
+                });
+                counted.transpose()?;
                 bail!("{}: expected {expected:?}, but found {words:?}", self.corners[side].site.node);
             }
         }

@@ -11,6 +11,7 @@ mod delivery;
 mod drop_in;
 mod failover;
 mod harness;
+mod hostile;
 mod intake;
 mod lacks;
 mod neutron;

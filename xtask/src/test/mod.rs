@@ -44,6 +44,9 @@ pub(crate) struct Arguments {
     /// Rounds of each scenario whose timing is left to chance
     #[arg(long, default_value_t = verdicts::ROUNDS, value_parser = clap::value_parser!(u32).range(i64::from(verdicts::ROUNDS)..))]
     rounds: u32,
+    /// Rounds of each attack beside its control
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    hostile_rounds: u32,
     /// Write the verdicts of the steps e2e and matrix into this Markdown file, between its two marks
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -87,7 +90,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.write.is_some() && [Step::E2e, Step::Matrix].iter().any(|step| !steps.contains(step)) {
         bail!("--write needs the steps e2e and matrix");
     }
-    let context = steps::Context { privilege, filter: arguments.filter.clone(), rounds: arguments.rounds };
+    let context = steps::Context {
+        privilege,
+        filter: arguments.filter.clone(),
+        rounds: arguments.rounds,
+        hostile_rounds: arguments.hostile_rounds,
+    };
     let mut counts = Counts::default();
     let mut rows = Vec::new();
     let mut found = verdicts::Found::default();

@@ -107,6 +107,8 @@ pub(crate) struct Context {
     pub(crate) filter: Option<String>,
     /// Rounds of what depends on timing.
     pub(crate) rounds: u32,
+    /// Rounds of each attack beside its control.
+    pub(crate) hostile_rounds: u32,
 }
 
 impl Context {
@@ -230,6 +232,7 @@ impl Context {
     fn with_root(&self, mut log: Log, select: &[&str], at_once: &str, records: Option<&Path>) -> Result<Done> {
         let mut command = self.cargo(&["test", "--locked", "--no-fail-fast"]);
         command.env("HA_AGENT_ROUNDS", self.rounds.to_string());
+        command.env("HA_AGENT_HOSTILE_ROUNDS", self.hostile_rounds.to_string());
         command.envs(records.map(|path| ("HA_AGENT_RECORDS", path)));
         if let Ok([_, ..]) = self.privilege.prefix("") {
             // The build stays ours; only the test binaries run as root.

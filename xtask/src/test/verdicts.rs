@@ -3,6 +3,7 @@
 //!
 //! The tests write one JSON object per line (`tests/src/record.rs`); here they become tables.
 
+mod attacks;
 mod page;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use super::steps::Step;
 use crate::workspace::target;
+use attacks::Attack;
 
 /// Rounds that a scenario must have whose timing is left to chance.
 pub(super) const ROUNDS: u32 = 20;
@@ -24,6 +26,7 @@ enum Record {
     Round { scenario: String },
     Claim(Claim),
     Case(Case),
+    Attack(Attack),
     Figure { line: String },
 }
 
@@ -69,6 +72,7 @@ struct Row {
 pub(super) struct Found {
     rows: Vec<Row>,
     cases: Vec<Case>,
+    attacks: Vec<Attack>,
     figures: Vec<String>,
 }
 
@@ -91,6 +95,7 @@ impl Found {
                 Record::Round { scenario } => self.row(&scenario).rounds += 1,
                 Record::Claim(claim) => self.row(&claim.scenario.clone()).claims.push(claim),
                 Record::Case(case) => self.cases.push(case),
+                Record::Attack(attack) => self.attacks.push(attack),
                 Record::Figure { line } => self.figures.push(line),
             }
         }
@@ -132,19 +137,14 @@ impl Found {
                 wrong.push(format!("{name}: {} was {truth} and {} ({})", claim.claim, claim.verdict, claim.reporter));
             }
         }
+        wrong.extend(self.attacks.iter().filter_map(Attack::wrong));
         wrong
     }
 
     /// The matrix, for the terminal.
     pub(super) fn table(&self) -> String {
-        let rows = self.matrix();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..page::HEADING.len()).map(width).collect();
-        let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        };
-        rows.iter().map(line).collect::<Vec<_>>().join("\n")
+        let tables = [self.matrix(), attacks::table(&self.attacks)];
+        tables.iter().filter(|rows| !rows.is_empty()).map(|rows| aligned(rows)).collect::<Vec<_>>().join("\n\n")
     }
 
     /// Writes matrix and catalogue into a Markdown file.
@@ -176,6 +176,18 @@ impl Claim {
     fn is_misjudged(&self) -> bool {
         self.verdict != if self.truth { "confirmed" } else { "rejected" }
     }
+}
+
+/// A table for the terminal.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn cells(name: &str, rounds: &str, claims: &[&Claim]) -> Vec<String> {

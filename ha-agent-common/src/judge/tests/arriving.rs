@@ -453,6 +453,8 @@ fn with_a_virtual_mac_the_device_behind_it_listens() {
     assert_eq!(judged(v6, &to_v6([0, 0, 0x5e, 0, 1, 1])), unheard_for(Reason::OtherHost));
     assert_eq!(judged(v6, &to_v6([0x33, 0x33, 0, 0, 0, 0x12])), PEER);
     assert_eq!(judged(v6, &to_v6([0x33, 0x33, 0, 0, 0, 0x13])), unheard_for(Reason::OtherHost));
+    let unicast = Advert { to_mac: Some([0, 0, 0x5e, 0, 1, 1]), ..to_own(Advert::v2()) };
+    assert_eq!(judged(with(rules_like(&unicast), Rules::VMAC), &unicast.frame()), PEER);
 }
 
 #[test]

@@ -103,7 +103,9 @@ fn releases_and_options_are_flags() {
     assert_eq!(checksum(Checksum::PlainV3, old), 0, "2.2.7 does not know it");
     assert_eq!(checksum(Checksum::PlainV3, Release::new(2, 2, 8)), Rules::ANY_CHECKSUM);
     assert_eq!(flags(AdvertRules { takes_none: true, ..unknown() }), Rules::TAKES_NONE);
-    assert_eq!(flags(AdvertRules { receive_interface: Some("vrrp.1".to_owned()), ..unknown() }), Rules::VMAC);
+    let vmac = AdvertRules { has_vmac: true, ..unknown() };
+    assert_eq!(flags(vmac.clone()), Rules::VMAC_BESIDE, "its socket is on the interface itself");
+    assert_eq!(flags(AdvertRules { receive_interface: Some("vrrp.1".to_owned()), ..vmac }), Rules::VMAC);
 }
 
 #[test]

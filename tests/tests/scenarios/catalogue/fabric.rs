@@ -3,7 +3,6 @@
 use anyhow::Result;
 use ha_agent_tests::agent;
 use ha_agent_tests::keepalived::{Keepalived, Settings};
-use ha_agent_tests::lab::Router;
 use ha_agent_tests::pair::{Pair, SLACK, Scene};
 use serde_json::json;
 
@@ -265,7 +264,7 @@ fn another_router_on_the_same_vrid() -> Result<()> {
         Bound { what: "b: cleared", least: 0, most: TURN, why: "the stranger resigns" },
     ];
     let mut pair = Scene::default().start("stranger")?;
-    let place = pair.lab.site("c", &Router { id: pair.router.id, vrid: pair.router.vrid })?;
+    let place = pair.lab.site("c", &pair.router.clone())?;
     let settings = Settings { vip: Some("169.254.0.99/24".to_owned()), advert_int: 2, ..Default::default() };
     let mut case = Case::now("duplicate VRID, rejected adverts", BOUNDS);
     let mut stranger = Keepalived::start(&place, &settings)?;

@@ -30,15 +30,14 @@ pub(super) fn write(path: &Path, found: &Found) -> Result<()> {
 
 fn markdown(found: &Found) -> String {
     let mut text = format!("Measured on {}.\n\n### Claims\n\n", machine());
-    let mut rows = found.matrix().into_iter();
-    let mut line = |row: Vec<String>| {
-        let _ = writeln!(text, "| {} |", row.join(" | "));
-    };
-    if let Some(heading) = rows.next() {
-        line(heading);
+    table(&mut text, found.matrix());
+    let attacks = super::attacks::table(&found.attacks);
+    if !attacks.is_empty() {
+        text.push_str(
+            "\n### Attacks\n\nFalse verdicts, and how much later than without the attack one came at most.\n\n",
+        );
+        table(&mut text, attacks);
     }
-    line(vec!["---".to_owned(); HEADING.len()]);
-    rows.for_each(&mut line);
     text.push_str("\n### Catalogue\n\n| case | what | within ms | because | measured ms |\n|---|---|---|---|---|\n");
     for case in &found.cases {
         for (index, measured) in case.measured.iter().enumerate() {
@@ -56,6 +55,16 @@ fn markdown(found: &Found) -> String {
         let _ = writeln!(text, "| {} | {} | {} |", case.case, told(case), case.clears);
     }
     text.trim_end().to_owned()
+}
+
+/// A heading and rows, in Markdown.
+fn table(text: &mut String, rows: Vec<Vec<String>>) {
+    for (index, row) in rows.into_iter().enumerate() {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+        if index == 0 {
+            let _ = writeln!(text, "| {} |", vec!["---"; row.len()].join(" | "));
+        }
+    }
 }
 
 fn told(case: &Case) -> String {

@@ -40,3 +40,21 @@ fn figures_are_repeated_in_their_order() {
     let found = found(&[figure("400 at once: 0 lost"), PLAYED.to_owned(), figure("a flood: 252 ms")].concat());
     assert_eq!(found.figures(), ["400 at once: 0 lost", "a flood: 252 ms"]);
 }
+
+#[test]
+fn an_attack_that_is_false_or_late_is_told_and_every_cell_has_its_place() {
+    let cell = |attack: &str, column: &str, wrong: u32, late: f64| {
+        let (attack, column) = (format!("\"attack\":\"{attack}\""), format!("\"column\":\"{column}\""));
+        format!("{{\"record\":\"attack\",{attack},{column},\"rounds\":3,\"false\":{wrong},\"late_ms\":{late}}}\n")
+    };
+    let sound = [cell("none", "orphan", 0, 0.0), cell("hairpin", "orphan", 0, 3.4), cell("none", "split", 0, 0.0)];
+    let sound = found(&[PLAYED, &sound.concat()].concat());
+    assert_eq!(sound.wrong(2), Vec::<String>::new());
+    let table = attacks::table(&sound.attacks);
+    assert_eq!(table[0], ["attack", "orphan", "split"]);
+    assert_eq!(table[1], ["none", "0 of 3 false", "0 of 3 false"]);
+    assert_eq!(table[2], ["hairpin", "0 of 3 false, 3 ms", "–"]);
+    let text = [PLAYED, &cell("hairpin", "orphan", 1, 0.0), &cell("hairpin", "split", 0, 101.0)].concat();
+    let wrong = ["hairpin × orphan: 1 false", "hairpin × split: 101 ms later than without the attack"];
+    assert_eq!(found(&text).wrong(2), wrong);
+}
