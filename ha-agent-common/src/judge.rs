@@ -14,16 +14,15 @@
 //! The checks and their order are those of keepalived 2.2.7 (`vrrp_check_packet`); what other releases do
 //! otherwise is in [`Rules`]. Like [`crate::frame`] it is free of helpers.
 
-use crate::frame::{Bytes, Envelope, HEADER_LEN, HOST_DEVICE, HOST_GROUP, IPPROTO_AH, IPPROTO_VRRP};
+use crate::frame::{Bytes, Envelope, HEADER_LEN, IPPROTO_AH, IPPROTO_VRRP};
 use crate::frame::{Link, Packet, folds_to_ones, half, halves, word};
 use crate::list::{List, content};
-use crate::{Class, FAMILY_V4, Reason, Rules, SPEAKER_AH, SPEAKER_UNICAST, Speaker, WATCH_OLD_CHECKSUM, Watch, ah};
+use crate::{
+    Class, FAMILY_V4, Reason, Rules, SPEAKER_AH, SPEAKER_OLD_CHECKSUM, SPEAKER_UNICAST, Speaker, WATCH_OLD_CHECKSUM,
+    Watch, ah, device,
+};
 
 const AUTH_LEN: u32 = 8;
-/// The first five bytes of a virtual router's MAC (RFC 9568 section 7.3) over IPv4; the sixth is its VRID.
-const VIRTUAL_V4: u64 = 0x5e_0001;
-/// See [`VIRTUAL_V4`].
-const VIRTUAL_V6: u64 = 0x5e_0002;
 /// Length of an IPv4 header without options.
 const IPV4_LEN: u32 = 20;
 const AUTH_NONE: u8 = 0;
@@ -101,7 +100,7 @@ impl<P: Packet> Frame<'_, P> {
 
     #[inline(always)]
     fn count(&self) -> u32 {
-        u32::from(self.header[3])
+        self.header[3] as u32
     }
 
     #[inline(always)]
@@ -169,7 +168,7 @@ pub fn read<P: Packet>(frame: &Frame<'_, P>, link: &Link, speaker: &mut Speaker)
     }
     if frame.version() == 2 {
         speaker.auth_type = header[4];
-        speaker.interval_cs = u16::from(header[5]) * 100;
+        speaker.interval_cs = header[5] as u16 * 100;
     } else {
         speaker.interval_cs = u16::from_be_bytes([header[4], header[5]]) & 0x0fff;
     }
@@ -228,7 +227,7 @@ fn read_list<P: Packet>(frame: &Frame<'_, P>, list: &mut List, speaker: &mut Spe
 #[inline(always)]
 pub fn unheard<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> u8 {
     let envelope = frame.envelope;
-    if !is_for_us(frame, link, rules) {
+    if !device::gets(link, envelope, frame.header[1], rules) {
         return Reason::OtherHost as u8;
     }
     if envelope.fault != 0 {
@@ -245,47 +244,6 @@ pub fn unheard<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> u
         return Reason::Protocol as u8;
     }
     0
-}
-
-/// Whether the link brings the frame to the device that keepalived's socket is on.
-#[inline(always)]
-fn is_for_us<P: Packet>(frame: &Frame<'_, P>, link: &Link, rules: &Rules) -> bool {
-    let from_virtual = is_virtual_router(&link.mac);
-    if !rules.has(Rules::VMAC) {
-        // What has a macvlan's own address as its source is for that one only.
-        let group = link.host == HOST_GROUP && !(rules.has(Rules::VMAC_BESIDE) && from_virtual);
-        return group || link.host == HOST_DEVICE;
-    }
-    let (to, dst) = (address(&link.to), &frame.envelope.dst);
-    let (prefix, group) = if frame.is_v4() {
-        (VIRTUAL_V4, 0x0100_5e00_0000 | (half_be(dst, 0) & 0x7f_ffff))
-    } else {
-        (VIRTUAL_V6, 0x3333_0000_0000 | half_be(dst, 12))
-    };
-    let own = prefix << 8 | u64::from(frame.header[1]);
-    if link.host != HOST_GROUP {
-        return to == own;
-    }
-    if from_virtual { address(&link.mac) == own } else { to == group || to == 0xffff_ffff_ffff }
-}
-
-/// Whether a MAC is that of a virtual router.
-#[inline(always)]
-pub fn is_virtual_router(mac: &[u8; 6]) -> bool {
-    let prefix = address(mac) >> 8;
-    prefix == VIRTUAL_V4 || prefix == VIRTUAL_V6
-}
-
-/// A MAC as a number.
-#[inline(always)]
-fn address(mac: &[u8; 6]) -> u64 {
-    u64::from_be_bytes([0, 0, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]])
-}
-
-/// Four bytes in network order.
-#[inline(always)]
-fn half_be(bytes: &[u8; 16], at: usize) -> u64 {
-    u64::from(u32::from_be(half(bytes, at)))
 }
 
 /// Whether the destination is what keepalived's socket is bound to.
@@ -327,7 +285,7 @@ pub fn rejected<P: Packet>(
     watch: &mut Watch,
     sum: u64,
     peer: Option<Peer>,
-    speaker: &Speaker,
+    speaker: &mut Speaker,
 ) -> u8 {
     let (header, envelope) = (&frame.header, frame.envelope);
     let rules = &watch.rules;
@@ -357,7 +315,7 @@ pub fn rejected<P: Packet>(
     if lists && header[3] != watch.rules.vip_count {
         return Reason::Addresses as u8;
     }
-    if frame.is_v4() && !checksum_fits(frame, watch, sum, unicast) {
+    if frame.is_v4() && !checksum_fits(frame, watch, sum, unicast, speaker) {
         return Reason::Checksum as u8;
     }
     if lists && speaker.list != watch.rules.list {
@@ -441,7 +399,13 @@ fn mutable<P: Packet>(frame: &Frame<'_, P>, unicast: bool) -> ah::Mutable {
 /// The VRRP checksum over IPv4: VRRPv2 without pseudo-header, VRRPv3 with it; by unicast VRRPv3's may be of
 /// the old form, made with the group's address.
 #[inline(always)]
-fn checksum_fits<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch, list: u64, unicast: bool) -> bool {
+fn checksum_fits<P: Packet>(
+    frame: &Frame<'_, P>,
+    watch: &Watch,
+    list: u64,
+    unicast: bool,
+    speaker: &mut Speaker,
+) -> bool {
     let mut sum = list + halves(word(&frame.header, 0));
     let rules = &watch.rules;
     if frame.version() == 2 {
@@ -455,16 +419,16 @@ fn checksum_fits<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch, list: u64, 
         return true;
     }
     sum += upper_v4(frame);
-    let group = u64::from(half(&rules.group, 0));
-    let old = rules.has(Rules::OLD_CHECKSUM) || watch.state & WATCH_OLD_CHECKSUM != 0;
-    if old {
+    let group = half(&rules.group, 0) as u64;
+    if rules.has(Rules::OLD_CHECKSUM) {
         return folds_to_ones(sum + group);
     }
-    if folds_to_ones(sum + u64::from(half(&frame.envelope.dst, 0))) {
+    let learned = watch.state & WATCH_OLD_CHECKSUM != 0;
+    if !learned && folds_to_ones(sum + half(&frame.envelope.dst, 0) as u64) {
         return true;
     }
-    if unicast && !rules.has(Rules::NEVER_OLD_CHECKSUM) && folds_to_ones(sum + group) {
-        watch.state |= WATCH_OLD_CHECKSUM;
+    if (learned || (unicast && !rules.has(Rules::NEVER_OLD_CHECKSUM))) && folds_to_ones(sum + group) {
+        speaker.flags |= SPEAKER_OLD_CHECKSUM;
         return true;
     }
     false
@@ -474,8 +438,8 @@ fn checksum_fits<P: Packet>(frame: &Frame<'_, P>, watch: &mut Watch, list: u64, 
 #[inline(always)]
 fn upper_v4<P: Packet>(frame: &Frame<'_, P>) -> u64 {
     // Length and protocol, each the low half of a word in network order, may be summed as one.
-    let upper = HEADER_LEN + frame.listed() + u32::from(IPPROTO_VRRP);
-    u64::from(half(&frame.envelope.src, 0)) + u64::from(upper.to_be())
+    let upper = HEADER_LEN + frame.listed() + IPPROTO_VRRP as u32;
+    half(&frame.envelope.src, 0) as u64 + upper.to_be() as u64
 }
 
 /// RFC 8200 section 8.1. `list` is the sum of the addresses where the packet holds nothing beside them.
@@ -491,7 +455,7 @@ fn sum_fits_v6<P: Packet>(frame: &Frame<'_, P>, list: Option<u64>) -> bool {
     };
     sum += halves(word(&envelope.src, 0)) + halves(word(&envelope.src, 8));
     sum += halves(word(&envelope.dst, 0)) + halves(word(&envelope.dst, 8));
-    sum += u64::from((envelope.len + u32::from(IPPROTO_VRRP)).to_be());
+    sum += (envelope.len + IPPROTO_VRRP as u32).to_be() as u64;
     folds_to_ones(sum)
 }
 
@@ -559,7 +523,7 @@ pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, sum: u64, watch
         rules.auth_type = AUTH_NONE;
         rules.flags |= Rules::KNOWS_AUTH;
         if frame.is_v4() && rules.is_unicast() {
-            let old = sum + halves(word(&frame.header, 0)) + upper_v4(frame) + u64::from(half(&rules.group, 0));
+            let old = sum + halves(word(&frame.header, 0)) + upper_v4(frame) + half(&rules.group, 0) as u64;
             let fits = folds_to_ones(old);
             watch.state = if fits { watch.state | WATCH_OLD_CHECKSUM } else { watch.state & !WATCH_OLD_CHECKSUM };
         }

@@ -5,7 +5,7 @@
 //!   authentication header.
 //! - [`judge`]: what a frame is, given the rules of the instance whose VRID it carries: [`Class`], [`Reason`].
 //! - [`slice`]: a packet in memory, for user space.
-//! - [`rules`]: those rules. [`speaker`]: what an advert adds to what is known of its sender.
+//! - [`device`]: which device a frame gets to. [`rules`]: those rules. [`speaker`]: what an advert adds to what is known of its sender.
 //! - [`budget`]: how many records a watch may cause.
 //!
 //! Every shared struct is `repr(C)`, holds no `bool`, no enum and no implicit padding, and has its size
@@ -20,6 +20,7 @@ pub mod ah;
 pub mod budget;
 #[cfg(any(test, feature = "user"))]
 pub mod build;
+pub mod device;
 pub mod frame;
 pub mod judge;
 pub mod list;
@@ -121,7 +122,8 @@ pub struct Watch {
     pub rules: Rules,
 }
 
-/// keepalived has heard a VRRPv3 unicast checksum of the old form, and keeps to it (`Watch::state`).
+/// keepalived has heard a VRRPv3 unicast checksum of the old form, and keeps to it (`Watch::state`). The agent sets
+/// it, once it knows that the kernel takes packets from a speaker of [`SPEAKER_OLD_CHECKSUM`].
 pub const WATCH_OLD_CHECKSUM: u8 = 1;
 
 /// Records a watch may cause at once, per bucket.
@@ -218,6 +220,8 @@ pub const NO_VLAN: u16 = 0xffff;
 pub const SPEAKER_AH: u8 = 1;
 /// The destination was no multicast group: unicast peers.
 pub const SPEAKER_UNICAST: u8 = 2;
+/// Its VRRPv3 checksum is of the old form alone, which makes keepalived keep to that for good.
+pub const SPEAKER_OLD_CHECKSUM: u8 = 4;
 
 /// One ring-buffer record: something new about a speaker, or a frame that is told by itself.
 #[repr(C)]

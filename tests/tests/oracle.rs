@@ -1,15 +1,19 @@
 //! A real keepalived says what frames are to it. `cargo xtask oracle` asks about many more.
 
+use std::time::Duration;
+
 use ha_agent::core::model::Reason;
 use ha_agent_tests::oracle::agent::Agent;
 use ha_agent_tests::oracle::ask::Asker;
 use ha_agent_tests::oracle::configuration::{ALL, Configuration};
+use ha_agent_tests::oracle::deviation::{Deviation, Form, Place};
 use ha_agent_tests::oracle::frames::{self, Case};
 use ha_agent_tests::oracle::judge::Nobody;
 use ha_agent_tests::oracle::keepalived::{Release, State};
 use ha_agent_tests::oracle::run::{Plan, run};
 use ha_agent_tests::oracle::scene::Scene;
 use ha_agent_tests::oracle::verdict::Verdict;
+use ha_agent_tests::wait;
 
 /// Cases in every run of all tests.
 const CASES: u64 = 6400;
@@ -39,6 +43,7 @@ fn privileged_keepalived_and_the_agent_judge_alike() {
     let figures = run(&plan, &mut agent, |_, _| {}).unwrap();
     let shown: Vec<String> = figures.disagreements.iter().map(ToString::to_string).collect();
     assert!(shown.is_empty(), "{}", shown.join("\n"));
+    assert_eq!(figures.judged, CASES);
     assert_eq!(figures.tallies.len(), ALL.len());
     // Frames that are all of one kind would agree with anything.
     for (name, tally) in &figures.tallies {
@@ -63,6 +68,34 @@ fn privileged_keepalived_takes_the_sound_advert_of_every_configuration() {
             assert_eq!(answer.verdict, Verdict::Taken, "{}, {state:?}: {answer}", configuration.name);
         }
     }
+}
+
+/// What both learn for good: from a packet of the old form of checksum, if the kernel takes its source.
+#[test]
+#[ignore = "needs root"]
+fn privileged_the_agent_keeps_to_the_old_form_of_checksum_when_keepalived_does() {
+    let configuration = Configuration::named("v3-unicast").unwrap();
+    let version = Release::Own.version().unwrap();
+    let mut agent = Agent::new(&version).unwrap();
+    let mut asker = Asker::new(Scene::new(configuration, &Release::Own).unwrap(), &version, &mut agent).unwrap();
+    let case = |deviations: &[Deviation]| Case { deviations: deviations.to_vec() };
+    let old = Deviation::Checksum(Form::PseudoGroup);
+    let martian = case(&[Deviation::Source(Place::Loopback), old]);
+    for (case, wanted) in [(&martian, Verdict::Unheard), (&Case::default(), Verdict::Taken)] {
+        let answer = asker.go_on(case, &mut agent).unwrap();
+        assert_eq!((answer.verdict, answer.judged), (wanted, Some(wanted)), "{case}: {answer}");
+    }
+    // The agent asks the kernel about the source only now.
+    let answer = asker.go_on(&case(&[old]), &mut agent).unwrap();
+    assert_eq!((answer.verdict, answer.judged), (Verdict::Taken, Some(Verdict::Taken)), "{answer}");
+    wait::until(Duration::from_secs(5), "the agent keeps to the old form", || {
+        let answer = asker.go_on(&Case::default(), &mut agent).unwrap();
+        assert_eq!(answer.verdict, Verdict::Rejected(Reason::Checksum), "{answer}");
+        (answer.judged == Some(answer.verdict)).then_some(())
+    })
+    .unwrap();
+    let answer = asker.go_on(&case(&[old]), &mut agent).unwrap();
+    assert_eq!((answer.verdict, answer.judged), (Verdict::Taken, Some(Verdict::Taken)), "{answer}");
 }
 
 /// What one case leaves behind would change the answer to another.

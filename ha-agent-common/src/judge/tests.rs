@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::build::{Advert, Auth, checksum};
-use crate::frame::{HOST_OTHER, Seen, header, open_v4, open_v6};
+use crate::frame::{HOST_DEVICE, HOST_GROUP, HOST_OTHER, Seen, header, open_v4, open_v6};
 use crate::slice::Slice;
 
 const KEY: [u64; 2] = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
@@ -98,15 +98,18 @@ fn watch(rules: Rules) -> Watch {
 
 /// What the link says of a frame to the interface of [`OWN_MAC`].
 fn link(frame: &[u8]) -> Link {
-    let [to, mac]: [[u8; 6]; 2] = [0, 6].map(|at| frame[at..at + 6].try_into().unwrap());
-    let host = if to == OWN_MAC {
+    let mut link = Link::default();
+    let macs: &[u8; 12] = frame[..12].try_into().unwrap();
+    link.to.copy_from_slice(&macs[..6]);
+    link.mac.copy_from_slice(&macs[6..]);
+    link.host = if macs[..6] == OWN_MAC {
         HOST_DEVICE
-    } else if to[0] & 1 == 1 {
+    } else if macs[0] & 1 == 1 {
         HOST_GROUP
     } else {
         HOST_OTHER
     };
-    Link { mac, to, host, ..Link::default() }
+    link
 }
 
 /// Opens a frame; none of what is no VRRP, or has no VRID.

@@ -62,6 +62,7 @@ impl Asker {
             .into_iter()
             .map(|(side, speaker)| {
                 if taken {
+                    self.shared.adopt(entry, &speaker);
                     return WireEvent::Advert { router, advert: translate::advert(&speaker, family, side) };
                 }
                 let reason = self.shared.refusal(entry, side, &speaker.src);

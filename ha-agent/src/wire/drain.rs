@@ -2,6 +2,7 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aya::Ebpf;
@@ -150,7 +151,11 @@ impl Reader {
             let Some(piece) = ring.next().map(|item| pieces::read(&item)) else {
                 return Some(Drained::Empty);
             };
+            if self.shared.forget_pieces.swap(false, Ordering::AcqRel) {
+                *assembly = Pieces::default();
+            }
             let record = piece.and_then(|piece| assembly.take(&self.shared, &piece));
+            self.shared.pieces_taken.fetch_add(1, Ordering::Release);
             let Some(event) = record.and_then(|record| self.translate(&record)) else {
                 continue;
             };
@@ -187,7 +192,10 @@ impl Reader {
         }
         let family = entry.key.family;
         match known.taken? {
-            true => Some(WireEvent::Advert { router, advert: translate::advert(speaker, family, side) }),
+            true => {
+                self.shared.adopt(entry, speaker);
+                Some(WireEvent::Advert { router, advert: translate::advert(speaker, family, side) })
+            }
             false => {
                 let reason = self.shared.refusal(entry, side, &speaker.src);
                 Some(WireEvent::Invalid { router, frame: translate::frame(speaker, family, side, reason) })

@@ -2,13 +2,16 @@
 //! which sources the kernel takes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
 use ha_agent_common::judge::{Judgement, Peer, PeerKey};
-use ha_agent_common::{Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, Speaker, Watch, WatchKey, counter};
+use ha_agent_common::{
+    Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, SPEAKER_OLD_CHECKSUM, Speaker, WATCH_OLD_CHECKSUM, Watch,
+    WatchKey, counter,
+};
 
 use super::batch::{Batches, Cursor};
 use super::known::{Known, is_live};
@@ -32,6 +35,10 @@ pub(super) struct Shared {
     pieces: Mutex<HashMap<u32, Tally>>,
     /// Someone who goes on advertising is not known.
     left_out: AtomicBool,
+    /// See [`super::Wire::pieces`].
+    pub(super) pieces_taken: AtomicU64,
+    /// See [`super::Wire::forget_pieces`].
+    pub(super) forget_pieces: AtomicBool,
     watches: Mutex<BpfHashMap<MapData, WatchKey, Watch>>,
     peers: Mutex<BpfHashMap<MapData, PeerKey, Peer>>,
     devices: Mutex<BpfHashMap<MapData, DeviceKey, Device>>,
@@ -68,6 +75,8 @@ impl Shared {
             sources: Mutex::default(),
             pieces: Mutex::default(),
             left_out: AtomicBool::new(false),
+            pieces_taken: AtomicU64::new(0),
+            forget_pieces: AtomicBool::new(false),
             watches: Mutex::new(taken(ebpf, "WATCHES")?),
             peers: Mutex::new(taken(ebpf, "PEERS")?),
             devices: Mutex::new(taken(ebpf, "DEVICES")?),
@@ -129,6 +138,12 @@ impl Shared {
                 tracing::debug!(%error, ?peer, "peer not removed");
             }
         }
+    }
+
+    /// A device's budget is full, and no piece of it was lost.
+    pub(super) fn reset_device(&self, key: &WatchKey) -> Result<(), WireError> {
+        let device = DeviceKey { realm: key.realm, ifindex: key.ifindex, pad: 0 };
+        locked(&self.devices).insert(device, Device::default(), 0).map_err(|error| failed("DEVICES", &error))
     }
 
     /// Nothing is attached to a device any more.
@@ -260,6 +275,18 @@ impl Shared {
             return sources::Known { taken: Some(true), ask: false };
         }
         locked(&self.sources).entry(entry.id).or_default().look((whose, speaker.src), now)
+    }
+
+    /// keepalived heard this speaker, whose source the kernel takes, and keeps to its form of checksum.
+    pub(super) fn adopt(&self, entry: &Entry, speaker: &Speaker) {
+        if speaker.flags & SPEAKER_OLD_CHECKSUM == 0 {
+            return;
+        }
+        if let Ok(Some(before)) = self.watch(&entry.key)
+            && before.id == entry.id
+        {
+            self.keep(&entry.key, &before, &Watch { state: before.state | WATCH_OLD_CHECKSUM, ..before });
+        }
     }
 
     /// Remembers an answer; whether it is another one than before.

@@ -15,7 +15,8 @@
 //! - `rules`: what an instance's keepalived takes, for the program. `source`: whether the kernel takes packets from
 //!   an address; `sources`: what it answered; `asker`: who asks.
 //! - `metrics`: the kernel side's counters, read at scrape.
-//! - `trial`: the program run on frames that are handed to it; `bench`: what a frame costs.
+//! - `trial`: the program run on frames that are handed to it; `bench`: what a frame costs; `oracle`: what is asked
+//!   about one frame of many.
 
 mod asker;
 mod attach;
@@ -30,6 +31,7 @@ mod known;
 mod maps;
 mod metrics;
 mod object;
+mod oracle;
 mod pieces;
 mod rules;
 mod source;
@@ -174,19 +176,6 @@ impl Wire {
     /// [`WireError::NotAttached`], [`WireError::Map`].
     pub fn judged(&self, router: RouterId) -> Result<Judged, WireError> {
         self.shared.judged(&self.entry(router)?)
-    }
-
-    /// Whether the kernel now takes packets from a source for a router's keepalived; none: it cannot tell. What
-    /// [`Wire::judged`] counts as a peer's or as rejected is that only from such a source: otherwise it is told
-    /// as unheard.
-    ///
-    /// # Errors
-    /// [`WireError::NotAttached`].
-    #[doc(hidden)]
-    pub async fn takes(&self, router: RouterId, source: IpAddr) -> Result<Option<bool>, WireError> {
-        let entry = self.entry(router)?;
-        let answer = asker::ask(&self.netns, &entry, (sources::Whose::Theirs, rules::wide(source))).await;
-        Ok(answer.and_then(|(taken, _)| taken))
     }
 
     /// Addresses of a router changed: whether the kernel takes its speakers' sources is asked again with the

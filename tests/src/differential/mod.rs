@@ -164,6 +164,10 @@ impl Run {
             Step::Watched { watch: (vrid, family), .. } => Some(self.trial.watch(self.trial.key(*vrid, *family))?),
             Step::Seen(_) => None,
         };
+        let written = match watched {
+            Some(watch) => [watch.rejected_ns, watch.resigned_ns],
+            None => [self.trial.device()?.lost_ns, 0],
+        };
         // The kernel's own time of this frame, wherever it wrote it.
         let told =
             records.first().filter(|record| record.kind == RECORD_FRAME).map(|record| record.speaker.last_seen_ns);
@@ -171,10 +175,7 @@ impl Run {
             .map(|speaker| speaker.last_seen_ns)
             .or(told)
             .or(pieces.first().map(|piece| piece.head.seen_ns))
-            .or(Some(self.trial.device()?.lost_ns).filter(|at| (before..=after).contains(at)))
-            .or(watched
-                .map(|watch| watch.rejected_ns.max(watch.resigned_ns))
-                .filter(|at| (before..=after).contains(at)))
+            .or(written.into_iter().find(|at| (before..=after).contains(at)))
             .unwrap_or(before);
         let expected = self.model.take(direction, frame, step, now);
         ensure!(

@@ -33,7 +33,7 @@ pub struct Model {
 }
 
 /// A frame as it is judged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// It ends at what it is.
     Seen(Sight),
@@ -42,7 +42,7 @@ pub enum Step {
         /// VRID and family.
         watch: (u8, u8),
         /// What it is to that watch.
-        judged: Box<Judged>,
+        judged: Judged,
     },
 }
 
@@ -79,7 +79,7 @@ impl Model {
         let checked = watch.rules.has(Rules::CHECK_PEERS);
         let peer = self.peers.get(&(watch.id, reference::source(frame, base))).filter(|_| checked);
         let judged = reference::judge(frame, base, direction, watch, peer.copied(), self.key);
-        Step::Watched { watch: (vrid, family), judged: Box::new(judged) }
+        Step::Watched { watch: (vrid, family), judged }
     }
 
     /// Which memory a frame will change.
@@ -103,7 +103,7 @@ impl Model {
     pub fn take(&mut self, direction: u8, frame: &[u8], step: &Step, now_ns: u64) -> Expected {
         self.count(counter::FRAMES);
         let (key, judged) = match step {
-            Step::Watched { watch, judged } => (*watch, **judged),
+            Step::Watched { watch, judged } => (*watch, *judged),
             Step::Seen(sight) => return self.seen(direction, frame, *sight, now_ns),
         };
         self.count(counter::VRRP);
@@ -127,18 +127,17 @@ impl Model {
             Class::Peer => {
                 watch.peers += 1;
                 if speaker.priority == 0 {
-                    watch.resigned_ns = now_ns;
-                    (watch.resigned_src, watch.resigned_mac) = (speaker.src, speaker.mac);
+                    (watch.resigned_ns, watch.resigned_src, watch.resigned_mac) = (now_ns, speaker.src, speaker.mac);
                 }
-                let resigned = (watch.resigned_ns, watch.resigned_src, watch.resigned_mac);
-                self.foreign(key.1, watch.id, &mut speaker, &mut watch.foreign_tokens, Some(resigned))
+                self.resigned(key.1, &watch, &speaker);
+                self.foreign(key.1, watch.id, &mut speaker, &mut watch.foreign_tokens)
             }
             Class::Rejected => {
                 self.count(counter::INVALID);
                 watch.rejected += 1;
                 watch.rejected_ns = now_ns;
                 watch.reason = judgement.reason;
-                self.foreign(key.1, watch.id, &mut speaker, &mut watch.refused_tokens, None)
+                self.foreign(key.1, watch.id, &mut speaker, &mut watch.refused_tokens)
             }
         };
         if !paid {
@@ -199,24 +198,21 @@ impl Model {
         Expected::default()
     }
 
-    /// Remembers a speaker elsewhere; the kind of news, and whether it was paid for. `resigned`: when a peer did,
-    /// and which: its runs have ended.
-    fn foreign(
-        &mut self,
-        family: u8,
-        watch: u32,
-        speaker: &mut Speaker,
-        tokens: &mut u32,
-        resigned: Option<(u64, [u8; 16], [u8; 6])>,
-    ) -> (u8, bool) {
-        let key = foreign_key(watch, family, speaker);
-        let mut known = self.foreign.get(&key).copied();
-        if let (Some(known), Some((at, src, mac))) = (&mut known, resigned)
-            && at > known.last_seen_ns
-            && (src, mac) == (known.src, known.mac)
+    /// Ends the run of a speaker who has resigned since.
+    fn resigned(&mut self, family: u8, watch: &Watch, speaker: &Speaker) {
+        let by = (watch.resigned_src, watch.resigned_mac);
+        if let Some(known) = self.foreign.get_mut(&foreign_key(watch.id, family, speaker))
+            && watch.resigned_ns > known.last_seen_ns
+            && by == (known.src, known.mac)
         {
             known.priority = 0;
         }
+    }
+
+    /// Remembers a speaker elsewhere; the kind of news, and whether it was paid for.
+    fn foreign(&mut self, family: u8, watch: u32, speaker: &mut Speaker, tokens: &mut u32) -> (u8, bool) {
+        let key = foreign_key(watch, family, speaker);
+        let known = self.foreign.get(&key).copied();
         let kind = news(known.as_ref(), speaker);
         let paid = kind == 0 || pay(tokens);
         if known.is_some() || paid {
@@ -288,6 +284,5 @@ fn news(known: Option<&Speaker>, new: &mut Speaker) -> u8 {
     new.run_since_ns = known.run_since_ns;
     new.run_adverts = known.run_adverts + 1;
     let said = |s: &Speaker| (s.content, s.sender, s.src);
-    let same = said(known) == said(new) && new.priority > 0;
-    if same { 0 } else { RECORD_CHANGED }
+    if said(known) == said(new) && new.priority > 0 { 0 } else { RECORD_CHANGED }
 }

@@ -9,8 +9,8 @@ use ha_agent_common::list::List;
 use ha_agent_common::slice::Slice;
 use ha_agent_common::{Class, FAMILY_V4, FAMILY_V6, INGRESS, Speaker, Watch};
 
-/// Tags that are looked behind.
-const MOST_TAGS: u32 = 8;
+/// Tags that the program reads.
+const MOST_TAGS: usize = 8;
 
 /// What a frame is before anyone looks for its watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +49,11 @@ pub struct Judged {
 pub fn sight(bytes: &[u8], direction: u8) -> Sight {
     let mut base = ETH_LEN as usize;
     let mut protocol = number(bytes, 12);
-    let (mut vlan, mut tags) = (0, 0);
+    let mut vlan = 0;
+    let mut tags = 0;
     while matches!(protocol, Some(0x8100 | 0x88a8)) && tags < MOST_TAGS {
-        // A tag that the frame cuts off says nothing.
+        vlan |= number(bytes, base).filter(|_| bytes.len() >= base + 4).unwrap_or(0) & 0x0fff;
         protocol = number(bytes, base + 2);
-        vlan |= number(bytes, base).filter(|_| protocol.is_some()).unwrap_or(0) & 0x0fff;
         base += 4;
         tags += 1;
     }
@@ -123,16 +123,17 @@ pub fn source(bytes: &[u8], base: usize) -> [u8; 16] {
 
 /// What the link says. A test run is on `lo`, whose MAC is zero (`eth_type_trans`).
 pub fn link(bytes: &[u8]) -> Link {
-    let Some(macs) = bytes.first_chunk::<12>() else {
-        return Link::default();
-    };
-    let [to, mac] = [0, 6].map(|at| std::array::from_fn(|byte| macs[at + byte]));
-    let host = match to {
-        [0, 0, 0, 0, 0, 0] => HOST_DEVICE,
-        [first, ..] if first & 1 == 1 => HOST_GROUP,
-        _ => HOST_OTHER,
-    };
-    Link { mac, to, host, ..Link::default() }
+    let mut link = Link::default();
+    if let Some(macs) = bytes.first_chunk::<12>() {
+        link.to.copy_from_slice(&macs[..6]);
+        link.mac.copy_from_slice(&macs[6..]);
+        link.host = match macs[..6] {
+            [0, 0, 0, 0, 0, 0] => HOST_DEVICE,
+            [first, ..] if first & 1 == 1 => HOST_GROUP,
+            _ => HOST_OTHER,
+        };
+    }
+    link
 }
 
 fn open<P: Packet>(packet: &P, v6: bool, arriving: bool) -> (Seen, Envelope) {

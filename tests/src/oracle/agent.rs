@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use ha_agent::advert_rules::Release;
@@ -21,6 +22,8 @@ use super::judge::Judge;
 use super::scene::Scene;
 use super::verdict::Verdict;
 
+/// How long pieces may take to be put together.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Events that wait to be thrown away.
 const EVENTS: usize = 1024;
 
@@ -34,6 +37,8 @@ pub struct Agent {
     router: RouterId,
     release: Release,
     before: Judged,
+    /// Pieces that the classifier had handed over, and that had been put together.
+    pieces: [u64; 2],
 }
 
 impl Agent {
@@ -52,7 +57,7 @@ impl Agent {
         runtime.spawn(async move { while events.recv().await.is_some() {} });
         drop(guard);
         let router = RouterId(Uuid::from_u128(u128::from(VRID)));
-        Ok(Self { runtime, stop, wire: Some(wire), router, release, before: Judged::default() })
+        Ok(Self { runtime, stop, wire: Some(wire), router, release, before: Judged::default(), pieces: [0; 2] })
     }
 
     fn wire(&self) -> Result<&Wire> {
@@ -61,6 +66,18 @@ impl Agent {
 
     fn judged(&self) -> Result<Judged> {
         Ok(self.wire()?.judged(self.router)?)
+    }
+
+    /// Waits until all pieces that have arrived are put together as far as they can be.
+    fn put_together(&self) -> Result<()> {
+        let (wire, [seen, taken]) = (self.wire()?, self.pieces);
+        let wanted = taken + wire.stats().fragments.saturating_sub(seen);
+        let began = Instant::now();
+        while wire.pieces() < wanted {
+            ensure!(began.elapsed() < PATIENCE, "{} of {wanted} pieces were put together", wire.pieces());
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Whether the agent counts what comes from a source. IPv6 asks nobody.
@@ -94,11 +111,15 @@ impl Judge for Agent {
     }
 
     fn before(&mut self) -> Result<()> {
+        let wire = self.wire()?;
+        wire.forget_pieces(self.router)?;
+        self.pieces = [wire.stats().fragments, wire.pieces()];
         self.before = self.judged()?;
         Ok(())
     }
 
     fn after(&mut self, source: IpAddr) -> Result<Option<Verdict>> {
+        self.put_together()?;
         let now = self.judged()?;
         let since = |now: u64, before: u64| now.saturating_sub(before);
         let counts = (

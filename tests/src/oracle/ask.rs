@@ -42,6 +42,15 @@ pub struct Answer {
     pub frames: Vec<Vec<u8>>,
 }
 
+/// What was heard of a case.
+struct Heard {
+    sequence: u32,
+    frames: Vec<Vec<u8>>,
+    judged: Option<Verdict>,
+    lines: Vec<String>,
+    counted: Statistics,
+}
+
 /// Asks one keepalived.
 #[derive(Debug)]
 pub struct Asker {
@@ -109,18 +118,7 @@ impl Asker {
     /// None when it has to be asked again.
     fn try_once(&mut self, case: &Case, state: State, judge: &mut dyn Judge) -> Result<Option<Answer>> {
         self.settle(state)?;
-        judge.before()?;
-        let before = self.counted;
-        let sequence = self.next();
-        let sketch = case.sketch(self.scene.configuration, sequence);
-        let frames = sketch.frames();
-        for frame in &frames {
-            self.scene.send(frame)?;
-        }
-        let lines = self.mark(MARKS[1])?;
-        let judged = judge.after(sketch.source)?;
-        self.counted = self.keepalived.statistics()?;
-        let counted = self.counted.since(&before)?;
+        let Heard { sequence, frames, judged, lines, counted } = self.put(case, judge)?;
         let verdict = self.read(&lines, &counted, state);
         let jumped = lines.iter().any(|line| learned(line, sequence));
         if jumped {
@@ -140,6 +138,33 @@ impl Asker {
             self.told = true;
         }
         Ok(Some(Answer { verdict, judged, lines, counted, frames }))
+    }
+
+    /// Sends a case to a backup as it is now, whatever it has learned, and lets it learn from this one, too.
+    ///
+    /// # Errors
+    /// When no clear answer is to be had.
+    pub fn go_on(&mut self, case: &Case, judge: &mut dyn Judge) -> Result<Answer> {
+        let Heard { frames, judged, lines, counted, .. } = self.put(case, judge)?;
+        let verdict = self.read(&lines, &counted, State::Backup)?;
+        Ok(Answer { verdict, judged, lines, counted, frames })
+    }
+
+    /// Sends a case and hears what is said of it.
+    fn put(&mut self, case: &Case, judge: &mut dyn Judge) -> Result<Heard> {
+        judge.before()?;
+        let before = self.counted;
+        let sequence = self.next();
+        let sketch = case.sketch(self.scene.configuration, sequence);
+        let frames = sketch.frames();
+        for frame in &frames {
+            self.scene.send(frame)?;
+        }
+        let lines = self.mark(MARKS[1])?;
+        let judged = judge.after(sketch.source)?;
+        self.counted = self.keepalived.statistics()?;
+        let counted = self.counted.since(&before)?;
+        Ok(Heard { sequence, frames, judged, lines, counted })
     }
 
     /// Brings the instance into the state that is wanted, with nothing left to be read.

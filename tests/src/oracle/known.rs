@@ -1,8 +1,9 @@
-//! Where the agent is known to judge otherwise than keepalived.
+//! Where the agent is known to judge otherwise than keepalived. It never takes what keepalived does not: that is
+//! no difference that could be known.
 
 use ha_agent::core::model::Reason;
 
-use super::configuration::Configuration;
+use super::configuration::{Auth, Configuration};
 use super::deviation::{Deviation, Mac};
 use super::frames::Case;
 use super::keepalived::State;
@@ -21,6 +22,10 @@ pub struct Known {
     pub is: fn(&Configuration, State, &Case, Verdict, Verdict) -> bool,
 }
 
+fn has(case: &Case, is: impl Fn(&Deviation) -> bool) -> bool {
+    case.deviations.iter().any(is)
+}
+
 /// All of them.
 pub const KNOWN: &[Known] = &[
     Known {
@@ -29,10 +34,24 @@ pub const KNOWN: &[Known] = &[
               the sequence number out of them; the agent refuses all (`icv`), and no keepalived sends any",
         effect: "a host that has the key could hide an advert from the agent: what it brings about is seen by the \
                  node's own adverts and addresses",
-        is: |_, _, case, said, judged| {
-            said == Verdict::Taken
+        is: |configuration, _, case, said, judged| {
+            configuration.auth == Auth::Ah
+                && said != Verdict::Unheard
                 && judged == Verdict::Rejected(Reason::Icv)
-                && case.deviations.iter().any(|part| matches!(part, Deviation::Options(..)))
+                && has(case, |part| matches!(part, Deviation::Options(..)))
+        },
+    },
+    Known {
+        what: "fragments with an authentication header, to a master",
+        why: "it answers a worse advert at once, with a higher sequence number, before the agent has put the fragments \
+              together; the agent then takes theirs to be old (`sequence`)",
+        effect: "none: the advert is worse, and only who has the key can send it",
+        is: |configuration, state, case, said, judged| {
+            configuration.auth == Auth::Ah
+                && state == State::Master
+                && said != Verdict::Unheard
+                && judged == Verdict::Rejected(Reason::Sequence)
+                && has(case, |part| matches!(part, Deviation::Pieces(_)))
         },
     },
     Known {
@@ -43,7 +62,7 @@ pub const KNOWN: &[Known] = &[
         is: |_, _, case, said, judged| {
             said == Verdict::Unheard
                 && judged == Verdict::Rejected(Reason::Protocol)
-                && case.deviations.iter().any(|part| matches!(part, Deviation::AhNext(_)))
+                && has(case, |part| matches!(part, Deviation::AhNext(_)))
         },
     },
     Known {
@@ -56,7 +75,31 @@ pub const KNOWN: &[Known] = &[
             configuration.listens_on_vmac()
                 && said != Verdict::Unheard
                 && judged == Verdict::Unheard
-                && case.deviations.iter().any(|part| matches!(part, Deviation::To(Mac::OtherGroup | Mac::AllHosts)))
+                && has(case, |part| matches!(part, Deviation::To(Mac::OtherGroup | Mac::AllHosts)))
+        },
+    },
+    Known {
+        what: "with use_vmac, fragments with a wrong checksum of the IPv4 header",
+        why: "a macvlan puts fragments together before anybody looks at their checksums; the agent takes them for \
+              unheard (`header`)",
+        effect: "no host sends such fragments; as above",
+        is: |configuration, _, case, said, judged| {
+            configuration.vmac
+                && said != Verdict::Unheard
+                && judged == Verdict::Unheard
+                && has(case, |part| matches!(part, Deviation::Pieces(_)))
+                && has(case, |part| matches!(part, Deviation::HeaderSum(_)))
+        },
+    },
+    Known {
+        what: "an IPv6 routing header of type 2 with no segment left",
+        why: "a kernel with CONFIG_IPV6_MIP6 drops it, one without (as here) takes the packet; the agent takes it for \
+              unheard (`source_route`) on both",
+        effect: "no keepalived sends one; as above",
+        is: |_, _, case, said, judged| {
+            said != Verdict::Unheard
+                && judged == Verdict::Unheard
+                && has(case, |part| matches!(part, Deviation::Extensions("routing type 2, none left", _)))
         },
     },
 ];

@@ -12,7 +12,7 @@ use super::configuration::{ALL, Configuration};
 use super::frames::{self, Case};
 use super::judge::Judge;
 use super::keepalived::{Release, State};
-use super::known::KNOWN;
+use super::known::{KNOWN, Known};
 use super::scene::Scene;
 use super::verdict::Verdict;
 
@@ -148,8 +148,8 @@ fn part(
             continue;
         }
         tally.disagreed += 1;
-        if let Some(known) = KNOWN.iter().find(|known| (known.is)(configuration, state, &case, answer.verdict, judged))
-        {
+        let is = |known: &&Known| (known.is)(configuration, state, &case, answer.verdict, judged);
+        if let Some(known) = KNOWN.iter().find(is).filter(|_| judged != Verdict::Taken) {
             *figures.known.entry(known.what).or_default() += 1;
             continue;
         }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ha_agent_common::build::checksum;
 
 use super::configuration::{Auth, Configuration, Host, MAC, VRID};
+use super::deviation::STEP;
 use super::md5::hmac;
 
 /// IP protocol numbers.
@@ -207,7 +208,8 @@ impl Sketch {
             options: Vec::new(),
             tos: 0xc0,
             length: 0,
-            id: u16::try_from(sequence & 0xffff).unwrap_or(0),
+            // No two packets within half a minute have the same.
+            id: u16::try_from((sequence / STEP) & 0xffff).unwrap_or(0),
             fragment: 0,
             ttl: configuration.sound_ttl(),
             protocol: None,

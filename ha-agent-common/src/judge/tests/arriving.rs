@@ -353,21 +353,22 @@ fn the_checksum_of_v3_follows_the_configuration() {
 }
 
 #[test]
-fn an_old_checksum_that_was_heard_once_is_kept_to() {
+fn an_old_checksum_that_was_heard_once_is_told_of_and_then_kept_to() {
     let unicast = to_own(Advert::v3());
     let old = Advert { old_checksum: Some(GROUP.into()), ..unicast.clone() };
-    let mut watch = watch(rules_like(&unicast));
-    let mut look = |advert: &Advert| told(arrive(&mut watch, &advert.frame(), None).0);
-    assert_eq!(look(&unicast), PEER);
-    assert_eq!(look(&unicast), PEER);
-    assert_eq!(look(&old), PEER);
-    assert_eq!(look(&old), PEER);
-    assert_eq!(look(&unicast), rejected_for(Reason::Checksum));
+    let told_of = |advert: &Advert, state: u8| {
+        let mut watch = Watch { state, ..watch(rules_like(&unicast)) };
+        let (judgement, speaker) = arrive(&mut watch, &advert.frame(), None);
+        assert_eq!(watch.state, state, "the program cannot know whether the kernel takes its source");
+        (told(judgement), speaker.flags & SPEAKER_OLD_CHECKSUM != 0)
+    };
+    assert_eq!(told_of(&unicast, 0), (PEER, false));
+    assert_eq!(told_of(&old, 0), (PEER, true));
+    assert_eq!(told_of(&unicast, WATCH_OLD_CHECKSUM), (rejected_for(Reason::Checksum), false));
+    assert_eq!(told_of(&old, WATCH_OLD_CHECKSUM), (PEER, true), "it says the same as before");
     // keepalived changes over before it looks at the list.
-    let mut watch = super::watch(rules_like(&unicast));
     let other = Advert { addresses: vec![v4(77)], ..old };
-    assert_eq!(told(arrive(&mut watch, &other.frame(), None).0), rejected_for(Reason::Addresses));
-    assert_eq!(watch.state, WATCH_OLD_CHECKSUM);
+    assert_eq!(told_of(&other, 0), (rejected_for(Reason::Addresses), true));
 }
 
 #[test]

@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 
+use ha_agent_common::device::is_virtual_router;
 use ha_agent_common::frame::{HOST_DEVICE, HOST_OTHER, Link};
-use ha_agent_common::judge::is_virtual_router;
 use ha_agent_common::{FAMILY_V4, FAMILY_V6, PieceHead};
 
 use super::queue::{Part, Queue, Step};
