@@ -324,7 +324,7 @@ pub fn compress(work: &mut Work) {
         a = d;
         d = c;
         c = b;
-        b = b.wrapping_add((sum << turn) | (sum >> (32 - turn)));
+        b = b.wrapping_add(sum.rotate_left(turn));
         step += 1;
     }
     work.state[0] = work.state[0].wrapping_add(a);

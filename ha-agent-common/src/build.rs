@@ -165,7 +165,10 @@ impl Advert {
             _ => {}
         }
         frame.extend(body);
-        if let Auth::AhKey { key, .. } = self.auth {
+        if let Auth::AhKey { key, .. } = self.auth
+            && self.option_words == 0
+            && self.options.is_empty()
+        {
             seal(&mut frame, key, self.is_multicast());
         }
         // Ethernet's least length without the checksum.
@@ -263,15 +266,14 @@ impl Advert {
 }
 
 /// Writes the integrity value of the packet in a frame with an authentication header, as far as the IP header
-/// says that the packet goes.
+/// says that the packet goes. Behind IPv4 options it is a wrong one: no keepalived sends any.
 pub fn seal(frame: &mut [u8], key: [u8; 8], multicast: bool) {
+    const ICV: core::ops::Range<usize> = 46..58;
     let Some(packet) = frame.get(14..) else { return };
-    let header = u32::from(packet.first().copied().unwrap_or(0) & 15) * 4;
     let Some(&[high, low]) = packet.get(2..4) else { return };
     let fields = ah::Mutable { total: u32::from(u16::from_be_bytes([high, low])), ttl: !multicast };
     let icv = ah::icv(&Slice::new(packet, [0; 2]), &ah::Key::new(key), fields, &mut ah::Work::new());
-    let at = 14 + header as usize + 12;
-    if let (Some(icv), Some(place)) = (icv, frame.get_mut(at..at + 12)) {
+    if let (Some(icv), Some(place)) = (icv, frame.get_mut(ICV)) {
         place.copy_from_slice(&icv);
     }
 }

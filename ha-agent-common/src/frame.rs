@@ -223,7 +223,7 @@ pub fn read_options<P: Packet>(packet: &P, length: u32, into: &mut Bytes<{ optio
         if !packet.load(20 + at, &mut four) {
             return None;
         }
-        sum += u32::from_ne_bytes(four.0) as u64;
+        sum += u64::from(u32::from_ne_bytes(four.0));
         into.0[(at & 63) as usize] = four.0[0];
         into.0[((at + 1) & 63) as usize] = four.0[1];
         into.0[((at + 2) & 63) as usize] = four.0[2];

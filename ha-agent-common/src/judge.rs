@@ -100,7 +100,7 @@ impl<P: Packet> Frame<'_, P> {
 
     #[inline(always)]
     fn count(&self) -> u32 {
-        self.header[3] as u32
+        u32::from(self.header[3])
     }
 
     #[inline(always)]
@@ -168,7 +168,7 @@ pub fn read<P: Packet>(frame: &Frame<'_, P>, link: &Link, speaker: &mut Speaker)
     }
     if frame.version() == 2 {
         speaker.auth_type = header[4];
-        speaker.interval_cs = header[5] as u16 * 100;
+        speaker.interval_cs = u16::from(header[5]) * 100;
     } else {
         speaker.interval_cs = u16::from_be_bytes([header[4], header[5]]) & 0x0fff;
     }
@@ -419,12 +419,12 @@ fn checksum_fits<P: Packet>(
         return true;
     }
     sum += upper_v4(frame);
-    let group = half(&rules.group, 0) as u64;
+    let group = u64::from(half(&rules.group, 0));
     if rules.has(Rules::OLD_CHECKSUM) {
         return folds_to_ones(sum + group);
     }
     let learned = watch.state & WATCH_OLD_CHECKSUM != 0;
-    if !learned && folds_to_ones(sum + half(&frame.envelope.dst, 0) as u64) {
+    if !learned && folds_to_ones(sum + u64::from(half(&frame.envelope.dst, 0))) {
         return true;
     }
     if (learned || (unicast && !rules.has(Rules::NEVER_OLD_CHECKSUM))) && folds_to_ones(sum + group) {
@@ -438,8 +438,8 @@ fn checksum_fits<P: Packet>(
 #[inline(always)]
 fn upper_v4<P: Packet>(frame: &Frame<'_, P>) -> u64 {
     // Length and protocol, each the low half of a word in network order, may be summed as one.
-    let upper = HEADER_LEN + frame.listed() + IPPROTO_VRRP as u32;
-    half(&frame.envelope.src, 0) as u64 + upper.to_be() as u64
+    let upper = HEADER_LEN + frame.listed() + u32::from(IPPROTO_VRRP);
+    u64::from(half(&frame.envelope.src, 0)) + u64::from(upper.to_be())
 }
 
 /// RFC 8200 section 8.1. `list` is the sum of the addresses where the packet holds nothing beside them.
@@ -455,7 +455,7 @@ fn sum_fits_v6<P: Packet>(frame: &Frame<'_, P>, list: Option<u64>) -> bool {
     };
     sum += halves(word(&envelope.src, 0)) + halves(word(&envelope.src, 8));
     sum += halves(word(&envelope.dst, 0)) + halves(word(&envelope.dst, 8));
-    sum += (envelope.len + IPPROTO_VRRP as u32).to_be() as u64;
+    sum += u64::from((envelope.len + u32::from(IPPROTO_VRRP)).to_be());
     folds_to_ones(sum)
 }
 
@@ -523,7 +523,7 @@ pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, sum: u64, watch
         rules.auth_type = AUTH_NONE;
         rules.flags |= Rules::KNOWS_AUTH;
         if frame.is_v4() && rules.is_unicast() {
-            let old = sum + halves(word(&frame.header, 0)) + upper_v4(frame) + half(&rules.group, 0) as u64;
+            let old = sum + halves(word(&frame.header, 0)) + upper_v4(frame) + u64::from(half(&rules.group, 0));
             let fits = folds_to_ones(old);
             watch.state = if fits { watch.state | WATCH_OLD_CHECKSUM } else { watch.state & !WATCH_OLD_CHECKSUM };
         }

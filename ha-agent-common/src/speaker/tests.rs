@@ -86,7 +86,7 @@ fn a_clock_that_goes_back_is_no_gap() {
 
 #[test]
 fn a_resignation_ends_the_runs_of_its_source_and_mac_only() {
-    let mut watch = crate::Watch::new(1, crate::Rules::default(), 0);
+    let mut watch = Watch::new(1, crate::Rules::default(), 0);
     let master = Speaker { src: [1; 16], mac: [2; 6], last_seen_ns: SECOND, ..advert(50) };
     assert!(!has_resigned(&watch, &master), "nobody has");
     resign(&mut watch, &Speaker { priority: 0, ..master }, 2 * SECOND);

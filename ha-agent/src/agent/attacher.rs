@@ -21,7 +21,7 @@ pub(super) enum AttachJob {
     /// On this interface, instead of whatever was wanted before.
     Attach {
         /// Which VRID where.
-        target: Target,
+        target: Box<Target>,
         /// Given back with the outcome: an older one no longer counts.
         generation: u64,
     },
@@ -67,7 +67,7 @@ pub(super) fn run(
             // An attachment to an interface or a VRID that is no longer wanted must not stand in the way.
             wire.detach(router).await;
             let AttachJob::Attach { target, generation } = &job else { continue };
-            let result = wire.attach(target.clone()).await;
+            let result = wire.attach((**target).clone()).await;
             let generation = *generation;
             if result.is_err() {
                 failed.insert(router, (Instant::now() + RETRY, job));

@@ -33,7 +33,7 @@ pub struct Model {
 }
 
 /// A frame as it is judged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Step {
     /// It ends at what it is.
     Seen(Sight),
@@ -42,7 +42,7 @@ pub enum Step {
         /// VRID and family.
         watch: (u8, u8),
         /// What it is to that watch.
-        judged: Judged,
+        judged: Box<Judged>,
     },
 }
 
@@ -79,7 +79,7 @@ impl Model {
         let checked = watch.rules.has(Rules::CHECK_PEERS);
         let peer = self.peers.get(&(watch.id, reference::source(frame, base))).filter(|_| checked);
         let judged = reference::judge(frame, base, direction, watch, peer.copied(), self.key);
-        Step::Watched { watch: (vrid, family), judged }
+        Step::Watched { watch: (vrid, family), judged: Box::new(judged) }
     }
 
     /// Which memory a frame will change.
@@ -103,7 +103,7 @@ impl Model {
     pub fn take(&mut self, direction: u8, frame: &[u8], step: &Step, now_ns: u64) -> Expected {
         self.count(counter::FRAMES);
         let (key, judged) = match step {
-            Step::Watched { watch, judged } => (*watch, *judged),
+            Step::Watched { watch, judged } => (*watch, **judged),
             Step::Seen(sight) => return self.seen(direction, frame, *sight, now_ns),
         };
         self.count(counter::VRRP);

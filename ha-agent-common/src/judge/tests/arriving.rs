@@ -109,6 +109,7 @@ fn keepalived_drops_what_its_own_checks_find() {
             Advert { auth: Auth::AhKey { key: *b"Secret\0\0", sequence: 1 }, ..v2.clone() }.frame(),
             Reason::Icv,
         ),
+        ("options", rules_like(&keyed(1)), Advert { option_words: 1, ..keyed(1) }.frame(), Reason::Icv),
         ("sequence", rules_like(&keyed(1)), keyed(0).frame(), Reason::Sequence),
         ("next header", rules_like(&keyed(1)), next_header(), Reason::Protocol),
         ("next header, no key", rules_like(&Advert { auth: Auth::Ah, ..v2.clone() }), next_header(), Reason::Protocol),
@@ -427,11 +428,13 @@ fn peers_are_looked_up_where_their_addresses_are_checked() {
 #[test]
 fn with_a_virtual_mac_the_device_behind_it_listens() {
     let rules = with(rules_like(&Advert::v2()), Rules::VMAC);
-    let to = |mac| Advert { to_mac: Some(mac), ..Advert::v2() }.frame();
+    let to = |mac| Advert { to_mac: Some(mac), ..Advert::v2() };
     let cases = [
         (group_mac(18), true),
+        ([0xff; 6], true),
         ([0, 0, 0x5e, 0, 1, 1], true),
-        // Another VRID's, and IPv6's.
+        // Another group's, another VRID's, and IPv6's.
+        (group_mac(19), false),
         ([0, 0, 0x5e, 0, 1, 2], false),
         ([0, 0, 0x5e, 0, 2, 1], false),
         // The interface's own: IP there takes it, keepalived's socket is elsewhere.
@@ -440,24 +443,48 @@ fn with_a_virtual_mac_the_device_behind_it_listens() {
     ];
     for (mac, heard) in cases {
         let expected = if heard { PEER } else { unheard_for(Reason::OtherHost) };
-        assert_eq!(judged(rules, &to(mac)), expected, "{mac:x?}");
+        assert_eq!(judged(rules, &to(mac).frame()), expected, "{mac:x?}");
     }
     let plain = rules_like(&Advert::v2());
-    assert_eq!(judged(plain, &to(OWN_MAC)), PEER);
-    assert_eq!(judged(plain, &to([0, 0, 0x5e, 0, 1, 1])), unheard_for(Reason::OtherHost));
+    assert_eq!(judged(plain, &to(OWN_MAC).frame()), PEER);
+    assert_eq!(judged(plain, &to([0, 0, 0x5e, 0, 1, 1]).frame()), unheard_for(Reason::OtherHost));
     let v6 = with(rules_like(&Advert::v6()), Rules::VMAC);
     let to_v6 = |mac| Advert { to_mac: Some(mac), ..Advert::v6() }.frame();
     assert_eq!(judged(v6, &to_v6([0, 0, 0x5e, 0, 2, 1])), PEER);
     assert_eq!(judged(v6, &to_v6([0, 0, 0x5e, 0, 1, 1])), unheard_for(Reason::OtherHost));
+    assert_eq!(judged(v6, &to_v6([0x33, 0x33, 0, 0, 0, 0x12])), PEER);
+    assert_eq!(judged(v6, &to_v6([0x33, 0x33, 0, 0, 0, 0x13])), unheard_for(Reason::OtherHost));
     let unicast = Advert { to_mac: Some([0, 0, 0x5e, 0, 1, 1]), ..to_own(Advert::v2()) };
     assert_eq!(judged(with(rules_like(&unicast), Rules::VMAC), &unicast.frame()), PEER);
 }
 
-/// The kernel may rewrite options on the way: known, and described in docs/oracle.md.
 #[test]
-fn an_authentication_header_behind_options_is_not_taken() {
-    let advert = Advert { option_words: 3, ..keyed(9) };
-    assert_eq!(judged(rules_like(&advert), &advert.frame()), rejected_for(Reason::Icv));
+fn what_comes_from_a_virtual_mac_is_for_that_device_alone() {
+    let from = |mac: [u8; 6], to| Advert { mac, to_mac: Some(to), ..Advert::v2() }.frame();
+    let (own, other) = ([0, 0, 0x5e, 0, 1, 1], [0, 0, 0x5e, 0, 1, 2]);
+    let vmac = with(rules_like(&Advert::v2()), Rules::VMAC);
+    assert_eq!(judged(vmac, &from(own, group_mac(18))), PEER);
+    assert_eq!(judged(vmac, &from(own, group_mac(19))), PEER, "the kernel looks at the source first");
+    assert_eq!(judged(vmac, &from(other, group_mac(18))), unheard_for(Reason::OtherHost));
+    let beside = with(rules_like(&Advert::v2()), Rules::VMAC_BESIDE);
+    for mac in [own, other] {
+        assert_eq!(judged(beside, &from(mac, group_mac(18))), unheard_for(Reason::OtherHost));
+        assert_eq!(judged(beside, &from(mac, OWN_MAC)), PEER);
+        assert_eq!(judged(rules_like(&Advert::v2()), &from(mac, group_mac(18))), PEER, "no macvlan of ours");
+    }
+    assert_eq!(judged(beside, &from([2, 0, 0, 0, 0, 1], group_mac(18))), PEER);
+}
+
+#[test]
+fn other_addresses_weigh_more_than_another_interval() {
+    let rules = rules_like(&Advert::v2());
+    let both = Advert { interval_cs: 100, addresses: vec![v4(77)], ..Advert::v2() };
+    for (advert, kept) in [(Advert { interval_cs: 100, ..Advert::v2() }, Reason::Interval), (both, Reason::Addresses)] {
+        let (judgement, speaker) = arrive(&mut watch(rules), &advert.frame(), None);
+        assert_eq!(told(judgement), rejected_for(Reason::Interval));
+        assert_eq!(Reason::from_code(remembered(judgement.reason, &rules, &speaker)), Some(kept));
+    }
+    assert_eq!(remembered(0, &rules, &Speaker::default()), 0);
 }
 
 #[test]

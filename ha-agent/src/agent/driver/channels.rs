@@ -110,7 +110,7 @@ impl Driver {
         if attaching {
             self.generation += 1;
             watched.generation = Some(self.generation);
-            let job = AttachJob::Attach { target: target(&watched.router), generation: self.generation };
+            let job = AttachJob::Attach { target: Box::new(target(&watched.router)), generation: self.generation };
             self.parts.attachments.post(router, job);
         } else {
             watched.generation = None;

@@ -17,8 +17,18 @@ pub fn take<'a>(pieces: impl IntoIterator<Item = (u16, u8, u8, &'a [u8])>) -> us
     for (pause, family, host, bytes) in pieces {
         now += u64::from(pause) * 1_000_000;
         let bytes = bytes.get(..size_of::<Piece>() - size_of::<PieceHead>()).unwrap_or(bytes);
-        let head =
-            PieceHead { realm: 1, seen_ns: now, ifindex: 2, length: 0, vlan: NO_VLAN, mac: [0; 6], family, host };
+        let head = PieceHead {
+            realm: 1,
+            seen_ns: now,
+            ifindex: 2,
+            length: 0,
+            vlan: NO_VLAN,
+            mac: [0; 6],
+            family,
+            host,
+            to: [0; 6],
+            pad: [0; 2],
+        };
         if let Some(packet) = assembly.take(&head, bytes, || 0) {
             whole += 1;
             if let Some(opened) = Opened::new(&packet, [1, 2]) {

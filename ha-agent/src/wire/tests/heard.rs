@@ -44,8 +44,11 @@ fn flipped(mut frame: Vec<u8>, at: usize) -> Vec<u8> {
     frame
 }
 
+/// A name, an advert, what is changed of its frame, and what is expected.
+type Case = (&'static str, Frame, fn(Vec<u8>) -> Vec<u8>, Told);
+
 /// Frames for a VRRPv2 instance of the usual group, and what becomes of each.
-fn cases() -> Vec<(&'static str, Frame, fn(Vec<u8>) -> Vec<u8>, Told)> {
+fn cases() -> Vec<Case> {
     use Told::{Peer, Rejected, Unheard};
     let base = Frame { source: "169.254.192.2".parse().unwrap(), ..Frame::v2() };
     let from = |source: [u8; 4]| Frame { source: source.into(), ..base.clone() };
