@@ -232,6 +232,9 @@ fn put_length(block: &mut Bytes<64>, bytes: u32) {
 const INITIAL: State = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// RFC 1321 section 3.4: the sines.
+///
+/// In the object of the kernel its name is plain: a mangled one carries a hash of the folder it was built in.
+#[cfg_attr(target_arch = "bpf", unsafe(export_name = "HA_SINES"))]
 static SINES: [u32; 64] = [
     0xd76a_a478,
     0xe8c7_b756,
@@ -298,7 +301,8 @@ static SINES: [u32; 64] = [
     0x2ad7_d2bb,
     0xeb86_d391,
 ];
-/// By how much is rotated: four steps of each round, again and again.
+/// By how much is rotated: four steps of each round, again and again. Named as above.
+#[cfg_attr(target_arch = "bpf", unsafe(export_name = "HA_TURNS"))]
 static TURNS: [u8; 16] = [7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21];
 
 /// Mixes the block into the state (RFC 1321 section 3.4).

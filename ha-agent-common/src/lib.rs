@@ -4,7 +4,7 @@
 //! - [`frame`]: from the link to the VRRP header. [`list`]: the advertised addresses. [`ah`]: the
 //!   authentication header.
 //! - [`judge`]: what a frame is, given the rules of the instance whose VRID it carries: [`Class`], [`Reason`].
-//! - [`slice`]: a packet in memory, for user space.
+//! - [`mod@slice`]: a packet in memory, for user space.
 //! - [`device`]: which device a frame gets to. [`rules`]: those rules. [`speaker`]: what an advert adds to what is known of its sender.
 //! - [`budget`]: how many records a watch may cause.
 //!

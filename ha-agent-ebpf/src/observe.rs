@@ -10,8 +10,8 @@ use ha_agent_common::frame::{self, ETH_LEN, Envelope, Link, Seen};
 use ha_agent_common::judge::{self, Judgement, PeerKey};
 use ha_agent_common::list::List;
 use ha_agent_common::{
-    BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece, PieceHead,
-    RECORD_FRAME, Record, Rules, Speaker, Watch, WatchKey, budget, counter, speaker,
+    BUDGET_BURST, BUDGET_REFILL_NS, Class, DeviceKey, FAMILY_V4, FAMILY_V6, ForeignKey, INGRESS, PIECE_BYTES, Piece,
+    PieceHead, RECORD_FRAME, Record, Rules, Speaker, Watch, WatchKey, budget, counter, speaker,
 };
 
 use crate::maps::{

@@ -7,12 +7,11 @@ use aya_ebpf::{
 };
 use ha_agent_common::ah::{self, Mixed, Mutable};
 use ha_agent_common::frame::{
-    Bytes, HOST_DEVICE, HOST_GROUP, HOST_OTHER, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options,
-    read_sum,
+    Bytes, HOST_DEVICE, HOST_OTHER, IPPROTO_AH, IPPROTO_VRRP, Link, Packet, options_fault, read_options, read_sum,
 };
 use ha_agent_common::judge::Sender;
 use ha_agent_common::list::{self, List};
-use ha_agent_common::{NO_VLAN, options};
+use ha_agent_common::options;
 
 use crate::maps::{AH_KEY, ANY_SENDER, DIGEST_KEY, LIST, NETNS_OFFSETS, OPTIONS, WORK};
 
@@ -150,8 +149,10 @@ impl Skb {
         if forwarded {
             return sender;
         }
-        // SAFETY: the verifier rewrites this load of a valid context.
-        let socket = unsafe { (*self.skb).__bindgen_anon_2.sk };
+        // SAFETY: the context is valid as long as the program runs.
+        let context = unsafe { &*self.skb };
+        // SAFETY: the verifier rewrites this load; the union has one field.
+        let socket = unsafe { context.__bindgen_anon_2.sk };
         if socket.is_null() {
             return sender;
         }

@@ -1,5 +1,7 @@
 //! `cargo xtask build-ebpf`: the classifier's object from source, the same bytes wherever it is built.
 
+pub(crate) mod rustc;
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -214,6 +216,7 @@ impl Tools {
         };
         command.arg("build");
         self.prepare(&mut command, root, target);
+        rustc::wrapped(&mut command)?;
         run_quietly(command)?;
         let built = target.join(TARGET).join("release/ha-agent");
         let stripped = target.join("ha-agent.bpf.o");

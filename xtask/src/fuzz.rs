@@ -44,6 +44,8 @@ enum What {
     Core,
     /// The judgement of frames, against the reference
     Frame,
+    /// Fragments and extension headers that are put together
+    Pieces,
     /// The L3 agent's answers
     Reply,
     /// The configuration file
