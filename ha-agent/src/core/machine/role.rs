@@ -8,7 +8,7 @@ use super::verdict::{Deadline, Hindrance};
 use crate::core::evidence::Tx;
 use crate::core::io::Output;
 use crate::core::model::State;
-use crate::core::policy::fits;
+use crate::core::policy::{READ_RETRY, fits};
 use crate::core::seen;
 use crate::core::time::Mono;
 
@@ -83,6 +83,13 @@ impl Machine {
         let due = self.seen_since + grace;
         if now < due {
             next.at_least(due, now);
+            return;
+        }
+        // A keepalived that goes on as before has nothing new to report: a reading from before the grace
+        // would miss the adverts that left meanwhile.
+        if waits && self.votes.wire && self.speakers.as_of() < due {
+            self.ask_reading(now, out);
+            next.at_least(self.read_asked.unwrap_or(now) + READ_RETRY, now);
             return;
         }
         match self.hindrance(role, now) {

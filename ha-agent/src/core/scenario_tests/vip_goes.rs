@@ -79,3 +79,14 @@ fn what_puts_adverts_off_does_not_put_off_that_the_vip_went() {
     bench.until(ADV * 5);
     assert_eq!(bench.delivered(), [State::Primary, State::Backup]);
 }
+
+#[test]
+fn an_advert_that_leaves_while_a_report_is_waited_for_keeps_it_missing() {
+    let mut bench = Bench::settled_primary(ADV * 3);
+    bench.policy(|policy| policy.reporter_expected = true);
+    bench.until(ADV * 3 + MS * 100);
+    bench.input(Input::Vip(Vip::Absent));
+    bench.until(ADV * 4);
+    bench.advertise(&[Side::Local], 50, ADV * 7);
+    assert_eq!((bench.raised(), bench.delivered()), (vec![Kind::MissingVip], vec![State::Primary]));
+}
