@@ -1,6 +1,7 @@
 //! Asks the kernel about sources, and tells what was held back until it answered: one task.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -26,6 +27,26 @@ pub(super) struct Ask {
     pub(super) source: Source,
 }
 
+/// Descriptors kept for the time when none are left: without them nobody's adverts could be told any more.
+struct Reserve([Option<OwnedFd>; Self::OPEN]);
+
+impl Reserve {
+    /// What a question opens: the namespace, the thread's own namespace, the socket.
+    const OPEN: usize = 3;
+
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| std::io::stderr().as_fd().try_clone_to_owned().ok()))
+    }
+
+    /// Gives them back while `ask` runs.
+    async fn lend<T>(&mut self, ask: impl Future<Output = T>) -> T {
+        self.0 = Default::default();
+        let answer = ask.await;
+        *self = Self::new();
+        answer
+    }
+}
+
 /// See the module. Ends with its channel, or with the receiver of the events.
 pub(super) struct Asker {
     pub(super) shared: Arc<Shared>,
@@ -35,10 +56,14 @@ pub(super) struct Asker {
 
 impl Asker {
     pub(super) async fn run(self, mut asks: mpsc::Receiver<Ask>) {
+        let mut reserve = Reserve::new();
         while let Some(Ask { router, source }) = asks.recv().await {
             let entry = self.shared.table().entry(router).cloned();
             let Some(entry) = entry else { continue };
-            let answer = ask(&self.netns, &entry, source).await;
+            let mut answer = ask(&self.netns, &entry, source).await;
+            if answer.is_none_or(|(taken, _)| taken.is_none()) {
+                answer = reserve.lend(ask(&self.netns, &entry, source)).await;
+            }
             if let Some((_, own)) = answer {
                 self.shared.is_ours(entry.id, source, own);
             }

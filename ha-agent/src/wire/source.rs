@@ -42,7 +42,12 @@ pub(super) fn ask(ifindex: u32, source: IpAddr, question: Question) -> Option<bo
         // A packet that would be forwarded reaches no socket here.
         (Question::Arrives(_), Ok(kind)) => Some(kind != RouteType::Unicast),
         (Question::IsLocal, Ok(kind)) => Some(kind == RouteType::Local),
-        (Question::IsLocal, Err(_)) => Some(false),
+        (Question::IsLocal, Err(error)) => match error.raw_os_error() {
+            // No socket, or no room for the question: nothing was answered.
+            None | Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => None,
+            // Unreachable, prohibited, or thrown away.
+            Some(_) => Some(false),
+        },
         (Question::Arrives(_), Err(error)) => match error.raw_os_error() {
             // Martian, and refused by the reverse path filter.
             Some(libc::EINVAL | libc::EXDEV) => Some(false),
