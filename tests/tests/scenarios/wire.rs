@@ -179,7 +179,7 @@ fn odd_frames_are_looked_at_and_change_nothing() -> Result<()> {
     // Options are legal, and so is what comes behind the end of the IP packet: a worse master, heard.
     wire.send(&[Advert { option_words: 1, ..base.clone() }.frame(), vec![0x5a; 1200]].concat())?;
     let lower = Ipv4Addr::new(169, 254, 192, 201);
-    wire.send(&Advert { option_words: 10, ..frames::advert(&pair.router, lower) }.frame())?;
+    wire.send(&Advert { option_words: 10, priority: 10, ..frames::advert(&pair.router, lower) }.frame())?;
     pair.a.never("transition.confirmed", json!({}))?;
     pair.heard(&["primary"], &["backup"])
 }
