@@ -11,6 +11,8 @@
 mod look;
 mod maps;
 mod observe;
+mod piece;
+mod remember;
 mod skb;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};

@@ -80,6 +80,11 @@ pub(crate) struct Advert {
     pub(crate) envelope: Envelope,
     pub(crate) speaker: Speaker,
     pub(crate) link: Link,
+    pub(crate) key: WatchKey,
+    /// `Watch::id`.
+    pub(crate) watch: u32,
+    /// When it was looked at, `CLOCK_MONOTONIC`.
+    pub(crate) now: u64,
 }
 
 /// The IPv4 options of the packet that this processor is looking at.

@@ -59,6 +59,19 @@ impl Timed {
         Ok(Self { ebpf })
     }
 
+    /// Instructions that the verifier looked at to accept a program, the larger of the two; none before Linux 5.16.
+    ///
+    /// # Errors
+    /// [`WireError::Object`], and [`WireError::NoBpf`] when the kernel does not tell.
+    pub fn verified(&mut self) -> Result<Option<u32>, WireError> {
+        let mut most = None;
+        for name in [INGRESS_PROGRAM, EGRESS_PROGRAM] {
+            let info = program(&mut self.ebpf, name)?.info().map_err(object::program_error)?;
+            most = most.max(info.verified_instruction_count());
+        }
+        Ok(most)
+    }
+
     /// Measures over `repeat` runs of each kind of frame.
     ///
     /// # Errors
