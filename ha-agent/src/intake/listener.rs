@@ -118,14 +118,12 @@ impl Accepting {
         loop {
             match accept_now(&self.listener) {
                 Ok(stream) => {
-                    if pause.take().is_some() {
-                        self.shared
-                            .events
-                            .emit(Event::ChannelRestored { channel: "report".to_owned(), router_id: None });
-                    }
+                    self.recovered(&mut pause);
                     self.admit(stream);
                 }
+                // The kernel finds a descriptor before it looks into the backlog: there is one again.
                 Err(Errno::AGAIN) => {
+                    self.recovered(&mut pause);
                     let flooded = self.crowd.is_some_and(|crowd| Instant::now() < crowd.until);
                     self.set_narrow(flooded);
                     if self.wait(Some(&self.listener), flooded.then_some(CROWD)) {
@@ -174,6 +172,13 @@ impl Accepting {
             return BACKOFF.0;
         };
         (pause * 2).min(BACKOFF.1)
+    }
+
+    /// Tells that an accept did not fail, after one that did.
+    fn recovered(&self, pause: &mut Option<Duration>) {
+        if pause.take().is_some() {
+            self.shared.events.emit(Event::ChannelRestored { channel: "report".to_owned(), router_id: None });
+        }
     }
 
     fn admit(&mut self, stream: OwnedFd) {

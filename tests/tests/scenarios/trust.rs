@@ -245,6 +245,41 @@ fn processor(pid: u32) -> Result<u64> {
     Ok([11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum())
 }
 
+fn descriptors(pid: u32) -> Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn descriptors_that_are_there_again_are_told_with_nobody_waiting() -> Result<()> {
+    let mut pair = Scene::default().start("want")?;
+    pair.b.agent.stop()?;
+    pair.b.agent.with_descriptors(DESCRIPTORS);
+    pair.b.agent.start()?;
+    pair.b.confirmed(SLACK, "backup")?;
+    let pid = pair.b.agent.id()?;
+    let late = json!({"event": "channel.degraded", "channel": "report"});
+    // Which descriptor is the last one is chance: a delivery may hold one, or a look at a peer's process.
+    for _ in 0..4 {
+        pair.mark()?;
+        let mut held = Vec::new();
+        // One by one: the last descriptor goes to the last connection, and the backlog is empty.
+        wait::until(SLACK * 4, "no descriptor is left", || {
+            let before = descriptors(pid).ok()?;
+            held.extend(UnixStream::connect(pair.b.agent.socket()));
+            // Meanwhile another one may have ended: then nothing shows that this one was taken.
+            let _ = wait::until(Duration::from_millis(100), "the connection is taken, or cannot be", || {
+                pair.b.agent.events.read().ok()?;
+                (descriptors(pid).ok()? > before || pair.b.agent.events.find(&late).is_some()).then_some(())
+            });
+            pair.b.agent.events.find(&late).is_some().then_some(())
+        })?;
+        drop(held);
+        pair.b.agent.events.expect(SLACK, &json!({"event": "channel.restored", "channel": "report"}))?;
+    }
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn without_descriptors_it_goes_on_says_so_and_recovers() -> Result<()> {
