@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use Kind::{
-    Account, Accounts, Argv, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths, Release,
-    Routers, Secret, Sinks, Span, Text,
+    Account, Accounts, Addresses, Argv, Choice, Cidr, Flag, Group, Id, Integer, Interface, Listen, Octal, Path, Paths,
+    Release, Routers, Secret, Sinks, Span, Text,
 };
 
 /// What a key takes, and its limits.
@@ -51,6 +51,8 @@ pub(super) enum Kind {
     Listen,
     /// An address with its prefix length.
     Cidr,
+    /// One or more addresses, without prefix lengths.
+    Addresses,
     /// A UUID.
     Id,
 }
@@ -115,6 +117,7 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("router", "fifo_instance", Text),
     ("router", "auth_pass", Secret(255)),
     ("router", "unicast", Flag),
+    ("router", "addresses", Addresses),
 
     ("corroboration", "settle", Span(0, MINUTE, None)),
     ("corroboration", "report_grace", Span(0, 10 * MINUTE, Some("advert_interval"))),

@@ -173,6 +173,13 @@ impl Section {
         }
     }
 
+    pub(super) fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
+        match self.value(name)? {
+            Value::Addresses(addresses) => Some(addresses),
+            _ => None,
+        }
+    }
+
     pub(super) fn id(&self, name: &str) -> Option<RouterId> {
         match self.value(name)? {
             Value::Id(id) => Some(id),

@@ -46,6 +46,7 @@ vrid = 1
 advert_interval = "2s"
 fifo_instance = "VR_1"
 unicast = false
+addresses = ["169.254.0.1"]
 
 [corroboration]
 settle = "250ms"
@@ -431,6 +432,8 @@ fn of_a_router_given_by_hand_only_what_stands_there_is_a_rule() {
         ..multicast()
     };
     assert_eq!(given, expected);
+    let listed = rules(&format!("{ROUTER}addresses = [\"169.254.0.1\", \"192.0.2.9\"]\n")).addresses;
+    assert_eq!(listed, Some(vec!["169.254.0.1".parse().unwrap(), "192.0.2.9".parse().unwrap()]));
     let newer = rules(&format!("{ROUTER}[keepalived]\nrelease = \"2.3.3\"\n"));
     assert_eq!(newer, AdvertRules { release: Release::new(2, 3, 3), ..multicast() });
 }

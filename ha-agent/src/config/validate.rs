@@ -342,6 +342,14 @@ fn router(section: &Section, release: Release, problems: &mut Problems) -> Optio
     let (vip, prefix) = section.cidr("vip")?;
     let interface = section.text("interface")?;
     let password = section.text("auth_pass").as_deref().map(Password::new);
+    let addresses = section.addresses("addresses");
+    if let Some(other) = addresses.iter().flatten().find(|address| address.is_ipv4() != vip.is_ipv4()) {
+        problems.add(
+            section.line_of("addresses"),
+            &section.key("addresses"),
+            format!("{other} is of another family than the VIP {vip}: an advert carries one family"),
+        );
+    }
     Some(Router {
         id: section.id("id")?,
         netns: netns?,
@@ -361,6 +369,7 @@ fn router(section: &Section, release: Release, problems: &mut Problems) -> Optio
             }),
             interval: section.span("advert_interval"),
             authentication: password.map(Authentication::Pass),
+            addresses,
             ..AdvertRules::unknown(release)
         },
     })

@@ -23,6 +23,7 @@ pub(super) enum Value {
     Span(Option<Duration>),
     Listen(SocketAddr),
     Cidr(IpAddr, u8),
+    Addresses(Vec<IpAddr>),
     Id(RouterId),
 }
 
@@ -88,6 +89,7 @@ pub(super) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
                 .map_err(|_| format!("expected ADDRESS:PORT such as \"127.0.0.1:9477\", found {given:?}"))
         }
         Kind::Cidr => cidr(&text(value, "an address such as \"169.254.0.1/24\"")?),
+        Kind::Addresses => addresses(value),
         Kind::Id => {
             let given = text(value, "a UUID")?;
             given.parse().map(Value::Id).map_err(|_| {
@@ -160,6 +162,27 @@ fn list(value: &DeValue<'_>, what: &str) -> Result<Value, String> {
         }
     }
     Ok(Value::List(items))
+}
+
+/// As adverts carry them: at most 255, of one family.
+fn addresses(value: &DeValue<'_>) -> Result<Value, String> {
+    let what = "addresses such as [\"192.0.2.1\", \"192.0.2.2\"]";
+    let Value::List(given) = list(value, what)? else {
+        return Err(format!("expected a list of {what}"));
+    };
+    let mut addresses = Vec::new();
+    for text in given {
+        let address: IpAddr =
+            text.parse().map_err(|_| format!("expected an address without prefix length, found {text:?}"))?;
+        if addresses.first().is_some_and(|first: &IpAddr| first.is_ipv4() != address.is_ipv4()) {
+            return Err(format!("{address} is of another family than the first address: an advert carries one family"));
+        }
+        addresses.push(address);
+    }
+    if addresses.is_empty() || addresses.len() > 255 {
+        return Err(format!("expected 1 to 255 addresses, found {}", addresses.len()));
+    }
+    Ok(Value::Addresses(addresses))
 }
 
 /// Router ids, or `"*"` for all.
