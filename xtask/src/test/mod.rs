@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         if step == Step::Matrix && done.outcome == Outcome::Passed && !filtered_out {
             say("");
             say(&found.table());
-            for wrong in found.wrong(arguments.rounds) {
+            for wrong in found.wrong(arguments.rounds, arguments.filter.is_some()) {
                 say(&format!("✘ {wrong}"));
                 done.outcome = Outcome::Failed;
             }

@@ -118,11 +118,15 @@ impl Found {
         &self.figures
     }
 
-    /// What must not be: a false verdict, too few rounds, a scenario without a claim, none at all.
-    pub(super) fn wrong(&self, rounds: u32) -> Vec<String> {
+    /// What must not be: a false verdict, too few rounds, a scenario without a claim; and, where no test was
+    /// `filtered` out, no scenario or no attack at all.
+    pub(super) fn wrong(&self, rounds: u32, filtered: bool) -> Vec<String> {
         let mut wrong = Vec::new();
-        if !self.rows.iter().any(|row| row.timed) {
+        if !filtered && !self.rows.iter().any(|row| row.timed) {
             wrong.push("no scenario was played in rounds".to_owned());
+        }
+        if !filtered && self.attacks.is_empty() {
+            wrong.push("no attack was played".to_owned());
         }
         for row in &self.rows {
             let name = &row.scenario;

@@ -45,7 +45,7 @@ impl Played {
 
 #[test]
 #[ignore = "needs root"]
-fn attacks_beside_their_controls_in_rounds() -> Result<()> {
+fn attacks_of_the_catalogue_beside_their_controls() -> Result<()> {
     let rounds = match std::env::var("HA_AGENT_HOSTILE_ROUNDS") {
         Ok(text) => text.parse().context("HA_AGENT_HOSTILE_ROUNDS is a number")?,
         Err(_) => ROUNDS,
