@@ -203,7 +203,9 @@ fn neutron(section: &Section) -> Neutron {
 }
 
 fn keepalived(section: &Section, problems: &mut Problems) -> Keepalived {
-    let given = section.list("configs").unwrap_or_else(|| vec!["/etc/keepalived/keepalived.conf".to_owned()]);
+    let named = section.list("configs");
+    let configs_given = named.is_some();
+    let given = named.unwrap_or_else(|| vec!["/etc/keepalived/keepalived.conf".to_owned()]);
     let mut configs: Vec<PathBuf> = Vec::new();
     for path in given.into_iter().map(PathBuf::from) {
         let wrong = absolute(&path)
@@ -216,6 +218,7 @@ fn keepalived(section: &Section, problems: &mut Problems) -> Keepalived {
     }
     Keepalived {
         configs,
+        configs_given,
         config_id: section.text("config_id").unwrap_or_else(default_config_id),
         netns: netns(section, problems).unwrap_or(Netns::Own),
         program: section.path("program"),
