@@ -68,6 +68,8 @@ pub(super) struct Watched {
     pub(super) ifindex: Option<u32>,
     /// The attachment that is wanted; outcomes of others no longer count.
     pub(super) generation: Option<u64>,
+    /// Its namespace is not there.
+    pub(super) missing: bool,
     /// What keeps it from being fully watched.
     pub(super) degraded: Vec<Degraded>,
     /// Whether there was a verdict in this run.

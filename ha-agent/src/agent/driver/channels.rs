@@ -58,6 +58,7 @@ impl Driver {
                 );
                 watched.ifindex = None;
                 watched.generation = None;
+                watched.missing = true;
                 if watched.degrade("vip", &reason) {
                     self.degraded("vip", reason, Some(router));
                 }
@@ -65,8 +66,13 @@ impl Driver {
                 for channel in [Channel::Wire, Channel::Vip] {
                     self.input_locked(&mut inner, router, Input::Channel { channel, up: false });
                 }
+                self.input_locked(&mut inner, router, Input::Namespace { exists: false });
             }
             NetlinkEvent::NetnsFound { router } => {
+                if let Some(watched) = inner.routers.get_mut(&router) {
+                    watched.missing = false;
+                }
+                self.input_locked(&mut inner, router, Input::Namespace { exists: true });
                 self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Vip, up: true });
                 if inner.routers.get_mut(&router).is_some_and(|watched| watched.restore("vip")) {
                     self.restored("vip", Some(router));
@@ -86,9 +92,11 @@ impl Driver {
         }
     }
 
-    /// While netlink is overrun nobody's address table can be trusted.
+    /// While netlink is overrun nobody's address table can be trusted. One whose namespace is not there
+    /// has none.
     fn vip_votes(&mut self, inner: &mut Inner, up: bool) {
-        for router in inner.node.routers().collect::<Vec<_>>() {
+        let there = |id: &RouterId| inner.routers.get(id).is_some_and(|watched| !watched.missing);
+        for router in inner.node.routers().filter(there).collect::<Vec<_>>() {
             self.input_locked(inner, router, Input::Channel { channel: Channel::Vip, up });
         }
     }

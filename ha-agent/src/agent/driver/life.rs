@@ -204,6 +204,7 @@ impl Driver {
                 source,
                 ifindex: None,
                 generation: None,
+                missing: false,
                 degraded: Vec::new(),
                 decided: false,
                 confirmed_at: restored.and_then(|restored| restored.since),

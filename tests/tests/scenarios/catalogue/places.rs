@@ -127,7 +127,6 @@ fn the_namespace_is_deleted() -> Result<()> {
         (status["degraded"] == json!([]) && status["wire"] == "transmitting").then_some(())
     })?;
     node.explains(&["Confirmed primary"])?;
-    // Without a namespace nothing has a vote, and nothing is told.
-    let told = ["primary", "backup", "primary"];
+    let told = ["primary", "fault", "backup", "primary"];
     case.told_alone(&mut node, &told, "the namespace is there again")
 }
