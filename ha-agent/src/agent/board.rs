@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Mode;
 use crate::core::model::{RouterId, State};
 use crate::delivery::Delivery;
+use crate::intake::fifo::Troubles;
 use crate::inventory::{Held, Registration, Registrations};
 use crate::outbox::{Health, Outbox};
 use crate::peer::Caller;
@@ -29,6 +30,8 @@ pub(super) struct AgentBoard {
     pub(super) delivery: Arc<Delivery>,
     /// How the event sinks do.
     pub(super) sinks: Sinks,
+    /// Which notify FIFOs say nothing.
+    pub(super) fifos: Troubles,
     /// To the driver.
     pub(super) commands: mpsc::Sender<Command>,
     /// Those that stand in for Neutron's monitors.
@@ -82,6 +85,7 @@ impl Board for AgentBoard {
             degraded.push(Degraded { channel: "outbox".to_owned(), reason: reason.clone() });
         }
         degraded.extend(self.sinks.degraded());
+        degraded.extend(self.fifos.degraded());
         let inner = self.shared.lock();
         degraded.extend(inner.degraded.iter().cloned());
         NodeStatus {

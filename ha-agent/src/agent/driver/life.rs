@@ -17,7 +17,7 @@ use crate::config::Router;
 use crate::core::io::Input;
 use crate::core::model::{Channel, RouterId};
 use crate::core::time::Mono;
-use crate::inventory::Discovery;
+use crate::inventory::{Discovery, Search};
 use crate::netlink::Watch;
 use crate::telemetry::event::Event;
 
@@ -25,7 +25,7 @@ impl Driver {
     /// Takes `first` and what else was found, up to a turn's worth.
     pub(super) fn discoveries(&mut self, first: Discovery, more: &mut mpsc::Receiver<Discovery>) {
         let mut touched = BTreeSet::new();
-        let mut complete = false;
+        let (mut complete, mut named) = (false, false);
         let mut next = Some(first);
         for _ in 0..TURN {
             match next {
@@ -45,7 +45,8 @@ impl Driver {
                     }
                 }
                 Some(Discovery::Trouble { router, file, reason }) => self.trouble((router, file), reason),
-                Some(Discovery::Complete(_)) => {
+                Some(Discovery::Complete(search)) => {
+                    named |= search == Search::Keepalived;
                     self.incomplete = self.incomplete.saturating_sub(1);
                     complete = self.incomplete == 0;
                 }
@@ -53,6 +54,9 @@ impl Driver {
             next = more.try_recv().ok();
         }
         self.reconcile(&touched);
+        if named {
+            self.parts.directory.completed();
+        }
         if complete {
             self.forget_leftovers();
         }
