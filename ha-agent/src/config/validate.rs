@@ -326,6 +326,13 @@ fn netns(section: &Section, problems: &mut Problems) -> Option<Netns> {
             return Some(Netns::Path(Path::new("/run/netns").join(given)));
         }
         match absolute(Path::new(&given)) {
+            Ok(()) if Path::new(&given).starts_with("/proc") => {
+                let message = "a path below /proc goes with its process, and the agent's threads may not look into other \
+                               processes: give the namespace a name with `ip netns attach NAME PID`, and write that name; \
+                               without netns it is the agent's own";
+                problems.add(section.line_of("netns"), &section.key("netns"), message.to_owned());
+                None
+            }
             Ok(()) => Some(Netns::Path(given.into())),
             Err(_) => {
                 problems.add(

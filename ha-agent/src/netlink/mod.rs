@@ -97,6 +97,8 @@ pub enum NetlinkEvent {
     NetnsMissing {
         /// Whose.
         router: RouterId,
+        /// What is known of it.
+        why: Missing,
     },
     /// Its namespace is there and read; also told for [`Netns::Own`].
     NetnsFound {
@@ -110,6 +112,18 @@ pub enum NetlinkEvent {
     },
     /// Every namespace has been read again.
     Restored,
+}
+
+/// Why a namespace is not to be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// No file has its name.
+    #[default]
+    Absent,
+    /// A file has its name that is no network namespace.
+    NotANamespace,
+    /// It may well be there, but its file cannot be opened: why, and what to do.
+    Closed(String),
 }
 
 /// Why watching is not possible.

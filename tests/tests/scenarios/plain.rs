@@ -19,10 +19,10 @@ use serde_json::json;
 /// How long an instance that no file names is watched without a sign of it.
 const HOLD: Duration = Duration::from_secs(60);
 /// A backup of priority 100 with adverts each second waits this long for a silent master.
-const MASTER_DOWN: Duration = Duration::from_millis(3610);
+pub(super) const MASTER_DOWN: Duration = Duration::from_millis(3610);
 
 /// One node: its place, named so that it is about the instance `name`, and where its files are.
-fn site(lab: &Lab, node: &str, seat: &Site, name: &str) -> Site {
+pub(super) fn site(lab: &Lab, node: &str, seat: &Site, name: &str) -> Site {
     let id = router_id(&Netns::Path(seat.netns_path()), name);
     let mut site = seat.clone();
     (site.router.id, site.node) = (id.0, node.to_owned());
@@ -30,16 +30,16 @@ fn site(lab: &Lab, node: &str, seat: &Site, name: &str) -> Site {
     site
 }
 
-fn conf_path(site: &Site) -> Result<PathBuf> {
+pub(super) fn conf_path(site: &Site) -> Result<PathBuf> {
     Ok(site.lab().node_folder(&site.node)?.join("keepalived/keepalived.conf"))
 }
 
 /// A node whose agent knows nothing but where keepalived's configuration is.
-fn node(site: Site, keepalived: &str) -> Result<Node> {
+pub(super) fn node(site: Site, keepalived: &str) -> Result<Node> {
     node_with_fifo(site, false, keepalived)
 }
 
-fn node_with_fifo(site: Site, fifo: bool, keepalived: &str) -> Result<Node> {
+pub(super) fn node_with_fifo(site: Site, fifo: bool, keepalived: &str) -> Result<Node> {
     let conf = conf_path(&site)?;
     let settings = Settings {
         keepalived: Some(format!("configs = [{conf:?}]\n{keepalived}")),
@@ -53,14 +53,14 @@ fn node_with_fifo(site: Site, fifo: bool, keepalived: &str) -> Result<Node> {
     Ok(Node { site, settings: keepalived::Settings::default(), keepalived: None, agent, l3 })
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     fs::create_dir_all(path.parent().context("a folder")?)?;
     let new = path.with_extension("new");
     fs::write(&new, text)?;
     fs::rename(&new, path).with_context(|| format!("replacing {}", path.display()))
 }
 
-fn start_keepalived(node: &mut Node) -> Result<()> {
+pub(super) fn start_keepalived(node: &mut Node) -> Result<()> {
     node.keepalived = Some(Keepalived::start_with(&node.site, &conf_path(&node.site)?)?);
     Ok(())
 }
@@ -107,7 +107,7 @@ fn fails_over(name: &str, vrid: u8, conf: impl Fn(&Site, &Site, u8) -> String) -
     Ok((a, b))
 }
 
-fn instance(name: &str, vrid: u8, interface: &str, lines: &str) -> String {
+pub(super) fn instance(name: &str, vrid: u8, interface: &str, lines: &str) -> String {
     format!("vrrp_instance {name} {{\n  interface {interface}\n  virtual_router_id {vrid}\n{lines}\n}}\n")
 }
 

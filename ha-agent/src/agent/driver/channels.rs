@@ -12,7 +12,7 @@ use crate::config::Router;
 use crate::core::io::Input;
 use crate::core::model::{Channel, Link, RouterId};
 use crate::intake::Report;
-use crate::netlink::NetlinkEvent;
+use crate::netlink::{Missing, NetlinkEvent};
 use crate::status::Degraded;
 use crate::wire::{Target, WireEvent};
 
@@ -50,12 +50,9 @@ impl Driver {
                 self.follow_link(&mut inner, router, link, ifindex);
                 self.input_locked(&mut inner, router, Input::Link(link));
             }
-            NetlinkEvent::NetnsMissing { router } => {
+            NetlinkEvent::NetnsMissing { router, why } => {
                 let Some(watched) = inner.routers.get_mut(&router) else { return };
-                let reason = format!(
-                    "namespace {} does not exist: this router is watched as soon as it does",
-                    watched.router.netns
-                );
+                let reason = missing_namespace(&watched.router, &why);
                 watched.ifindex = None;
                 watched.generation = None;
                 watched.missing = true;
@@ -66,7 +63,7 @@ impl Driver {
                 for channel in [Channel::Wire, Channel::Vip] {
                     self.input_locked(&mut inner, router, Input::Channel { channel, up: false });
                 }
-                self.input_locked(&mut inner, router, Input::Namespace { exists: false });
+                self.input_locked(&mut inner, router, Input::Namespace { exists: matches!(why, Missing::Closed(_)) });
             }
             NetlinkEvent::NetnsFound { router } => {
                 if let Some(watched) = inner.routers.get_mut(&router) {
@@ -156,6 +153,17 @@ impl Driver {
                 self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Wire, up: false });
             }
         }
+    }
+}
+
+fn missing_namespace(router: &Router, why: &Missing) -> String {
+    let netns = &router.netns;
+    match why {
+        Missing::Absent => format!("namespace {netns} does not exist: this router is watched as soon as it does"),
+        Missing::NotANamespace => {
+            format!("{netns} is no network namespace: this router is watched as soon as it is one")
+        }
+        Missing::Closed(why) => format!("namespace {netns} is not watched: {why}"),
     }
 }
 

@@ -78,6 +78,9 @@ fn a_namespace_that_goes_is_a_fault_after_settle() {
 fn a_namespace_that_went_while_nobody_looked_is_a_fault_at_the_start() {
     let mut bench = Bench::new(Some(State::Primary));
     namespace(&mut bench, false);
+    // A watch that was overrun and is whole again knows no more of it.
+    bench.until(MS * 100);
+    bench.input(Input::Channel { channel: Channel::Vip, up: true });
     bench.until(MS * 251);
     assert_eq!(bench.delivered(), [State::Fault]);
     // One that nobody ever saw says nothing, and reports are passed on.

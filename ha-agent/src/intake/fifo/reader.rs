@@ -208,7 +208,8 @@ impl Reader {
         self.trouble(Some(format!(
             "no keepalived has the notify FIFO {path} open, its reports are missing. Where keepalived runs: it was started before \
              the FIFO's folder was there (restart keepalived), or closed it at a reload because vrrp_notify_fifo stands \
-             before script_user in global_defs (put it behind script_user and restart keepalived), or names another path"
+             before script_user while enable_script_security is set (put it behind script_user and restart keepalived), or \
+             names another path"
         )));
     }
 

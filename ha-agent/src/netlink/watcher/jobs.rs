@@ -94,6 +94,7 @@ impl Watcher {
             return;
         };
         slot.turn = Turn::Idle;
+        slot.missing = result.as_ref().err().map(ResolveError::missing).unwrap_or_default();
         match result {
             Ok(bound) => {
                 slot.attempts = 0;

@@ -10,7 +10,7 @@ use crate::config::Netns;
 use crate::core::model::RouterId;
 use crate::netlink::decode::IfName;
 use crate::netlink::namespace::{Interest, Namespace};
-use crate::netlink::{Order, Watch};
+use crate::netlink::{Missing, Order, Watch};
 
 impl Watcher {
     pub(super) fn take_orders(&mut self) {
@@ -72,6 +72,7 @@ impl Watcher {
             netns,
             table: Namespace::default(),
             bound: None,
+            missing: Missing::Absent,
             step: Step::Resolve,
             epoch: 0,
             attempts: 0,

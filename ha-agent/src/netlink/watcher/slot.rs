@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Netns;
+use crate::netlink::Missing;
 use crate::netlink::namespace::Namespace;
 use crate::netlink::resolve::Bound;
 
@@ -14,6 +15,8 @@ pub(super) struct Slot {
     pub(super) table: Namespace,
     /// None: waited for, or being looked for.
     pub(super) bound: Option<Bound>,
+    /// Why it is not bound.
+    pub(super) missing: Missing,
     pub(super) step: Step,
     /// A job with another epoch is of no more interest.
     pub(super) epoch: u32,
