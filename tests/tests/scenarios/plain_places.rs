@@ -153,7 +153,69 @@ fn a_fifo_that_keepalived_could_not_open_or_closed_is_named() -> Result<()> {
     start_keepalived(&mut node)?;
     node.agent.events.expect(SLACK, &json!({"event": "channel.restored", "channel": "report"}))?;
     node.agent.events.mark()?;
+    let reloads = || fs::read_to_string(&log).unwrap_or_default().matches("Reload complete").count();
+    let before = reloads();
     node.keepalived()?.reread()?;
+    wait::until(SLACK, "the reload", || (reloads() > before).then_some(()))?;
     node.keepalived()?.stop()?;
     node.agent.events.expect(SLACK, &json!({"event": "report.received", "state": "backup"})).map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_vmac_is_found_whatever_its_name_and_followed_to_another_interface() -> Result<()> {
+    let lab = Lab::new("vmac-name")?;
+    let seat = lab.site("a", &Router::new(79))?;
+    // The name that keepalived would give is taken, so that it gives another one.
+    ip_in(&seat.netns, &["link", "add", "vrrp.79", "type", "veth", "peer", "name", "taken1"])?;
+    ip_in(&seat.netns, &["link", "add", "more0", "type", "veth", "peer", "name", "more1"])?;
+    ip_in(&seat.netns, &["addr", "add", "198.51.100.1/24", "dev", "more0"])?;
+    for link in ["more0", "more1"] {
+        ip_in(&seat.netns, &["link", "set", link, "up"])?;
+    }
+    let lines = "  use_vmac\n  virtual_ipaddress {\n    192.0.2.79/24\n  }";
+    let conf = conf_path(&seat)?;
+    write(&conf, &instance("VI_1", 79, &seat.interface, lines))?;
+    let mut node = node(site(&lab, "a", &seat, "VI_1"), &format!("netns = {:?}", seat.netns))?;
+    node.agent.start()?;
+    start_keepalived(&mut node)?;
+    let primary = node.confirmed(MASTER_DOWN + SLACK, "primary")?;
+    assert_eq!(primary["basis"], "vip+wire", "{primary}");
+    let links = ip_in(&seat.netns, &["-o", "link", "show", "type", "macvlan"])?;
+    assert!(!links.contains(" vrrp.79@"), "{links}");
+
+    // To another interface, whatever its VMAC is called now.
+    node.agent.events.mark()?;
+    write(&conf, &instance("VI_1", 79, "more0", lines))?;
+    node.event(SLACK, "router.watched", json!({"interface": "more0"}))?;
+    node.keepalived()?.reread()?;
+    node.confirmed(MASTER_DOWN + SLACK, "backup")?;
+    let primary = node.confirmed(MASTER_DOWN + SLACK, "primary")?;
+    assert_eq!(primary["basis"], "vip+wire", "{primary}");
+    for kind in ["missing_vip", "silent_primary", "forged_advert"] {
+        node.never("anomaly.raised", json!({"kind": kind}))?;
+    }
+    node.agent.lacks(SLACK, &json!([]))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_vmac_on_a_macvlan_sends_by_the_lower_device() -> Result<()> {
+    let lab = Lab::new("vmac-macvlan")?;
+    let seat = lab.site("a", &Router::new(80))?;
+    ip_in(&seat.netns, &["link", "add", "mv0", "link", &seat.interface, "type", "macvlan", "mode", "bridge"])?;
+    ip_in(&seat.netns, &["addr", "add", "198.51.100.1/24", "dev", "mv0"])?;
+    ip_in(&seat.netns, &["link", "set", "mv0", "up"])?;
+    let lines = "  use_vmac\n  virtual_ipaddress {\n    192.0.2.80/24\n  }";
+    write(&conf_path(&seat)?, &instance("VI_1", 80, "mv0", lines))?;
+    let mut node = node(site(&lab, "a", &seat, "VI_1"), &format!("netns = {:?}", seat.netns))?;
+    node.agent.start()?;
+    start_keepalived(&mut node)?;
+    let primary = node.confirmed(MASTER_DOWN + SLACK, "primary")?;
+    assert_eq!(primary["basis"], "vip+wire", "{primary}");
+    assert_eq!(node.agent.status(&node.site)?["wire"], "transmitting");
+    for kind in ["silent_primary", "forged_advert", "split_brain"] {
+        node.never("anomaly.raised", json!({"kind": kind}))?;
+    }
+    Ok(())
 }

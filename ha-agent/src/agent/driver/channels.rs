@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::super::attacher::{AttachJob, Attached};
-use super::super::state::Inner;
+use super::super::state::{Inner, VmacPlace};
 use super::Driver;
 
 use crate::config::Router;
@@ -49,6 +49,9 @@ impl Driver {
             NetlinkEvent::Link { router, link, ifindex, .. } => {
                 self.follow_link(&mut inner, router, link, ifindex);
                 self.input_locked(&mut inner, router, Input::Link(link));
+            }
+            NetlinkEvent::Vmac { router, name, through } => {
+                self.follow_vmac(&mut inner, router, VmacPlace { name, through });
             }
             NetlinkEvent::NetnsMissing { router, why } => {
                 let Some(watched) = inner.routers.get_mut(&router) else { return };
@@ -111,11 +114,34 @@ impl Driver {
             return;
         }
         watched.ifindex = ifindex;
-        let attaching = ifindex.is_some() && self.parts.wire.is_some();
+        self.attach(inner, router);
+    }
+
+    /// Looks where the kernel shows the VMAC, and not where its name was guessed.
+    fn follow_vmac(&mut self, inner: &mut Inner, router: RouterId, vmac: VmacPlace) {
+        let Some(watched) = inner.routers.get_mut(&router) else { return };
+        let (before, through) = (watched.as_found(), watched.vmac.as_ref().and_then(|vmac| vmac.through));
+        watched.vmac = Some(vmac.clone());
+        let now = watched.as_found();
+        let moved = through != vmac.through || before.rules != now.rules;
+        if before.vip_interface != now.vip_interface {
+            self.watch_anew(&now);
+        }
+        if moved && watched.ifindex.is_some() {
+            self.attach(inner, router);
+        }
+    }
+
+    /// Has the classifier brought to where the HA interface is now, or away.
+    fn attach(&mut self, inner: &mut Inner, router: RouterId) {
+        let Some(watched) = inner.routers.get_mut(&router) else { return };
+        let attaching = watched.ifindex.is_some() && self.parts.wire.is_some();
         if attaching {
             self.generation += 1;
             watched.generation = Some(self.generation);
-            let job = AttachJob::Attach { target: Box::new(target(&watched.router)), generation: self.generation };
+            let through = watched.vmac.as_ref().and_then(|vmac| vmac.through);
+            let target = Box::new(target(&watched.as_found(), through));
+            let job = AttachJob::Attach { target, generation: self.generation };
             self.parts.attachments.post(router, job);
         } else {
             watched.generation = None;
@@ -171,11 +197,12 @@ fn missing_interface(router: &Router) -> String {
     format!("interface {} does not exist in {}: it is attached to as soon as it does", router.interface, router.netns)
 }
 
-fn target(router: &Router) -> Target {
+fn target(router: &Router, through: Option<u32>) -> Target {
     Target {
         router: router.id,
         netns: router.netns.clone(),
         interface: router.interface.clone(),
+        through,
         vrid: router.vrid,
         family: router.vip.into(),
         rules: router.rules.clone(),

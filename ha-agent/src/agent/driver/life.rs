@@ -18,7 +18,7 @@ use crate::core::io::Input;
 use crate::core::model::{Channel, RouterId};
 use crate::core::time::Mono;
 use crate::inventory::{Discovery, Search};
-use crate::netlink::Watch;
+use crate::netlink::{Vmac, Watch};
 use crate::telemetry::event::Event;
 
 impl Driver {
@@ -170,14 +170,7 @@ impl Driver {
     }
 
     fn watch(&mut self, id: RouterId, router: Router, source: Source) {
-        let watch = Watch {
-            router: id,
-            netns: router.netns.clone(),
-            interface: router.interface.clone(),
-            vip: router.vip,
-            prefix: router.prefix,
-            vip_interface: router.vip_interface.clone(),
-        };
+        let watch = watch_of(&router);
         let registered = self.registered.get(&id).cloned();
         {
             let shared = Arc::clone(&self.parts.shared);
@@ -209,6 +202,7 @@ impl Driver {
                 ifindex: None,
                 generation: None,
                 missing: false,
+                vmac: None,
                 degraded: Vec::new(),
                 decided: false,
                 confirmed_at: restored.and_then(|restored| restored.since),
@@ -221,6 +215,13 @@ impl Driver {
             warn!(router = %id, %error, "addresses not watched");
             self.degraded("vip", error.to_string(), Some(id));
             self.input(id, Input::Channel { channel: Channel::Vip, up: false });
+        }
+    }
+
+    /// What netlink is asked to watch has changed.
+    pub(super) fn watch_anew(&self, router: &Router) {
+        if let Err(error) = self.parts.netlink.watch(watch_of(router)) {
+            warn!(router = %router.id, %error, "addresses not watched");
         }
     }
 
@@ -251,5 +252,17 @@ impl Driver {
             Some(Source::Config) | None => "no longer configured",
         };
         self.parts.events.emit(Event::RouterForgotten { router_id: id, reason: reason.to_owned() });
+    }
+}
+
+fn watch_of(router: &Router) -> Watch {
+    Watch {
+        router: router.id,
+        netns: router.netns.clone(),
+        interface: router.interface.clone(),
+        vip: router.vip,
+        prefix: router.prefix,
+        vip_interface: router.vip_interface.clone(),
+        vmac: router.rules.has_vmac.then_some(Vmac { v6: router.vip.is_ipv6(), vrid: router.vrid }),
     }
 }

@@ -37,6 +37,7 @@ impl Watcher {
     pub(super) fn missing(&mut self, id: SlotId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.table.missing(&mut self.changes);
+            slot.vmacs.lose();
             self.told(clock::now());
         }
     }
@@ -53,6 +54,7 @@ impl Watcher {
     pub(super) fn look(&mut self, id: SlotId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.table.abort_dump(&mut self.changes);
+            slot.vmacs.end(None);
             slot.attempts = 0;
             restart(slot, Step::Resolve);
             slot.turn = Turn::Queued;

@@ -6,6 +6,7 @@ use crate::config::Netns;
 use crate::netlink::Missing;
 use crate::netlink::namespace::Namespace;
 use crate::netlink::resolve::Bound;
+use crate::netlink::vmac::Vmacs;
 
 pub(super) type SlotId = u64;
 
@@ -13,6 +14,7 @@ pub(super) type SlotId = u64;
 pub(super) struct Slot {
     pub(super) netns: Arc<Netns>,
     pub(super) table: Namespace,
+    pub(super) vmacs: Vmacs,
     /// None: waited for, or being looked for.
     pub(super) bound: Option<Bound>,
     /// Why it is not bound.
