@@ -15,7 +15,7 @@ mod leaving;
 mod life;
 mod registered;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -143,6 +143,8 @@ pub(super) struct Driver {
     remembered: BTreeMap<RouterId, Router>,
     /// Found routers that no file names any more.
     leaving: Leaving,
+    /// Routers that there is no room for.
+    left_out: BTreeSet<RouterId>,
     /// Why some are not found, by router and by file; none: it concerns several, or all.
     troubles: BTreeMap<(Option<RouterId>, Option<PathBuf>), String>,
     /// Sources that have not told yet what was there at the start.
@@ -161,6 +163,7 @@ impl Driver {
             registered: BTreeMap::new(),
             remembered: BTreeMap::new(),
             leaving: Leaving::default(),
+            left_out: BTreeSet::new(),
             troubles: BTreeMap::new(),
             incomplete: SOURCES,
             generation: 0,

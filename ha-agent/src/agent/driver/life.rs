@@ -17,7 +17,7 @@ use crate::config::Router;
 use crate::core::io::Input;
 use crate::core::model::{Channel, RouterId};
 use crate::core::time::Mono;
-use crate::inventory::{Discovery, Search};
+use crate::inventory::{Discovery, MOST_ROUTERS, Search};
 use crate::netlink::{Vmac, Watch};
 use crate::telemetry::event::Event;
 
@@ -161,12 +161,36 @@ impl Driver {
         let found = self.discovered.keys().chain(self.remembered.keys()).filter(|id| !self.configured.contains_key(id));
         let found: Vec<Router> = found.filter_map(|id| self.wanted(*id)).map(|(router, _)| router).collect();
         self.parts.directory.replace(self.configured.values().chain(&found));
-        for id in touched {
+        let waiting = std::mem::take(&mut self.left_out);
+        for id in touched.union(&waiting) {
             if let Some((router, source)) = self.wanted(*id) {
-                self.watch(*id, router, source);
+                if self.has_room(*id) {
+                    self.watch(*id, router, source);
+                } else {
+                    self.left_out.insert(*id);
+                }
+            }
+        }
+        if self.left_out.is_empty() != waiting.is_empty() {
+            match self.no_room() {
+                Some(reason) => self.degraded("inventory", reason, None),
+                None => self.restored("inventory", None),
             }
         }
         self.show_inventory();
+    }
+
+    /// Whether this one is watched, or may be.
+    fn has_room(&self, id: RouterId) -> bool {
+        let inner = self.parts.shared.lock();
+        inner.routers.contains_key(&id) || inner.routers.len() < MOST_ROUTERS
+    }
+
+    /// That routers are left out, in words.
+    pub(super) fn no_room(&self) -> Option<String> {
+        (!self.left_out.is_empty()).then(|| {
+            format!("more than {MOST_ROUTERS} routers are found: the first {MOST_ROUTERS} are watched, and the others are not")
+        })
     }
 
     fn watch(&mut self, id: RouterId, router: Router, source: Source) {

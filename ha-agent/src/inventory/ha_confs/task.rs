@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::conf_file::{self, Unread, fetch};
 use super::due::Due;
 use super::folders::Folders;
-use super::{Discovery, InventoryError, Metrics, Search};
+use super::{Discovery, InventoryError, Metrics, POLL, Search};
 use crate::advert_rules::Release;
 use crate::config::{Netns, Router};
 use crate::core::model::RouterId;
@@ -31,8 +31,8 @@ const CHUNK: usize = 64;
 /// The token of `ha_confs` itself; routers' tokens count from 1.
 const ROOT: u64 = 0;
 
-fn open(path: &Path) -> Result<(Folders, Names), InventoryError> {
-    let folders = Folders::open(path).map_err(|source| InventoryError::Open { source })?;
+fn open(path: &Path, most: usize) -> Result<(Folders, Names), InventoryError> {
+    let folders = Folders::open(path, most).map_err(|source| InventoryError::Open { source })?;
     let mut names = Names::new().map_err(|source| InventoryError::Open { source })?;
     names.add(path, ROOT).map_err(|source| InventoryError::Watch { path: path.to_owned(), source })?;
     Ok((folders, names))
@@ -55,6 +55,10 @@ struct Known {
 pub(super) struct Task {
     path: PathBuf,
     netns: PathBuf,
+    /// Routers at most.
+    most: usize,
+    /// When changes are to be looked for, while inotify does not tell them.
+    poll_at: Option<Instant>,
     folders: Folders,
     names: Names,
     due: Due,
@@ -78,14 +82,15 @@ impl Task {
     /// Opens what it watches.
     pub(super) fn open(
         path: &Path,
-        (netns, grace): (&Path, Duration),
+        (netns, grace, most): (&Path, Duration, usize),
         release: watch::Receiver<Release>,
         found: mpsc::Sender<Discovery>,
         events: Events,
         registry: &mut Registry,
     ) -> Result<Self, InventoryError> {
-        let (folders, names) = open(path)?;
+        let (folders, names) = open(path, most)?;
         Ok(Self {
+            most,
             path: path.to_owned(),
             netns: netns.to_owned(),
             folders,
@@ -95,6 +100,7 @@ impl Task {
             tokens: HashMap::new(),
             last_token: ROOT,
             trouble: None,
+            poll_at: None,
             complete_by: Some(Instant::now() + grace),
             release,
             found,
@@ -111,7 +117,8 @@ impl Task {
         loop {
             self.complete().await?;
             let grace = self.complete_by.filter(|until| *until > Instant::now());
-            let next = self.due.next().into_iter().chain(grace).min();
+            let poll = self.poll();
+            let next = self.due.next().into_iter().chain(grace).chain(poll).min();
             let wait = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -153,6 +160,20 @@ impl Task {
         }
         self.complete_by = None;
         self.tell(Discovery::Complete(Search::HaConfs)).await
+    }
+
+    /// When changes are looked for next; looks for them where that is due.
+    fn poll(&mut self) -> Option<Instant> {
+        if !self.folders.is_blind() {
+            self.poll_at = None;
+            return None;
+        }
+        let now = Instant::now();
+        if self.poll_at.is_some_and(|at| at <= now) {
+            self.look_everywhere(Duration::ZERO);
+            self.poll_at = None;
+        }
+        Some(*self.poll_at.get_or_insert(now + POLL))
     }
 
     fn changed(&mut self, routers: &BTreeSet<RouterId>, pause: Duration) {
@@ -313,7 +334,7 @@ impl Task {
     }
 
     async fn note_trouble(&mut self) -> Result<(), Deaf> {
-        let now = self.folders.trouble().map(str::to_owned);
+        let now = self.folders.trouble();
         let before = std::mem::replace(&mut self.trouble, now.clone());
         self.announce(before, now, None).await
     }
@@ -346,7 +367,7 @@ impl Task {
         self.announce(before, Some(lost), None).await?;
         loop {
             tokio::time::sleep(REOPEN).await;
-            if let Ok((folders, names)) = open(&self.path) {
+            if let Ok((folders, names)) = open(&self.path, self.most) {
                 (self.folders, self.names) = (folders, names);
                 break;
             }
