@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 
 use super::POLL;
-use super::conf_file::NAME;
+use super::conf_file::{NAME, Unread, fetch};
 use crate::core::model::RouterId;
 
 /// Names of folders that there is no room for which are remembered. Beyond, they wait until everything is
@@ -25,6 +25,8 @@ pub(super) struct Folders {
     root_watch: Option<WatchDescriptor>,
     by_watch: HashMap<WatchDescriptor, RouterId>,
     by_router: HashMap<RouterId, WatchDescriptor>,
+    /// Those whose folder is to be watched with the next visit.
+    unwatched: BTreeSet<RouterId>,
     /// Those that are looked at, watched or not; at most `most`.
     admitted: BTreeSet<RouterId>,
     most: usize,
@@ -44,6 +46,7 @@ impl Folders {
             root_watch: None,
             by_watch: HashMap::new(),
             by_router: HashMap::new(),
+            unwatched: BTreeSet::new(),
             admitted: BTreeSet::new(),
             most,
             left_out: BTreeSet::new(),
@@ -174,12 +177,32 @@ impl Folders {
         BTreeSet::from([router])
     }
 
-    fn watch(&mut self, router: RouterId) {
+    /// What a look at a router takes; it is watched from its next visit on.
+    pub(super) fn visit(&mut self, router: RouterId) -> Visit {
+        let watches = self.unwatched.remove(&router).then(|| self.watches.clone());
+        Visit { router, path: self.path(router), watches }
+    }
+
+    /// A visit came to no end: the next one watches the folder anew.
+    pub(super) fn watch(&mut self, router: RouterId) {
+        if self.admitted.contains(&router) {
+            self.unwatched.insert(router);
+        }
+    }
+
+    /// A visit has watched the folder, or could not.
+    pub(super) fn visited(&mut self, router: RouterId, watch: io::Result<WatchDescriptor>) {
         let path = self.path(router);
-        match self.watches.add(&path, folder_mask()) {
-            Ok(watch) => {
-                self.by_watch.insert(watch.clone(), router);
-                self.by_router.insert(router, watch);
+        match watch {
+            Ok(watch) if self.admitted.contains(&router) => {
+                if let Some(before) = self.by_router.insert(router, watch.clone()).filter(|before| *before != watch) {
+                    self.by_watch.remove(&before);
+                    let _ = self.watches.remove(before);
+                }
+                self.by_watch.insert(watch, router);
+            }
+            Ok(gone) => {
+                let _ = self.watches.remove(gone);
             }
             // Gone again, or a file or a symbolic link.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
@@ -204,6 +227,30 @@ impl Folders {
             path.display(),
             POLL.as_secs()
         ));
+    }
+}
+
+/// A look at one router, which may wait for whatever is mounted at its folder.
+pub(super) struct Visit {
+    router: RouterId,
+    path: PathBuf,
+    watches: Option<Watches>,
+}
+
+/// What it gave.
+pub(super) struct Visited {
+    pub(super) router: RouterId,
+    /// None: it is watched already.
+    pub(super) watch: Option<io::Result<WatchDescriptor>>,
+    pub(super) file: Unread,
+}
+
+impl Visit {
+    /// Watches the folder where it is not, then fetches the file, so that no change is missed.
+    pub(super) fn make(self) -> Visited {
+        let Self { router, path, watches } = self;
+        let watch = watches.map(|mut watches| watches.add(&path, folder_mask()));
+        Visited { router, watch, file: fetch(&path) }
     }
 }
 

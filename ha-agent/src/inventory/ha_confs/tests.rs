@@ -487,3 +487,59 @@ fn privileged_without_inotify_watches_changes_are_looked_for() {
         site.end().await;
     });
 }
+
+/// A file system that never answers: nobody reads what the kernel asks.
+struct Silent {
+    at: std::ffi::CString,
+    _device: fs::File,
+}
+
+impl Silent {
+    fn mount(at: &Path) -> Self {
+        use std::os::fd::AsRawFd as _;
+        let device = fs::File::options().read(true).write(true).open("/dev/fuse").expect("FUSE is there");
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+        let text = |text: &str| std::ffi::CString::new(text).expect("no zero byte");
+        let (at, kind, options) = (text(at.to_str().expect("UTF-8")), text("fuse"), text(&options));
+        // SAFETY: all of them are C strings that live for the call.
+        let mounted = unsafe { libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
+        assert_eq!(mounted, 0, "{}", io::Error::last_os_error());
+        Self { at, _device: device }
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // SAFETY: a C string that lives for the call. With the device closed, whoever waits gets an error.
+        unsafe { libc::umount2(self.at.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_a_folder_that_does_not_answer_stops_no_other() {
+    let mut silent = None;
+    let mut site = Site::start_with(Duration::ZERO, |root| {
+        (1..=20).for_each(|n| write(root, n, &conf(1)));
+        silent = Some(Silent::mount(&root.join(id(7).to_string())));
+    });
+    let mut told = BTreeSet::new();
+    for _ in 0..19 {
+        told.insert(site.router().await.id);
+    }
+    assert!(!told.contains(&id(7)));
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
+    let Event::ChannelDegraded { reason, router_id, .. } = site.event().await else { panic!("another event") };
+    assert_eq!(router_id, Some(id(7)));
+    assert!(reason.contains("no answer within 2 s"), "{reason}");
+    // Changes of the others are seen at once.
+    fs::write(file(&site.root(), 8), conf(9)).expect("written");
+    let changed = site.router().await;
+    assert_eq!((changed.id, changed.vrid), (id(8), 9));
+    // Unmounted, its own folder is there.
+    drop(silent);
+    let again = site.router().await;
+    assert_eq!((again.id, again.vrid), (id(7), 1));
+    assert_eq!(site.event().await, Event::ChannelRestored { channel: "inventory".to_owned(), router_id: Some(id(7)) });
+    site.end().await;
+}
