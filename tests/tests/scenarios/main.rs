@@ -10,6 +10,7 @@ mod catalogue;
 mod delivery;
 mod drop_in;
 mod failover;
+mod faults;
 mod harness;
 mod hostile;
 mod intake;
