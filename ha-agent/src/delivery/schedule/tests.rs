@@ -1,4 +1,5 @@
 mod invariants;
+mod lacks;
 mod outage;
 
 use super::testing::{JSON, RULES, START, entry, id};
@@ -10,7 +11,7 @@ const MS: Duration = Duration::from_millis(1);
 
 fn failure(kind: FailureKind) -> Answer {
     let written = !matches!(kind, FailureKind::Absent | FailureKind::NotListening | FailureKind::Busy);
-    Answer::Failed(Failure { kind, detail: kind.as_str().to_owned(), written })
+    Answer::Failed(Failure::new(kind, kind.as_str().to_owned(), written))
 }
 
 /// A schedule whose hold since the start has passed.
