@@ -90,7 +90,7 @@ impl Schedule {
     }
 
     /// A router's newest state; older ones than known are ignored. `confirmed`: when, if in this
-    /// run.
+    /// run. What is left of an earlier run is not sent: nobody knows whether it is still so.
     pub fn confirm(&mut self, entry: Entry, confirmed: Option<Mono>) {
         let start = self.start;
         let forgotten = &mut self.forgotten;
@@ -109,7 +109,7 @@ impl Schedule {
         slot.not_before = Mono(0);
         // A change does not wait in the re-assertions' queue.
         let moved = slot.queued.take_if(|_| slot.want != Want::Change);
-        if entry.pending() {
+        if entry.pending() && slot.current {
             slot.want = Want::Change;
         }
         if let Some(batch) = moved {
