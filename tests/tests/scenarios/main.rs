@@ -9,6 +9,7 @@ mod actions;
 mod catalogue;
 mod delivery;
 mod drop_in;
+mod drop_in_attacked;
 mod failover;
 mod harness;
 mod hostile;
