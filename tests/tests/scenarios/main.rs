@@ -8,6 +8,7 @@
 mod actions;
 mod catalogue;
 mod delivery;
+mod delivery_attacked;
 mod drop_in;
 mod drop_in_attacked;
 mod failover;
