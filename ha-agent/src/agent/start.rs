@@ -83,8 +83,7 @@ impl Agent {
         let (netlink_sender, netlink_inbox) = mpsc::channel(capacity::NETLINK);
         let (netlink, netlink_task) = Netlink::start(netlink_sender, &mut registry, netlink_stop.clone())?;
         let delivery = Arc::new(Delivery::start(
-            &config.delivery,
-            config.neutron.release,
+            &config,
             host.clone(),
             outbox.clone(),
             entries,

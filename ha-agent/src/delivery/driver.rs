@@ -1,6 +1,7 @@
 //! The task around the schedule: outbox in, requests out, events and metrics beside.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ impl Driver {
         outbox: Outbox,
         shared: Arc<Shared>,
         (emit, metrics): (Emit, Metrics),
+        own: Vec<PathBuf>,
     ) -> Self {
         let mut seed = DefaultHasher::new();
         host.hash(&mut seed);
@@ -75,7 +77,7 @@ impl Driver {
             emit,
             metrics,
             schedule,
-            door: Door::open(),
+            door: Door::open(own),
             watch: Watch::default(),
             looked: Mono(0),
             looking: None,

@@ -30,7 +30,7 @@ impl Node {
         let mut registry = Registry::default();
         let (outbox, entries) = Outbox::open_with(dir, Arc::clone(&emit), &mut registry);
         let delivery = Delivery::start_with(
-            config,
+            (config, vec![dir.join("own")]),
             (29, "net-1".to_owned()),
             outbox.clone(),
             entries,

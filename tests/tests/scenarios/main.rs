@@ -8,7 +8,9 @@
 mod actions;
 mod catalogue;
 mod delivery;
+mod delivery_attacked;
 mod drop_in;
+mod drop_in_attacked;
 mod failover;
 mod faults;
 mod harness;
