@@ -19,6 +19,7 @@ use crate::outbox::{Health, Outbox};
 use crate::peer::Caller;
 use crate::status::{Degraded, NodeStatus, RouterStatus};
 use crate::telemetry::Sinks;
+use crate::telemetry::diagnostics::Diagnostics;
 
 /// Reads the shared state on demand; nothing is kept twice.
 pub(super) struct AgentBoard {
@@ -30,6 +31,8 @@ pub(super) struct AgentBoard {
     pub(super) delivery: Arc<Delivery>,
     /// How the event sinks do.
     pub(super) sinks: Sinks,
+    /// How standard error does.
+    pub(super) diagnostics: Option<Diagnostics>,
     /// Which notify FIFOs say nothing.
     pub(super) fifos: Troubles,
     /// To the driver.
@@ -85,6 +88,7 @@ impl Board for AgentBoard {
             degraded.push(Degraded { channel: "outbox".to_owned(), reason: reason.clone() });
         }
         degraded.extend(self.sinks.degraded());
+        degraded.extend(self.diagnostics.as_ref().and_then(Diagnostics::degraded));
         degraded.extend(self.fifos.degraded());
         let inner = self.shared.lock();
         degraded.extend(inner.degraded.iter().cloned());

@@ -55,6 +55,9 @@ impl Agent {
     pub(super) async fn start(config: Config, options: Options, lock: Lock) -> Result<Self, AgentError> {
         let host = host_name();
         let mut registry = telemetry::metrics::registry();
+        if let Some(diagnostics) = &options.diagnostics {
+            diagnostics.register(&mut registry);
+        }
         let (events, recent, telemetry) =
             telemetry::start(&config.sinks, &host, &mut registry, CancellationToken::new());
         let (outbox, entries) = Outbox::open(&config.state_dir, events.clone(), &mut registry);
@@ -80,8 +83,7 @@ impl Agent {
         let (netlink_sender, netlink_inbox) = mpsc::channel(capacity::NETLINK);
         let (netlink, netlink_task) = Netlink::start(netlink_sender, &mut registry, netlink_stop.clone())?;
         let delivery = Arc::new(Delivery::start(
-            &config.delivery,
-            config.neutron.release,
+            &config,
             host.clone(),
             outbox.clone(),
             entries,
@@ -170,6 +172,7 @@ impl Agent {
             outbox: outbox.clone(),
             delivery: Arc::clone(&delivery),
             sinks: telemetry.sinks(),
+            diagnostics: options.diagnostics,
             fifos: fifo_troubles.clone(),
             commands: commands.clone(),
             registrations: Arc::clone(&registrations),

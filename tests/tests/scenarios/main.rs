@@ -8,8 +8,11 @@
 mod actions;
 mod catalogue;
 mod delivery;
+mod delivery_attacked;
 mod drop_in;
+mod drop_in_attacked;
 mod failover;
+mod faults;
 mod harness;
 mod hostile;
 mod intake;
