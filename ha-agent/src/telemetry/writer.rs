@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
 use super::events::{Events, QUEUE};
+use super::limit::Limiter;
 use super::line::line;
 use super::metrics::Metrics;
 use super::recent::{Recent, Record};
@@ -75,6 +76,7 @@ pub fn start(
         outlets,
         lost,
         lost_told: 0,
+        limiter: Limiter::new(),
     };
     let telemetry = Telemetry { task: tokio::spawn(writer.run(queue, stop.clone())), stop, sinks: Sinks { health } };
     (events, recent, telemetry)
@@ -109,6 +111,11 @@ pub struct Sinks {
 }
 
 impl Sinks {
+    /// Where events go: `stdout`, `journald`, `file:/path`.
+    pub fn names(&self) -> Vec<String> {
+        self.health.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// One entry, channel `events`, for each sink that takes no lines now.
     pub fn degraded(&self) -> Vec<Degraded> {
         self.health
@@ -142,6 +149,7 @@ struct Writer {
     outlets: Vec<Outstanding>,
     lost: Arc<AtomicU64>,
     lost_told: u64,
+    limiter: Limiter,
 }
 
 impl Writer {
@@ -158,15 +166,22 @@ impl Writer {
                         break;
                     }
                     for event in batch.drain(..) {
+                        self.offer(&event);
+                    }
+                }
+                _ = tick.tick() => {
+                    for event in self.limiter.due() {
                         self.write(&event);
                     }
                 }
-                _ = tick.tick() => {}
             }
             self.look();
         }
         queue.close();
         while let Some(event) = queue.recv().await {
+            self.offer(&event);
+        }
+        for event in self.limiter.due() {
             self.write(&event);
         }
         self.look();
@@ -177,6 +192,13 @@ impl Writer {
             if timeout_at(deadline, end).await.is_err() {
                 tracing::warn!(%sink, "ended without writing all events: it takes no lines");
             }
+        }
+    }
+
+    /// Writes it, unless there are too many of its kind.
+    fn offer(&mut self, event: &Event) {
+        if self.limiter.admits(event) {
+            self.write(event);
         }
     }
 
