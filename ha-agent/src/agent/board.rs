@@ -18,6 +18,7 @@ use crate::outbox::{Health, Outbox};
 use crate::peer::Caller;
 use crate::status::{Degraded, NodeStatus, RouterStatus};
 use crate::telemetry::Sinks;
+use crate::telemetry::diagnostics::Diagnostics;
 
 /// Reads the shared state on demand; nothing is kept twice.
 pub(super) struct AgentBoard {
@@ -29,6 +30,8 @@ pub(super) struct AgentBoard {
     pub(super) delivery: Arc<Delivery>,
     /// How the event sinks do.
     pub(super) sinks: Sinks,
+    /// How standard error does.
+    pub(super) diagnostics: Option<Diagnostics>,
     /// To the driver.
     pub(super) commands: mpsc::Sender<Command>,
     /// Those that stand in for Neutron's monitors.
@@ -82,6 +85,7 @@ impl Board for AgentBoard {
             degraded.push(Degraded { channel: "outbox".to_owned(), reason: reason.clone() });
         }
         degraded.extend(self.sinks.degraded());
+        degraded.extend(self.diagnostics.as_ref().and_then(Diagnostics::degraded));
         let inner = self.shared.lock();
         degraded.extend(inner.degraded.iter().cloned());
         NodeStatus {

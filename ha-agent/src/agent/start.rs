@@ -55,6 +55,9 @@ impl Agent {
     pub(super) async fn start(config: Config, options: Options, lock: Lock) -> Result<Self, AgentError> {
         let host = host_name();
         let mut registry = telemetry::metrics::registry();
+        if let Some(diagnostics) = &options.diagnostics {
+            diagnostics.register(&mut registry);
+        }
         let (events, recent, telemetry) =
             telemetry::start(&config.sinks, &host, &mut registry, CancellationToken::new());
         let (outbox, entries) = Outbox::open(&config.state_dir, events.clone(), &mut registry);
@@ -165,6 +168,7 @@ impl Agent {
             outbox: outbox.clone(),
             delivery: Arc::clone(&delivery),
             sinks: telemetry.sinks(),
+            diagnostics: options.diagnostics,
             commands: commands.clone(),
             registrations: Arc::clone(&registrations),
             l3_agent_ha_confs_path: config.neutron.l3_agent_ha_confs_path.clone(),

@@ -43,11 +43,12 @@ impl Door {
         Self { errands }
     }
 
-    /// Which receiver answers at this path; none: there is nothing, or it cannot be looked at.
-    pub(super) async fn look(&self, socket: &Path) -> Option<Identity> {
+    /// Begins to look which receiver answers at this path; the answer is none where there is nothing, or it cannot
+    /// be looked at. None: the thread is busy with what came before, as with a path below a mount that hangs.
+    pub(super) fn look(&self, socket: &Path) -> Option<oneshot::Receiver<Option<Identity>>> {
         let (answer, answered) = oneshot::channel();
-        self.errands.send(Errand::Look(socket.to_owned(), answer)).await.ok()?;
-        answered.await.ok()?
+        self.errands.try_send(Errand::Look(socket.to_owned(), answer)).ok()?;
+        Some(answered)
     }
 
     /// A connection to the socket at this path.

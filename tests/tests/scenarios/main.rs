@@ -12,6 +12,7 @@ mod delivery_attacked;
 mod drop_in;
 mod drop_in_attacked;
 mod failover;
+mod faults;
 mod harness;
 mod hostile;
 mod intake;
