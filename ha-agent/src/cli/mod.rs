@@ -78,7 +78,15 @@ impl CliError {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version.
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            let _ = write!(io::stderr(), "{}", line::escape_lines(&error.render().to_string()));
+            return ExitCode::from(exit::USAGE);
+        }
+    };
     let terminal = Terminal::detect();
     match dispatch(cli, terminal) {
         Ok(code) => code,

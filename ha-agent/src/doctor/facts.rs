@@ -14,6 +14,7 @@ use rustix::fs::{Access, access, statfs};
 use rustix::process::{Resource, getrlimit};
 
 use crate::config::{Accounts, Keepalived};
+use crate::delivery;
 use crate::inventory::keepalived_conf;
 use crate::inventory::plain::Disk;
 use crate::trust::{CANNOT_LOOK, is_hidden};
@@ -43,6 +44,8 @@ pub(super) enum SocketFact {
     NotASocket,
     /// A socket.
     There { uid: u32, listening: bool },
+    /// A link on the way that delivery does not follow.
+    Link(String),
     /// Cannot be looked at.
     Hidden(String),
 }
@@ -110,6 +113,9 @@ fn looked_at(path: &Path) -> Directory {
 }
 
 pub(super) fn socket(path: &Path) -> SocketFact {
+    if let Some(why) = delivery::refused_way(path) {
+        return SocketFact::Link(why);
+    }
     match fs::metadata(path) {
         Ok(found) if found.file_type().is_socket() => SocketFact::There {
             uid: found.uid(),

@@ -224,6 +224,12 @@ pub(super) fn l3_agent(path: &Path, fact: SocketFact, neutron: bool) -> Finding 
             "nothing can be delivered",
             "set delivery.socket to where the L3 agent listens",
         ),
+        SocketFact::Link(why) => Finding::fail(
+            name,
+            format!("{shown}: {why}"),
+            "nothing is delivered (delivery.failed)",
+            "remove the link, or set delivery.socket to where the L3 agent listens",
+        ),
         SocketFact::Hidden(error) => Finding::warn(
             name,
             format!("{shown}: {error}"),

@@ -85,6 +85,12 @@ fn the_l3_agents_socket_is_told_from_what_is_not_one() {
     std::fs::write(&path, "").unwrap();
     let fact = facts::socket(&path);
     assert_eq!(judge::l3_agent(&path, fact, true).result, Outcome::Fail);
+    // One that anybody could have put there: the folder is not closed.
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let finding = judge::l3_agent(&link, facts::socket(&link), true);
+    assert!(finding.result == Outcome::Fail && finding.found.contains("symbolic link"), "{finding:?}");
 }
 
 #[test]

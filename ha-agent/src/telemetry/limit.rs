@@ -149,6 +149,12 @@ impl<C: Clock + Clone> Limiter<C> {
         due
     }
 
+    /// The last time: whatever was left out is told.
+    pub(super) fn finish(&mut self) -> Vec<Event> {
+        self.told = None;
+        self.due()
+    }
+
     /// In words; none: nothing was left out since the last time.
     fn sum_up(&mut self) -> Option<String> {
         let left_out = std::mem::take(&mut self.left_out);

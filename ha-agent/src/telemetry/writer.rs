@@ -157,6 +157,7 @@ impl Writer {
         let mut batch = Vec::with_capacity(BATCH);
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut limited = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -169,10 +170,13 @@ impl Writer {
                         self.offer(&event);
                     }
                 }
-                _ = tick.tick() => {
-                    for event in self.limiter.due() {
-                        self.write(&event);
-                    }
+                _ = tick.tick() => {}
+            }
+            // Not only when nothing comes: it is what never ends that is limited.
+            if limited.elapsed() >= LOOK {
+                limited = Instant::now();
+                for event in self.limiter.due() {
+                    self.write(&event);
                 }
             }
             self.look();
@@ -181,7 +185,7 @@ impl Writer {
         while let Some(event) = queue.recv().await {
             self.offer(&event);
         }
-        for event in self.limiter.due() {
+        for event in self.limiter.finish() {
             self.write(&event);
         }
         self.look();

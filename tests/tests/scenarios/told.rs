@@ -67,6 +67,11 @@ fn a_broken_configuration_keeps_nobody_from_looking_and_is_told() -> Result<()> 
         pair.b.agent.events.expect(SLACK, &json!({"event": "channel.restored", "channel": "configuration"}))?;
         ensure!(pair.b.agent.ask(&["status"])?["degraded"] == json!([]));
     }
+    // What is wrong with a command line comes back, and nothing of it that a terminal obeys.
+    let (code, _, said) = plain(&["status", "--sokcet", "\u{1b}[31m\u{9b}2J"])?;
+    ensure!(code == Some(2) && said.contains("--sokcet") && !said.contains(['\u{1b}', '\u{9b}']), "{code:?} {said:?}");
+    let (code, _, said) = plain(&["explain", "a\u{1b}[2J", "--socket", &socket])?;
+    ensure!(code == Some(1) && !said.contains('\u{1b}'), "{code:?} {said:?}");
     // How far back, and where the rest is.
     let (_, _, said) = plain(&["events", "--socket", &socket])?;
     let file = pair.b.agent.folder().join("events.jsonl").display().to_string();
