@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Mode;
 use crate::core::model::{RouterId, State};
 use crate::delivery::Delivery;
+use crate::intake::fifo::Troubles;
 use crate::inventory::{Held, Registration, Registrations};
 use crate::outbox::{Health, Outbox};
 use crate::peer::Caller;
@@ -32,6 +33,8 @@ pub(super) struct AgentBoard {
     pub(super) sinks: Sinks,
     /// How standard error does.
     pub(super) diagnostics: Option<Diagnostics>,
+    /// Which notify FIFOs say nothing.
+    pub(super) fifos: Troubles,
     /// To the driver.
     pub(super) commands: mpsc::Sender<Command>,
     /// Those that stand in for Neutron's monitors.
@@ -86,6 +89,7 @@ impl Board for AgentBoard {
         }
         degraded.extend(self.sinks.degraded());
         degraded.extend(self.diagnostics.as_ref().and_then(Diagnostics::degraded));
+        degraded.extend(self.fifos.degraded());
         let inner = self.shared.lock();
         degraded.extend(inner.degraded.iter().cloned());
         NodeStatus {

@@ -1,7 +1,7 @@
 //! The one task that feeds the core: inputs in, outputs to their places.
 //!
 //! - `channels`: what netlink, the classifier and reporters tell, as inputs.
-//! - `life`: which routers are watched. `registered`: who stands in for whose monitor.
+//! - `life`: which routers are watched. `leaving`: those that no file names any more. `registered`: who stands in for whose monitor.
 //! - `acting`: what a transition sets off.
 //! - here: the queues, the core's turns, and where its outputs go.
 //!
@@ -11,6 +11,7 @@
 
 mod acting;
 mod channels;
+mod leaving;
 mod life;
 mod registered;
 
@@ -32,7 +33,7 @@ use crate::actions::{Change, Orders};
 use crate::clock;
 use crate::config::{Corroboration, Mode, Netns, Router};
 use crate::core::io::{Input, Output, Transition};
-use crate::core::model::{RouterId, State};
+use crate::core::model::{AnomalyKind, RouterId, State};
 use crate::core::time::Mono;
 use crate::intake::Report;
 use crate::inventory::{Directory, Discovery, Registration, Registrations};
@@ -41,6 +42,7 @@ use crate::outbox::{Confirmed, Outbox};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
 use crate::wire::{Wire, WireEvent, WireReading};
+use leaving::Leaving;
 
 /// Discoveries that tell: Neutron's files, a plain keepalived's.
 const SOURCES: usize = 2;
@@ -98,6 +100,8 @@ pub(super) struct Parts {
     pub(super) wire: Option<Arc<Wire>>,
     /// To the attacher.
     pub(super) attachments: Mailbox<AttachJob>,
+    /// Routers whose attachments are to be looked at.
+    pub(super) doubts: Mailbox<()>,
     /// To the looker.
     pub(super) places: Mailbox<Netns>,
     /// Takes confirmed states.
@@ -139,6 +143,8 @@ pub(super) struct Driver {
     registered: BTreeMap<RouterId, Arc<Registration>>,
     /// Registered routers as they were found last, whose files are gone.
     remembered: BTreeMap<RouterId, Router>,
+    /// Found routers that no file names any more.
+    leaving: Leaving,
     /// Why some are not found, by router and by file; none: it concerns several, or all.
     troubles: BTreeMap<(Option<RouterId>, Option<PathBuf>), String>,
     /// Sources that have not told yet what was there at the start.
@@ -156,6 +162,7 @@ impl Driver {
             discovered: BTreeMap::new(),
             registered: BTreeMap::new(),
             remembered: BTreeMap::new(),
+            leaving: Leaving::default(),
             troubles: BTreeMap::new(),
             incomplete: SOURCES,
             generation: 0,
@@ -167,6 +174,7 @@ impl Driver {
         self.reconfigure(routers);
         loop {
             let deadline = self.parts.shared.lock().node.deadline();
+            let deadline = deadline.into_iter().chain(self.leaving.due()).min();
             let wait = async {
                 match deadline {
                     Some(at) => tokio::time::sleep(at.since(clock::now())).await,
@@ -180,6 +188,7 @@ impl Driver {
                 Some(report) = inbox.reports.recv() => self.report(&report),
                 Some(attached) = inbox.attached.recv() => self.attached(attached),
                 Some(Looked { router, listener }) = inbox.looked.recv() => {
+                    self.leaving.heard(router, listener, clock::now());
                     self.input(router, Input::Listener(listener));
                 }
                 Some(command) = inbox.commands.recv() => self.command(command),
@@ -201,6 +210,7 @@ impl Driver {
                 self.report(&report);
             }
             self.expire();
+            self.let_go();
             self.hand_over();
         }
         while let Ok(report) = inbox.reports.try_recv() {
@@ -294,6 +304,10 @@ impl Driver {
             }
             Output::AnomalyRaised { kind, detail, evidence } => {
                 metrics.raised(kind.as_str());
+                if matches!(kind, AnomalyKind::SilentPrimary | AnomalyKind::NoPrimary | AnomalyKind::OrphanVip) {
+                    // A silence may be our own deafness.
+                    self.parts.doubts.post(router_id, ());
+                }
                 events.emit(Event::AnomalyRaised { router_id, kind, detail, evidence });
             }
             Output::AnomalyCleared { kind, lasted } => {

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
 use crate::intake::Intake;
-use crate::intake::fifo::Fifo;
+use crate::intake::fifo::{Fifo, Troubles};
 use crate::inventory::{Directory, HaConfs, Plain, Registrations};
 use crate::netlink::Netlink;
 use crate::netns::NetnsThread;
@@ -94,11 +94,11 @@ impl Agent {
 
         let actions = Actions::start(&config, events.clone(), &mut registry, CancellationToken::new())?;
         let driver_stop = CancellationToken::new();
-        let attachments = Mailbox::default();
+        let (attachments, doubts) = (Mailbox::default(), Mailbox::default());
         let (attached_sender, attached_inbox) = mpsc::channel(capacity::ATTACHED);
-        let attacher = wire
-            .as_ref()
-            .map(|wire| attacher::run(attachments.clone(), Arc::clone(wire), attached_sender, driver_stop.clone()));
+        let attacher = wire.as_ref().map(|wire| {
+            attacher::run(attachments.clone(), doubts.clone(), Arc::clone(wire), attached_sender, driver_stop.clone())
+        });
         let places = Mailbox::default();
         let (looked_sender, looked_inbox) = mpsc::channel(capacity::LOOKED);
         let looker = looker::run(places.clone(), netns.clone(), looked_sender, driver_stop.clone());
@@ -129,6 +129,9 @@ impl Agent {
             Some(host) => host.within(start_plain),
             None => start_plain(),
         };
+        if plain.is_err() {
+            directory.completed();
+        }
         let mut discoveries = Vec::new();
         for (source, started) in [("Neutron's files", neutron), ("keepalived's configuration", plain)] {
             match started {
@@ -150,6 +153,7 @@ impl Agent {
             netlink,
             wire: wire.clone(),
             attachments,
+            doubts,
             places,
             outbox: outbox.clone(),
             actions: actions.orders(),
@@ -162,6 +166,7 @@ impl Agent {
             corroboration: config.corroboration,
             restored,
         });
+        let fifo_troubles = Troubles::default();
         let channels = if wire.is_some() { "report+vip+wire" } else { "report+vip" };
         let board = Arc::new(AgentBoard {
             shared: Arc::clone(&shared),
@@ -169,6 +174,7 @@ impl Agent {
             delivery: Arc::clone(&delivery),
             sinks: telemetry.sinks(),
             diagnostics: options.diagnostics,
+            fifos: fifo_troubles.clone(),
             commands: commands.clone(),
             registrations: Arc::clone(&registrations),
             l3_agent_ha_confs_path: config.neutron.l3_agent_ha_confs_path.clone(),
@@ -189,7 +195,7 @@ impl Agent {
             &config.intake,
             directory,
             report_sender,
-            events.clone(),
+            (events.clone(), fifo_troubles),
             &mut registry,
             CancellationToken::new(),
         )?;

@@ -45,21 +45,28 @@ pub(super) fn render(path: Option<&Path>, loaded: Result<Config, ConfigError>, f
     }
 }
 
-/// By whose rules adverts are judged: `{"release":"2.2.7","origin":{"program":"/usr/sbin/keepalived"}}`.
+/// By whose rules adverts are judged, and which files are not there:
+/// `{"release":"2.2.7","origin":{"program":"/usr/sbin/keepalived"},"missing":[]}`.
 fn keepalived(config: &Config) -> serde_json::Value {
     let Installed { release, origin } = &config.keepalived.installed;
-    json!({"release": release.to_string(), "origin": origin})
+    json!({"release": release.to_string(), "origin": origin, "missing": config.keepalived.missing()})
 }
 
 fn right(file: &Path, config: &Config, trust: &Trust) -> String {
     let shown = file.display();
-    let head = match (file.exists(), trust.missing.is_empty(), trust.openings.is_empty()) {
-        (_, false, _) => format!("The agent does not start with {shown}: a hook cannot be run (see \"missing\")."),
-        (_, _, false) => {
+    let absent: Vec<String> = config.keepalived.missing().iter().map(|path| path.display().to_string()).collect();
+    let head = match (trust.missing.is_empty(), trust.openings.is_empty()) {
+        (false, _) => format!("The agent does not start with {shown}: a hook cannot be run (see \"missing\")."),
+        (_, false) => {
             format!("The agent does not start with {shown}: others could change what it trusts (see \"open\").")
         }
-        (true, ..) => format!("{shown} is right."),
-        (false, ..) => format!("{shown} does not exist: every default holds."),
+        _ if !absent.is_empty() => format!(
+            "{shown} can be read, but a file that keepalived.configs names is not there: {}. It is waited for; correct the \
+             path if keepalived reads another file.",
+            absent.join(", ")
+        ),
+        _ if file.exists() => format!("{shown} is right."),
+        _ => format!("{shown} does not exist: every default holds."),
     };
     let sinks: Vec<String> = config
         .sinks

@@ -23,6 +23,7 @@ use clap::Parser;
 
 use crate::agent::{self, AgentError, Options};
 use crate::config::{self, Config, ConfigError};
+use crate::intake::fifo::FifoError;
 use crate::notify::{self, NotifyError};
 use crate::status::{NodeStatus, RouterDetail};
 use crate::telemetry::diagnostics::Diagnostics;
@@ -69,6 +70,7 @@ impl CliError {
             Self::Config(_) | Self::Agent(AgentError::Missing(_)) => exit::CONFIG,
             Self::Client(ClientError::Denied { .. }) | Self::Agent(AgentError::NotPermitted) => exit::NO_PERMISSION,
             Self::Agent(AgentError::Paths(error)) if error.is_already_running() => exit::ALREADY_RUNNING,
+            Self::Agent(AgentError::Fifo(FifoError::InUse(_))) => exit::ALREADY_RUNNING,
             Self::Notify(NotifyError::Words | NotifyError::Name) => exit::USAGE,
             Self::Notify(error) if error.is_denied() => exit::NO_PERMISSION,
             _ => exit::FAILURE,

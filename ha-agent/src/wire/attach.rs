@@ -1,6 +1,6 @@
 //! What runs on the namespace thread: finding an interface, attaching to it, detaching.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::mem;
@@ -79,7 +79,7 @@ pub(super) struct Located {
     pub(super) place: Place,
     /// Its namespace's cookie, from Linux 5.14 on.
     pub(super) cookie: Option<u64>,
-    /// Whether our programs hang on it by tcx.
+    /// Whether our programs hang on it by tcx, before all others: one before ours might end the line.
     pub(super) attached: bool,
     /// What its frames begin with.
     pub(super) header: Header,
@@ -141,6 +141,21 @@ impl Drop for Filters {
     }
 }
 
+/// The name of the device that adverts of `interface` pass, in the thread's namespace.
+///
+/// # Errors
+/// `ENODEV` when there is none of that index.
+pub(super) fn passed(interface: &str, through: Option<u32>) -> io::Result<String> {
+    let Some(index) = through else { return Ok(interface.to_owned()) };
+    let mut name = [0; libc::IFNAMSIZ];
+    // SAFETY: `name` has the room that the call asks for.
+    if unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    // SAFETY: the call has written a string that ends with a zero.
+    Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+}
+
 /// Finds `interface` in the thread's namespace.
 ///
 /// # Errors
@@ -154,7 +169,7 @@ pub(super) fn locate(programs: &Mutex<Ebpf>, interface: &str, family: Family, vi
     let ours = program_id(programs);
     let attached = header.programs().iter().all(|(_, direction)| {
         SchedClassifier::query_tcx(interface, *direction)
-            .is_ok_and(|(_, programs)| programs.iter().any(|program| ours.contains(&program.id())))
+            .is_ok_and(|(_, programs)| programs.first().is_some_and(|program| ours.contains(&program.id())))
     });
     Ok(Located {
         place: Place {

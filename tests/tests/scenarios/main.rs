@@ -20,6 +20,7 @@ mod lacks;
 mod neutron;
 mod places;
 mod plain;
+mod plain_places;
 mod plain_reading;
 mod privileges;
 mod reading;
