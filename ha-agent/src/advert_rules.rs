@@ -238,6 +238,11 @@ impl Release {
         self >= Self::new(2, 3, 0)
     }
 
+    /// Takes no line for one of the instance before, where the instance that it stands in is passed over.
+    pub(crate) fn forgets_what_it_passes_over(self) -> bool {
+        self >= Self::new(2, 3, 0)
+    }
+
     /// Knows `no_virtual_ipaddress`.
     pub(crate) fn has_no_virtual_ipaddress(self) -> bool {
         self >= Self::new(2, 3, 0)

@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::said::{Answer, CONFIG_ID, Said};
+use super::said::{Answer, CONFIG_ID, MULTICAST, Said};
 use crate::command::{ip_in, run_in};
 use crate::lab::{Lab, Router, Site};
 use crate::oracle::keepalived::Release;
 use crate::place;
 
+/// Its files of process ids. 2.3 keeps others away by locks on all of them, of processes too that it does not start.
+const PID_FILES: [(&str, &str); 4] =
+    [("--pid", "parent.pid"), ("--vrrp_pid", "vrrp.pid"), ("--checkers_pid", "checkers.pid"), ("--bfd_pid", "bfd.pid")];
 /// How long it may take to read a configuration.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Length of `Fri Nov 20 21:36:07 2026: `, which begins each line.
@@ -64,7 +67,7 @@ impl Asker {
     pub fn ask(&self, text: &str) -> Result<Answer> {
         let conf = self.folder.join("k.conf");
         std::fs::write(&conf, text).with_context(|| format!("writing {}", conf.display()))?;
-        for name in ["parent.pid", "vrrp.pid"] {
+        for (_, name) in PID_FILES {
             let _ = std::fs::remove_file(self.folder.join(name));
         }
         let mut running = place::within(&self.site.netns, || Running::start(self.command(&conf)))?;
@@ -89,11 +92,10 @@ impl Asker {
             .args(["--config-id", CONFIG_ID])
             .arg("--use-file")
             .arg(conf)
-            .arg("--pid")
-            .arg(self.folder.join("parent.pid"))
-            .arg("--vrrp_pid")
-            .arg(self.folder.join("vrrp.pid"))
             .env("TMPDIR", &self.folder);
+        for (option, name) in PID_FILES {
+            command.arg(option).arg(self.folder.join(name));
+        }
         command
     }
 }
@@ -211,14 +213,10 @@ fn answer(heard: &[String]) -> Result<Answer> {
         if heard.iter().any(|line| line.contains("< Interfaces >") || line.contains(NOTHING)) {
             return Ok(Answer::Runs(Vec::new()));
         }
-        let said: Vec<&str> = heard
-            .iter()
-            .filter_map(|line| line.get(TIME..))
-            .skip_while(|l| !l.starts_with("Configuration file"))
-            .skip(1)
-            .collect();
-        let said: Vec<String> = said.iter().map(|line| line.replace("/tmp/", "")).collect();
-        return Ok(Answer::Ends(said.join(" | ")));
+        let said = heard.iter().filter_map(|line| line.get(TIME..));
+        let begin = ["Starting Keepalived", "Running on", "Command line", " ", "Opening file", "Configuration file"];
+        let said = said.filter(|line| !begin.iter().any(|begin| line.starts_with(begin)));
+        return Ok(Answer::Ends(said.collect::<Vec<_>>().join(" | ")));
     };
     let mut instances: Vec<Vec<&str>> = Vec::new();
     for line in heard[begin + 1..].iter().filter_map(|line| line.get(TIME..)) {
@@ -250,6 +248,8 @@ fn said(lines: &[&str]) -> Result<Said> {
     let group = lines.iter().find_map(|line| line.trim_start().strip_prefix("Multicast address "));
     let mode = match group {
         Some(group) => group.split(',').next().unwrap_or_default().to_owned(),
+        // Before 2.2.0 the group is not told.
+        None if !lines.iter().any(|line| line.starts_with("   Unicast Peer")) => MULTICAST.to_owned(),
         None => {
             let peers = list(lines, "   Unicast Peer :");
             let peers: Vec<&str> = peers.iter().filter_map(|peer| peer.split(' ').next()).collect();
@@ -265,7 +265,12 @@ fn said(lines: &[&str]) -> Result<Said> {
         interval_ms,
         priority: value("Priority")?.parse()?,
         mode,
-        listed: list(lines, "   Virtual IP (").into_iter().map(address).collect(),
+        // `Virtual IP (2):`, and before 2.2.0 `Virtual IP :`.
+        listed: [list(lines, "   Virtual IP ("), list(lines, "   Virtual IP :")]
+            .concat()
+            .into_iter()
+            .map(address)
+            .collect(),
         excluded: list(lines, "   Virtual IP Excluded ").into_iter().map(address).collect(),
     })
 }

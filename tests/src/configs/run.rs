@@ -37,7 +37,9 @@ pub struct Plan {
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Figures {
+    /// keepalived's.
     pub version: String,
+    /// Configurations.
     pub cases: u64,
     /// Instances that both told alike.
     pub instances: u64,
@@ -49,18 +51,26 @@ pub struct Figures {
     pub unknown: u64,
     /// Configurations of which it warned.
     pub warned: u64,
+    /// Known differences, and how often each was met.
     pub known: BTreeMap<&'static str, u64>,
+    /// Configurations that both read differently.
     pub disagreed: u64,
+    /// Some of these.
     pub disagreements: Vec<Disagreement>,
+    /// How long it took.
     pub took: Duration,
 }
 
 /// One, made small.
 #[derive(Clone, Debug)]
 pub struct Disagreement {
+    /// Of the configuration that it was found in.
     pub seed: u64,
+    /// What both read differently.
     pub text: String,
+    /// keepalived's answer.
     pub theirs: Answer,
+    /// The agent's.
     pub ours: Answer,
 }
 
@@ -134,7 +144,7 @@ impl Figures {
             Compared::Different => {
                 self.disagreed += 1;
                 if self.disagreements.len() < SHOWN {
-                    let small = shrink(asker, seed, text, release)?;
+                    let small = shrink(asker, seed, text, &theirs, release)?;
                     if self.disagreements.iter().all(|known| known.text != small.text) {
                         self.disagreements.push(small);
                     }
@@ -181,7 +191,18 @@ fn compare(text: &str, theirs: &Answer, ours: &Ours) -> Compared {
 }
 
 /// Takes away lines, then words, for as long as both still differ.
-fn shrink(asker: &Asker, seed: u64, text: String, release: advert_rules::Release) -> Result<Disagreement> {
+fn shrink(
+    asker: &Asker,
+    seed: u64,
+    text: String,
+    first: &Answer,
+    release: advert_rules::Release,
+) -> Result<Disagreement> {
+    let told = ours(&text, release);
+    // What keepalived does not say twice cannot be made small.
+    if !matches!(compare(&text, &asker.ask(&text)?, &told), Compared::Different) {
+        return Ok(Disagreement { seed, theirs: first.clone(), ours: told.answer, text });
+    }
     let differs = |text: &str| -> Result<bool> {
         Ok(matches!(compare(text, &asker.ask(text)?, &ours(text, release)), Compared::Different))
     };

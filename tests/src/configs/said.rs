@@ -8,23 +8,33 @@ use std::path::{Path, PathBuf};
 use ha_agent::advert_rules::{Mode, Release};
 use ha_agent::inventory::keepalived_conf::{Effect, FileError, Files, Held, Instance, Reading, read};
 
+/// Adverts go to a group, which is not told.
+pub const MULTICAST: &str = "a group";
 /// What both are told to be.
 pub const CONFIG_ID: &str = "node1";
 
 /// An instance, as both tell it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
+    /// Its name.
     pub name: String,
+    /// Where its adverts leave, VMAC or not.
     pub interface: String,
+    /// Its VRID.
     pub vrid: u8,
+    /// Its family.
     pub v6: bool,
+    /// Its version.
     pub version: u8,
+    /// Milliseconds between adverts.
     pub interval_ms: u128,
+    /// Its priority.
     pub priority: u8,
     /// Where adverts go: the peers, or the group.
     pub mode: String,
     /// `ADDRESS/PREFIX INTERFACE`, in their order.
     pub listed: Vec<String>,
+    /// Those that adverts do not list.
     pub excluded: Vec<String>,
 }
 
@@ -40,6 +50,7 @@ pub enum Answer {
 /// The agent's answer.
 #[derive(Clone, Debug)]
 pub struct Ours {
+    /// What it says.
     pub answer: Answer,
     /// Instances of which it says that it does not know them.
     pub unknown: BTreeSet<String>,
@@ -120,6 +131,7 @@ fn said(instance: &Instance) -> Said {
     let v6 = rules.addresses.as_ref().and_then(|all| all.first()).is_some_and(IpAddr::is_ipv6);
     let rfc = if v6 { "ff02::12" } else { "224.0.0.18" };
     let mode = match &rules.mode {
+        Some(Mode::Multicast { .. }) if rules.release < Release::new(2, 2, 0) => MULTICAST.to_owned(),
         Some(Mode::Multicast { group }) => group.map_or(rfc.to_owned(), |group| group.to_string()),
         Some(Mode::Unicast { peers, .. }) => {
             let peers: Vec<String> = peers.iter().map(|peer| peer.address.to_string()).collect();

@@ -206,11 +206,9 @@ impl Address {
                 "label" if value.len() > 15 && release.drops_long_labels() => {
                     return Err(format!("expected a label of at most 15 bytes, found {}", quoted(value)));
                 }
-                "peer" if !peer => {
-                    if value.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6() == v6) {
-                        peer = true;
-                        *prefix = if v6 { 128 } else { 32 };
-                    }
+                "peer" if !peer && value.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6() == v6) => {
+                    peer = true;
+                    *prefix = if v6 { 128 } else { 32 };
                 }
                 // keepalived stays at the second one's value, which is no keyword either.
                 _ => {}
@@ -227,9 +225,8 @@ impl Address {
         if !release.has_vmac_of_addresses() {
             return device.or(home.vmac).unwrap_or(home.interface).to_owned();
         }
-        match own {
-            Some(vmac) if here => return vmac.to_owned(),
-            _ => {}
+        if let Some(vmac) = own.filter(|_| here) {
+            return vmac.to_owned();
         }
         let base = device.unwrap_or(home.interface);
         if self.vmac || (home.vmac_for_addresses && (!here || v6 != home.v6)) {

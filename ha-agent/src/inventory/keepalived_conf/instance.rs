@@ -401,7 +401,8 @@ impl Draft {
             Some(2) if v6 && strict => 3,
             given => given.unwrap_or(if v6 { 3 } else { globals.version.unwrap_or(2) }),
         };
-        if self.addresses.lists_none() && (version == 3 || strict || v6) && !(self.goes_without && !strict) {
+        let may_go_without = if self.goes_without { !strict } else { version == 2 && !strict && !v6 };
+        if self.addresses.lists_none() && !may_go_without {
             return Err(ends("an address in virtual_ipaddress"));
         }
         if v6 && version == 2 {

@@ -272,32 +272,40 @@ fn globals(lines: &[Statement], release: Release, troubles: &mut Vec<Trouble>) -
 /// The instances, while they are read.
 fn drafts(lines: &[Statement], release: Release, troubles: &mut Vec<Trouble>) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = Vec::new();
+    // The last one is not meant.
+    let mut passed = false;
     let mut names = HashSet::new();
     let (mut wrong, mut warnings) = (Vec::new(), Vec::new());
     let each = &mut |path: &[&'static str], met: &Met<'_>| {
         match (path, met) {
             ([], Met::Keyword(line)) if line.keyword() == INSTANCE => match instance_name(line) {
-                Ok(name) if names.insert(name.to_owned()) => drafts.push(Draft::new(line, name)),
+                Ok(name) if names.insert(name.to_owned()) => {
+                    passed = false;
+                    drafts.push(Draft::new(line, name));
+                }
                 Ok(name) => {
                     let what = format!(
                         "expected another name, found a second vrrp_instance {}: keepalived passes over it",
                         quoted(name)
                     );
                     keep(&mut wrong, line.trouble(Effect::Assumed, what));
+                    passed = release.forgets_what_it_passes_over();
                     return Next::Skip;
                 }
                 Err(trouble) => {
                     keep(&mut wrong, trouble);
+                    passed = release.forgets_what_it_passes_over();
                     return Next::Skip;
                 }
             },
+            ([INSTANCE, ..], _) if passed => {}
             ([], Met::Keyword(line)) if keywords::NEED_A_NAME.contains(&line.keyword()) && line.words.len() < 2 => {
                 keep(&mut wrong, line.lacks_a_value("a name"));
             }
-            (["vrrp_script"], Met::Keyword(line)) if keywords::NEED_A_VALUE.contains(&line.keyword()) => {
-                if line.words.len() < 2 {
-                    keep(&mut wrong, line.lacks_a_value("a value"));
-                }
+            (["vrrp_script"], Met::Keyword(line))
+                if keywords::NEED_A_VALUE.contains(&line.keyword()) && line.words.len() < 2 =>
+            {
+                keep(&mut wrong, line.lacks_a_value("a value"));
             }
             ([INSTANCE], Met::Keyword(line)) => {
                 drafts.last_mut().into_iter().for_each(|draft| draft.keyword(line, release));

@@ -212,7 +212,7 @@ fn version_3_is_global_or_the_instances_own_or_ipv6s() {
     let six = one("vrrp_instance six {\n interface eth1\n virtual_router_id 9\n native_ipv6\n \
                    virtual_ipaddress {\n 10.0.0.1/24\n fe80::10/64 dev eth2\n 2001:db8::1/64\n}\n}");
     assert_eq!((six.version, six.prefix, six.native_ipv6), (3, 64, true));
-    assert_eq!(six.vip, "fe80::10".parse::<std::net::IpAddr>().expect("an address"));
+    assert_eq!(six.vip, "fe80::10".parse::<IpAddr>().expect("an address"));
     assert_eq!((six.interface.as_str(), six.vip_interface.as_str()), ("eth1", "eth2"));
 }
 
@@ -237,6 +237,9 @@ fn layout_is_as_free_as_keepaliveds() {
     assert_eq!(instance.vip_interface.as_str(), "eth1");
 }
 
+/// A line, what is other than without it, and what is told.
+type Assumed<'a> = (&'a str, &'a dyn Fn(&mut Instance), &'a str);
+
 /// What keepalived warns of, and what both take instead.
 #[test]
 fn where_keepalived_takes_something_else_it_is_taken_and_told() {
@@ -252,7 +255,7 @@ fn where_keepalived_takes_something_else_it_is_taken_and_told() {
         assert_eq!((trouble.effect, said.is_whole()), (Effect::Assumed, true));
         trouble.error.to_string()
     };
-    let lines: [(&str, &dyn Fn(&mut Instance), &str); 23] = [
+    let lines: [Assumed; 23] = [
         ("priority 300", &|_| {}, "expected a priority from 1 to 255, found \"300\": keepalived takes 100"),
         ("priority 0", &|_| {}, "expected a priority from 1 to 255, found \"0\": keepalived takes 100"),
         ("priority 100;", &|_| {}, "expected a priority from 1 to 255, found \"100;\": keepalived takes 100"),
@@ -506,7 +509,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read(vrid in 1..=255_u8, priority in 1..=255_u8, millis in 10..=255_000_u64, vip: std::net::IpAddr) {
+    fn what_is_written_is_read(vrid in 1..=255_u8, priority in 1..=255_u8, millis in 10..=255_000_u64, vip: IpAddr) {
         let seconds = format!("{}.{:03}", millis / 1000, millis % 1000);
         let text = format!("vrrp_instance A {{\ninterface e\nvirtual_router_id {vrid}\npriority {priority}\n\
                             advert_int {seconds}\nvirtual_ipaddress {{\n{vip}/20 dev f\n}}\n}}");

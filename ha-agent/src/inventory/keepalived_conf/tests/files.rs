@@ -65,7 +65,7 @@ fn included_files_take_the_place_of_their_line() {
     let [_, more, two, last] = reading.instances.as_slice() else { panic!("four") };
     assert_eq!((&*more.file, more.line), ("/k/d/../more.conf", 1));
     assert_eq!(two.interface, "eth7", "a definition holds in what is read later");
-    assert_eq!(last.vip, "192.0.2.9".parse::<std::net::IpAddr>().expect("an address"));
+    assert_eq!(last.vip, "192.0.2.9".parse::<IpAddr>().expect("an address"));
 }
 
 #[test]
