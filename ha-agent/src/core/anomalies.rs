@@ -211,6 +211,8 @@ impl Anomalies {
         use AnomalyKind as Kind;
         let both = c.votes.vip && c.votes.wire;
         let held_silently = both && c.vip == Vip::Present && c.tx == Tx::Silent;
+        // A keepalived that does not track its interface goes on, and no other node hears it.
+        let held_unheard = both && c.vip == Vip::Present && c.tx == Tx::Transmitting && c.link == Link::Down;
         // The node that took over may go as well; the VIP that was left here stays an orphan.
         let orphaned = self.standing.iter().any(|s| s.kind == Kind::OrphanVip && s.raised);
         let established = c.speakers.foreign_established() || orphaned;
@@ -227,7 +229,7 @@ impl Anomalies {
         let row = |kind, holds, hold| Condition { kind, holds, hold };
         [
             row(Kind::SplitBrain, c.votes.wire && c.speakers.contender().is_some(), Duration::ZERO),
-            row(Kind::SilentPrimary, held_silently && !established, settle),
+            row(Kind::SilentPrimary, held_unheard || held_silently && !established, settle),
             row(Kind::OrphanVip, held_silently && established, settle),
             row(Kind::MissingVip, c.seen == Seen::MissingVip && goes_on(c), settle),
             row(Kind::ForgedAdvert, forged || forged_until.is_some_and(|until| c.now < until), Duration::ZERO),

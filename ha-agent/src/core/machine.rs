@@ -45,6 +45,7 @@ pub struct Machine {
     /// When the VIP went, if it was there before.
     vip_gone: Option<Mono>,
     link: Link,
+    namespace_gone: bool,
     listener: Option<Listener>,
     /// For which silence the listener was looked for: before or after another node was established.
     listener_asked: Option<bool>,
@@ -88,6 +89,7 @@ impl Machine {
             vip: Vip::Unknown,
             vip_gone: None,
             link: Link::Unknown,
+            namespace_gone: false,
             listener: None,
             listener_asked: None,
             speakers: Speakers::new(now, &policy),
@@ -158,6 +160,7 @@ impl Machine {
             Input::WireRead { speakers, rejected_at, as_of } => self.read(speakers, rejected_at, as_of),
             Input::InvalidFrame(frame) => self.anomalies.forged(Frame { at: frame.at.min(now), ..frame }),
             Input::Listener(listener) => self.listener = listener.filter(|_| self.listener_asked.is_some()),
+            Input::Namespace { exists } => self.namespace_gone = !exists,
             Input::Channel { channel, up } => self.channel(channel, up, now),
             Input::Check { seen_by_server } => {
                 if let (Some(state), Some((.., basis))) = (self.delivered, self.confirmed)
@@ -231,6 +234,12 @@ impl Machine {
                 (self.read_asked, self.refused_asked) = (None, None);
             }
         }
+    }
+
+    /// Whether the namespace went in which the kernel showed a state. Where only reports ever told of one,
+    /// its name may be wrong.
+    fn has_lost_namespace(&self) -> bool {
+        self.namespace_gone && self.confirmed.is_some_and(|(.., basis)| basis.vip || basis.wire)
     }
 
     fn interval(&self) -> Duration {

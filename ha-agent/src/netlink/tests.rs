@@ -150,6 +150,7 @@ impl From<NetlinkEvent> for Told {
             NetlinkEvent::Link { link, ifindex, .. } => Self::Link(link, ifindex),
             NetlinkEvent::NetnsMissing { .. } => Self::Missing,
             NetlinkEvent::NetnsFound { .. } => Self::Found,
+            NetlinkEvent::Vmac { .. } => panic!("no VMAC is watched"),
             NetlinkEvent::Degraded { .. } => Self::Degraded,
             NetlinkEvent::Restored => Self::Restored,
         }
@@ -172,6 +173,7 @@ fn watch(n: u128, netns: Netns) -> Watch {
         vip: "169.254.0.1".parse().expect("an address"),
         prefix: 24,
         vip_interface: "ha-0".to_owned(),
+        vmac: None,
     }
 }
 

@@ -216,7 +216,9 @@ fn answer(heard: &[String]) -> Result<Answer> {
         let said = heard.iter().filter_map(|line| line.get(TIME..));
         let begin = ["Starting Keepalived", "Running on", "Command line", " ", "Opening file", "Configuration file"];
         let said = said.filter(|line| !begin.iter().any(|begin| line.starts_with(begin)));
-        return Ok(Answer::Ends(said.collect::<Vec<_>>().join(" | ")));
+        let said: Vec<&str> = said.collect();
+        // Its first process crashes without a word.
+        return Ok(Answer::Ends(if said.is_empty() { CRASH.to_owned() } else { said.join(" | ") }));
     };
     let mut instances: Vec<Vec<&str>> = Vec::new();
     for line in heard[begin + 1..].iter().filter_map(|line| line.get(TIME..)) {

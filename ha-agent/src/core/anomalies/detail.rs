@@ -1,6 +1,7 @@
 //! What a person reads of an anomaly: who, and what to compare.
 
 use super::{Context, contradiction, foreign_master, mismatch};
+use crate::core::evidence::Tx;
 use crate::core::model::{Advert, AnomalyKind, Frame, Listener, Mac, Reason, Side};
 use crate::core::policy::{FLAP_RAISE, FLAP_WINDOW};
 
@@ -10,6 +11,11 @@ pub(super) fn of(kind: AnomalyKind, c: &Context<'_>, forged: Option<&Frame>) -> 
         AnomalyKind::SplitBrain => c.speakers.contender().map_or_else(String::new, |f| {
             format!("this node and {} (priority {}) both advertise as master{}", f.source, f.priority, origin(f))
         }),
+        AnomalyKind::SilentPrimary if c.tx == Tx::Transmitting => {
+            "the VIP is set and keepalived advertises, but the HA interface is down or has no carrier: no other node \
+             hears it, and one of them may be master as well; look at the link"
+                .to_owned()
+        }
         AnomalyKind::SilentPrimary => {
             let why = match c.listener {
                 Some(Listener::Gone) => "keepalived is dead, nobody listens for adverts here",

@@ -430,6 +430,7 @@ impl Draft {
         let Some(vip) = addresses.first().cloned() else {
             return Err(wrong(Effect::Unknown, "an address", "none: without one it cannot be watched"));
         };
+        let vip_on_vmac = vmac.as_ref().is_some_and(|vmac| *vmac == vip.interface);
         let default_priority = if self.starts_as_master { 255 } else { 100 };
         let priority = self.priority.unwrap_or(default_priority);
         let interval = sent(self.advert_interval.unwrap_or(1_000_000), version);
@@ -456,7 +457,7 @@ impl Draft {
             vip_interface: vip.interface,
             addresses,
             native_ipv6: self.native_ipv6,
-            rules: self.adverts.rules(&globals.adverts, release, &about),
+            rules: AdvertRules { vip_on_vmac, ..self.adverts.rules(&globals.adverts, release, &about) },
             vmac,
         })
     }

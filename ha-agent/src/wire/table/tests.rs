@@ -14,6 +14,7 @@ fn target(number: u128, vrid: u8) -> Target {
         router: router(number),
         netns: Netns::Path("/run/netns/x".into()),
         interface: "ha0".to_owned(),
+        through: None,
         vrid,
         family: Family::V4,
         rules: AdvertRules::default(),
