@@ -47,10 +47,12 @@ pub const KNOWN: &[Known] = &[
         is: |_, theirs, _| ends_with(theirs, "Unable to set network namespace"),
     },
     Known {
-        what: "a name that no interface can have, with dynamic_interfaces",
-        why: "keepalived waits for ever for the interface; the agent passes over the address",
+        what: "a name that no interface can have, with dynamic_interfaces or in vmac_prefix",
+        why: "keepalived waits for ever for the interface; the agent passes over the address, or says so",
         is: |text, _, _| {
-            text.contains("dynamic_interfaces") && !text.split([' ', '\n', '\r']).all(|word| !odd_interface(word))
+            let odd = |line: &str| line.split_whitespace().skip(1).any(odd_interface);
+            let prefix = |line: &&str| line.trim_start().starts_with("vmac_");
+            (text.contains("dynamic_interfaces") && text.lines().any(odd)) || text.lines().filter(prefix).any(odd)
         },
     },
     Known {
