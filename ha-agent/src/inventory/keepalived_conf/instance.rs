@@ -405,6 +405,9 @@ impl Draft {
         if self.addresses.lists_none() && !may_go_without {
             return Err(ends("an address in virtual_ipaddress"));
         }
+        if strict && self.adverts.has_peers() && !release.has_group_of_instance() {
+            return Err(wrong(Effect::Ends, "no unicast_peer with strict_mode", "one: keepalived ends"));
+        }
         if v6 && version == 2 {
             // keepalived takes it, when the version stands before the address, and sends VRRPv2 over
             // IPv6. No RFC has that, and the classifier calls it invalid.

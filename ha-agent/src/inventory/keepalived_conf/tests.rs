@@ -375,6 +375,13 @@ fn an_instance_with_excluded_addresses_only_has_the_first_of_them() {
 }
 
 #[test]
+fn older_releases_end_where_strictness_meets_peers() {
+    let text = with("strict_mode\n unicast_peer {\n 10.0.0.2\n }");
+    let told = |release| parse(&text, "k.conf", release).map(|instances| instances.len()).map_err(|error| error.line);
+    assert_eq!((told(Release::new(2, 1, 5)), told(Release::default())), (Err(1), Ok(1)));
+}
+
+#[test]
 fn the_last_brace_may_be_missing() {
     let text = with("");
     let said = read_text(text.trim_end_matches('}'), "k.conf", Release::default());
