@@ -271,7 +271,7 @@ async fn a_broken_file_is_named_once_and_stops_nobody() {
     let path = file(&site.root(), 1);
     let Event::ChannelDegraded { channel, reason, router_id } = site.event().await else { panic!("another event") };
     assert_eq!((channel.as_str(), router_id), ("inventory", Some(id(1))));
-    let expected = "expected a number from 1 to 255 after \"virtual_router_id\", found \"one\"";
+    let expected = "expected virtual_router_id from 1 to 255, found \"one\": keepalived ends with such a configuration";
     assert_eq!(reason, format!("{}:3: {expected}", path.display()));
 
     // Wrong in the same way: nothing new to say.
