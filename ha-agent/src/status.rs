@@ -67,6 +67,9 @@ pub struct RouterStatus {
     /// Name of its `vrrp_instance`, where it is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub instance: Option<String>,
+    /// Whether every report is passed on (mode `observe`).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub observed: bool,
     /// The last claim.
     pub claimed: Option<State>,
     /// The address table.

@@ -38,6 +38,7 @@ fn row(index: usize) -> RouterStatus {
         instance: None,
         source: "ha_confs".to_owned(),
         registered: false,
+        observed: false,
         claimed: Some(State::Primary),
         vip: Vip::Present,
         wire: Tx::Transmitting,
@@ -73,6 +74,7 @@ pub(crate) fn evidence() -> Evidence {
             },
             age_ms: 65_000,
         }),
+        further: None,
         listener: None,
         channels_down: vec![],
     }

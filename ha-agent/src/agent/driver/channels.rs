@@ -10,7 +10,7 @@ use super::Driver;
 
 use crate::config::Router;
 use crate::core::io::Input;
-use crate::core::model::{Channel, Link, RouterId};
+use crate::core::model::{Channel, Link, RouterId, State};
 use crate::intake::Report;
 use crate::netlink::NetlinkEvent;
 use crate::status::Degraded;
@@ -45,6 +45,9 @@ impl Driver {
                     wire.doubt_sources(router);
                 }
                 self.input_locked(&mut inner, router, Input::Vip(vip));
+            }
+            NetlinkEvent::Further { router, further, .. } => {
+                self.input_locked(&mut inner, router, Input::Further(further));
             }
             NetlinkEvent::Link { router, link, ifindex, .. } => {
                 self.follow_link(&mut inner, router, link, ifindex);
@@ -82,6 +85,27 @@ impl Driver {
                 inner.degraded.retain(|d| d.channel != "vip");
                 self.restored("vip", None);
                 self.vip_votes(&mut inner, true);
+            }
+        }
+    }
+
+    /// Says of a router whose reports are passed on unjudged that the L3 agent was told what is not confirmed.
+    pub(super) fn diverged(&self, inner: &mut Inner, router: RouterId, difference: Option<(State, State)>) {
+        let Some(watched) = inner.routers.get_mut(&router) else { return };
+        match difference {
+            Some((told, confirmed)) => {
+                let reason = format!(
+                    "mode observe: the L3 agent was told {told} as it was reported, but {confirmed} is confirmed; with \
+                     enforce it would be told {confirmed}"
+                );
+                if watched.degrade("report", &reason) {
+                    self.degraded("report", reason, Some(router));
+                }
+            }
+            None => {
+                if watched.restore("report") {
+                    self.restored("report", Some(router));
+                }
             }
         }
     }

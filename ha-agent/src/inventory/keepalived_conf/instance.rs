@@ -8,6 +8,7 @@ use super::addresses::Addresses;
 use super::rules::{About, Common, Said};
 use super::statements::{Reader, Statement, shown};
 use super::{ConfError, Place, refuse_unseen, vmac};
+use crate::addresses::FurtherAddresses;
 use crate::advert_rules::{AdvertRules, Release};
 use crate::netlink::decode::IfName;
 
@@ -36,6 +37,8 @@ pub struct Instance {
     pub prefix: u8,
     /// The interface that holds the VIP.
     pub vip_interface: String,
+    /// Its other addresses, those of `virtual_ipaddress_excluded` too.
+    pub further: FurtherAddresses,
     /// `use_vmac`: the name of the interface that keepalived makes.
     pub vmac: Option<String>,
     /// `native_ipv6`.
@@ -155,6 +158,13 @@ impl Draft {
                     self.addresses.take(line, &mut self.v6)
                 });
             }
+            "virtual_ipaddress_excluded" => {
+                return reader.block(statement, |_, line| {
+                    refuse_unseen(line)?;
+                    self.addresses.exclude(line);
+                    Ok(())
+                });
+            }
             "vrrp_instance" => {
                 let error =
                     statement.error(&format!("expected a }} that closes vrrp_instance {:?} first", shown(&self.name)));
@@ -204,7 +214,7 @@ impl Draft {
             self.place.error(format!("expected {expected} in vrrp_instance {:?}, found {found}", shown(&self.name)))
         };
         let missing = |what: &str| wrong(what, "none");
-        let vip = self.addresses.first.as_ref().ok_or_else(|| missing("an address in virtual_ipaddress"))?;
+        let vip = self.addresses.primary().ok_or_else(|| missing("an address in virtual_ipaddress"))?;
         let vrid = self.vrid.ok_or_else(|| missing("virtual_router_id"))?;
         let interface = self.interface.ok_or_else(|| missing("interface"))?;
         let v6 = vip.address.is_ipv6();
@@ -243,14 +253,15 @@ impl Draft {
             file: self.place.file,
             line: self.place.line,
             name: self.name,
-            interface,
             vrid,
             priority,
             advert_interval: interval,
             version,
             vip: vip.address,
             prefix: vip.prefix,
+            further: self.addresses.further(&interface, vmac.is_some(), self.vmac_for_addresses),
             vip_interface,
+            interface,
             native_ipv6: self.native_ipv6,
             rules: self.adverts.rules(&globals.adverts, release, &about),
             vmac,

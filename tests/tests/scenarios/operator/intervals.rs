@@ -1,0 +1,2 @@
+//! Short advert intervals on a busy machine.
+
