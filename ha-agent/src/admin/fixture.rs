@@ -145,7 +145,7 @@ impl Board for FakeBoard {
     }
     fn router(&self, id: RouterId) -> Option<RouterStatusAndEvidence> {
         let status = node().routers.into_iter().find(|row| row.router_id == id)?;
-        Some(RouterStatusAndEvidence { status, evidence: evidence() })
+        Some(RouterStatusAndEvidence { status, evidence: evidence(), details: vec![] })
     }
     fn ready(&self) -> bool {
         !self.checks.lock().expect("no panic").is_empty()

@@ -16,7 +16,7 @@ use crate::delivery::Delivery;
 use crate::inventory::{Held, Registration, Registrations};
 use crate::outbox::{Health, Outbox};
 use crate::peer::Caller;
-use crate::status::{Degraded, NodeStatus, RouterStatus};
+use crate::status::{AnomalyDetail, Degraded, NodeStatus, RouterStatus};
 use crate::telemetry::Sinks;
 
 /// Reads the shared state on demand; nothing is kept twice.
@@ -72,7 +72,8 @@ impl AgentBoard {
             anomalies: view.anomalies.iter().map(|(kind, _)| *kind).collect(),
             degraded: watched.degraded.clone(),
         };
-        Some(RouterStatusAndEvidence { status, evidence: view.evidence })
+        let details = view.details.into_iter().map(|(kind, detail)| AnomalyDetail { kind, detail }).collect();
+        Some(RouterStatusAndEvidence { status, evidence: view.evidence, details })
     }
 }
 

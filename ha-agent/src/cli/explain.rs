@@ -45,7 +45,11 @@ pub(super) fn render(detail: &RouterDetail, terminal: &Terminal, now: Timestamp)
         let _ = writeln!(out, "\n{}", terminal.paint("What is wrong", Tone::Strong));
         for kind in &router.anomalies {
             let (meaning, check) = meaning(*kind);
-            let _ = writeln!(out, "  {}: {meaning}\n    Check: {check}", terminal.paint(kind.as_str(), Tone::Bad));
+            let _ = writeln!(out, "  {}: {meaning}", terminal.paint(kind.as_str(), Tone::Bad));
+            for now in detail.details.iter().filter(|detail| detail.kind == *kind) {
+                let _ = writeln!(out, "    Now: {}", now.detail);
+            }
+            let _ = writeln!(out, "    Check: {check}");
         }
         for degraded in &router.degraded {
             let _ = write!(out, "  {}", note(terminal, &degraded.channel, &degraded.reason));

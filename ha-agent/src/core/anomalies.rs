@@ -186,6 +186,12 @@ impl Anomalies {
         self.standing.iter().filter(|standing| standing.raised).map(|standing| (standing.kind, standing.since))
     }
 
+    /// What each named one is about, as it is now.
+    pub fn details(&self, context: &Context<'_>) -> Vec<(AnomalyKind, String)> {
+        let detail = |kind| (kind, detail::of(kind, context, self.last_forged.as_ref()));
+        self.present().map(|(kind, _)| detail(kind)).collect()
+    }
+
     /// Compares every condition with what stands; `wake` is told when to look again.
     pub fn evaluate(&mut self, context: &Context<'_>, wake: &mut dyn FnMut(Mono)) -> Vec<Change> {
         while self.changes.front().is_some_and(|at| context.now.since(*at) >= FLAP_WINDOW) {

@@ -170,6 +170,8 @@ pub struct View {
     pub confirmed: Option<(State, Mono, Basis)>,
     /// Present anomalies and since when.
     pub anomalies: Vec<(AnomalyKind, Mono)>,
+    /// What each is about, in words, as it is now.
+    pub details: Vec<(AnomalyKind, String)>,
     /// All evidence.
     pub evidence: Evidence,
 }

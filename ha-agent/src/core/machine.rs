@@ -20,7 +20,7 @@ mod verdict;
 
 use std::time::Duration;
 
-use super::anomalies::{Anomalies, named_by};
+use super::anomalies::{Anomalies, Context, named_by};
 use super::evidence::{AddressEvidence, Evidence, ReportEvidence, Tx};
 use super::io::{Input, Output, View};
 use super::model::{
@@ -330,24 +330,9 @@ impl Machine {
         if let Some(claim) = self.claim {
             self.sign.get_or_insert(claim.at);
         }
-        let context = super::anomalies::Context {
-            policy: &self.policy,
-            votes: self.votes,
-            vip: self.vip,
-            vip_gone: self.vip_gone,
-            further: &self.further,
-            further_since: self.further_since,
-            listener: self.listener(),
-            absent: self.listening.is_absent(),
-            link: self.link,
-            tx: self.tx(),
-            seen: self.seen,
-            speakers: &self.speakers,
-            refused: &self.refused,
-            interval: self.interval(),
-            now,
-        };
-        let changes = self.anomalies.evaluate(&context, &mut |at| next.at_least(at, now));
+        let mut anomalies = std::mem::take(&mut self.anomalies);
+        let changes = anomalies.evaluate(&self.context(now), &mut |at| next.at_least(at, now));
+        self.anomalies = anomalies;
         for change in changes {
             out.push(match change {
                 super::anomalies::Change::Raised { kind, detail } => {
@@ -364,6 +349,26 @@ impl Machine {
         }
         self.compare_delivered(out);
         self.deadline = next.0;
+    }
+
+    fn context(&self, now: Mono) -> Context<'_> {
+        Context {
+            policy: &self.policy,
+            votes: self.votes,
+            vip: self.vip,
+            vip_gone: self.vip_gone,
+            further: &self.further,
+            further_since: self.further_since,
+            listener: self.listener(),
+            absent: self.listening.is_absent(),
+            link: self.link,
+            tx: self.tx(),
+            seen: self.seen,
+            speakers: &self.speakers,
+            refused: &self.refused,
+            interval: self.interval(),
+            now,
+        }
     }
 
     fn evidence(&self, now: Mono) -> Evidence {
@@ -401,6 +406,7 @@ impl Machine {
             seen: self.seen.role(),
             confirmed: self.confirmed,
             anomalies: self.anomalies.present().collect(),
+            details: self.anomalies.details(&self.context(now)),
             evidence: self.evidence(now),
         }
     }
