@@ -184,18 +184,19 @@ fn seen(router: &RouterStatus, evidence: &Evidence) -> Vec<(&'static str, String
         let words = match listener {
             Listener::Reading => "keepalived listens here and reads what comes",
             Listener::Stalled => "keepalived is frozen: the adverts that come pile up unread",
-            Listener::Gone => "nobody listens for adverts here: keepalived does not run",
+            Listener::Gone => "nobody listens for adverts here: keepalived is dead, or was never started",
             Listener::Resigned => "nobody listens for adverts here: keepalived resigned and ended",
         };
         rows.push(("", words.to_owned()));
     }
+    let holds = evidence.vip == Vip::Present || evidence.tx.state == Tx::Transmitting;
     if let Some(foreign) = &evidence.foreign {
         rows.push((
             "",
             format!(
                 "{} {}: priority {}, every {}, the last advert {} ago",
                 foreign.address,
-                if evidence.tx.state == Tx::Transmitting { "is master too" } else { "is the master" },
+                if holds { "is master too" } else { "is the master" },
                 foreign.priority,
                 millis(foreign.interval_ms),
                 millis(foreign.age_ms)

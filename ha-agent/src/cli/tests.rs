@@ -173,7 +173,7 @@ fn explain_names_contradictions_and_says_what_to_check() {
     shown.status.observed = true;
     let text = explain::render(&shown, &DUMB, now());
     assert!(text.contains("it was passed on all the same, since the mode is observe. With enforce it would"), "{text}");
-    shown.evidence.tx.state = Tx::Silent;
+    (shown.evidence.tx.state, shown.evidence.vip) = (Tx::Silent, Vip::Absent);
     let text = explain::render(&shown, &DUMB, now());
     assert!(text.contains("169.254.192.7 is the master: priority 50"), "{text}");
     let waiting = explain::render(&detail(3), &DUMB, now());

@@ -52,7 +52,7 @@ fn killed_and_started_again_with_nothing_changed() -> Result<()> {
     pair.a.agent.kill()?;
     assert!(pair.a.agent.socket().exists(), "a stale socket stays");
     pair.a.agent.start()?;
-    pair.a.agent.events.expect(ADVERT * 2 + SLACK, &json!({"event": "delivery.sent"}))?;
+    pair.a.asserted(ADVERT * 2 + SLACK)?;
     assert_eq!(pair.a.agent.status(&pair.a.site)?["since"], since, "nothing has changed");
     // The stale socket was replaced.
     assert_eq!(pair.a.claim("primary")?, 200);
@@ -62,7 +62,7 @@ fn killed_and_started_again_with_nothing_changed() -> Result<()> {
     assert_eq!(pair.a.agent.stop()?, Some(0));
     pair.a.agent.events.mark()?;
     pair.a.agent.start()?;
-    pair.a.agent.events.expect(ADVERT * 2 + SLACK, &json!({"event": "delivery.sent"}))?;
+    pair.a.asserted(ADVERT * 2 + SLACK)?;
     assert_eq!(pair.a.agent.status(&pair.a.site)?["since"], since);
     pair.a.explains(&["Confirmed primary since"])
 }
