@@ -254,7 +254,9 @@ impl Driver {
 
     fn read(&self, router: RouterId) -> Option<Input> {
         match self.parts.wire.as_ref()?.read(router) {
-            Ok(WireReading { speakers, rejected_at, as_of }) => Some(Input::WireRead { speakers, rejected_at, as_of }),
+            Ok(WireReading { speakers, rejected_at, lists_vip, as_of }) => {
+                Some(Input::WireRead { speakers, rejected_at, lists_vip, as_of })
+            }
             Err(error) => {
                 debug!(%router, %error, "wire not read");
                 None

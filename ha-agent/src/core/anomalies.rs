@@ -29,6 +29,8 @@ pub struct Context<'a> {
     pub vip_gone: Option<Mono>,
     /// HA interface.
     pub link: Link,
+    /// Whether the VIP is among the addresses of our last advert, where that can be told.
+    pub lists_vip: Option<bool>,
     /// The further addresses.
     pub further: &'a Further,
     /// When those last changed.

@@ -35,6 +35,8 @@ pub enum Input {
         speakers: Vec<Advert>,
         /// The newest frame of our VRID that keepalived read and dropped: it puts its next advert off.
         rejected_at: Option<Mono>,
+        /// Whether the VIP is among the addresses of our last advert, where that can be told.
+        lists_vip: Option<bool>,
         /// When the maps were read.
         as_of: Mono,
     },

@@ -47,6 +47,8 @@ pub struct Machine {
     vip: Vip,
     /// When the VIP went, if it was there before.
     vip_gone: Option<Mono>,
+    /// Whether the VIP is among the addresses of our last advert, where that can be told.
+    lists_vip: Option<bool>,
     further: Further,
     /// When they last changed.
     further_since: Mono,
@@ -93,6 +95,7 @@ impl Machine {
             votes: Votes { vip: true, wire: false },
             vip: Vip::Unknown,
             vip_gone: None,
+            lists_vip: None,
             further: Further::default(),
             further_since: now,
             link: Link::Unknown,
@@ -167,7 +170,10 @@ impl Machine {
                 }
             }
             Input::Advert(advert) => self.hear(advert, now),
-            Input::WireRead { speakers, rejected_at, as_of } => self.read(speakers, rejected_at, as_of),
+            Input::WireRead { speakers, rejected_at, lists_vip, as_of } => {
+                self.lists_vip = lists_vip;
+                self.read(speakers, rejected_at, as_of);
+            }
             Input::InvalidFrame(frame) => self.anomalies.forged(Frame { at: frame.at.min(now), ..frame }),
             Input::Listener(listener) => self.listening.found(listener, now),
             Input::Channel { channel, up } => self.channel(channel, up, now),
@@ -357,6 +363,7 @@ impl Machine {
             votes: self.votes,
             vip: self.vip,
             vip_gone: self.vip_gone,
+            lists_vip: self.lists_vip,
             further: &self.further,
             further_since: self.further_since,
             listener: self.listener(),

@@ -186,6 +186,7 @@ fn target(router: &Router) -> Target {
         interface: router.interface.clone(),
         vrid: router.vrid,
         family: router.vip.into(),
+        vip: router.vip,
         rules: router.rules.clone(),
     }
 }

@@ -49,6 +49,11 @@ pub(super) fn of(kind: AnomalyKind, c: &Context<'_>, forged: Option<&Frame>) -> 
             let some = some_of(missing, *of, "is", "are");
             format!("{some} not set although this node is master: {}", list(some_missing, missing))
         }
+        AnomalyKind::MissingVip if c.lists_vip == Some(false) => {
+            "adverts leave but the VIP is not set: nor is it among \
+             the addresses that they carry; compare the vip that is configured here with virtual_ipaddress"
+                .to_owned()
+        }
         AnomalyKind::MissingVip => "adverts leave but the VIP is not set".to_owned(),
         AnomalyKind::ForgedAdvert => forged.map_or_else(String::new, |frame| not_genuine(frame, c)),
         AnomalyKind::ForeignMaster => foreign_master(c).map_or_else(String::new, |f| {

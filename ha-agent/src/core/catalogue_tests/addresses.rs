@@ -88,3 +88,15 @@ fn an_orphan_address_makes_no_orphan_of_the_vip() {
     let kinds: Vec<Kind> = raised(&bench).into_iter().map(|(_, kind, _)| kind).collect();
     assert_eq!(kinds, [Kind::OrphanVip, Kind::SilentPrimary], "nobody else is master");
 }
+
+#[test]
+fn a_vip_that_is_not_the_adverts_is_compared_with_them() {
+    for (lists_vip, compared) in [(Some(false), true), (Some(true), false), (None, false)] {
+        let mut bench = Bench::new(None);
+        bench.lists_vip = lists_vip;
+        bench.start(Vip::Absent);
+        bench.advertise(&[Side::Local], 50, ADV * 4);
+        let [(_, Kind::MissingVip, detail)] = &raised(&bench)[..] else { panic!("{:?}", bench.out) };
+        assert_eq!(detail.contains("compare the vip that is configured here"), compared, "{detail}");
+    }
+}

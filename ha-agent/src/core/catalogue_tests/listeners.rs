@@ -89,7 +89,7 @@ fn at_short_intervals_a_late_advert_is_no_missing_master() {
         bench.version = 3;
         bench.start(Vip::Absent);
         // A busy machine: every twentieth comes 200 ms late.
-        let mut at = MS * 0;
+        let mut at = Duration::ZERO;
         for advert in 0..400 {
             at += if advert % 20 == 19 { MS * 200 } else { interval };
             bench.until(at);

@@ -16,6 +16,7 @@ fn target(number: u128, vrid: u8) -> Target {
         interface: "ha0".to_owned(),
         vrid,
         family: Family::V4,
+        vip: IpAddr::from([169, 254, 0, 1]),
         rules: AdvertRules::default(),
     }
 }

@@ -113,3 +113,18 @@ fn with_excluded_addresses_only_the_first_of_them_is_the_vip() -> Result<()> {
     pair.b.confirmed(SLACK, "primary")?;
     pair.heard(&["primary", "backup"], &["backup", "primary"])
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_vip_given_by_hand_that_is_not_the_adverts_is_compared_with_them() -> Result<()> {
+    let mut pair = Scene::default().build("other-vip")?;
+    pair.elect()?;
+    let given = std::fs::read_to_string(pair.a.agent.configuration())?;
+    let vip = pair.router.vip();
+    std::fs::write(pair.a.agent.configuration(), given.replace(&vip, "192.0.2.77/24"))?;
+    pair.a.agent.start()?;
+    let missing = pair.a.raised(ADVERT * 2 + SLACK, "missing_vip")?;
+    let told = "nor is it among the addresses that they carry; compare the vip that is configured here";
+    assert!(missing["detail"].as_str().is_some_and(|detail| detail.contains(told)), "{missing}");
+    pair.a.explains(&[told])
+}
