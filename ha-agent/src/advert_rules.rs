@@ -50,6 +50,8 @@ pub struct AdvertRules {
     /// `use_vmac`: a macvlan is on the HA interface, which keeps from it what has the macvlan's own MAC as
     /// its source.
     pub has_vmac: bool,
+    /// Whether the VIP is on that macvlan, whatever its name.
+    pub vip_on_vmac: bool,
     /// `lower_prio_no_advert`: a master leaves an advert of a lower priority unanswered, and does not
     /// put its next one off for it either.
     pub lower_priority_unanswered: bool,
@@ -146,6 +148,7 @@ impl AdvertRules {
             ttl: None,
             receive_interface: None,
             has_vmac: false,
+            vip_on_vmac: false,
             lower_priority_unanswered: false,
             takes_none: false,
             release,

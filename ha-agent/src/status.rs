@@ -28,7 +28,7 @@ pub struct NodeStatus {
 /// A channel without its full strength.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Degraded {
-    /// `report`, `vip`, `wire`, `outbox`, `events`, `inventory` (keepalived's files).
+    /// `report`, `vip`, `wire`, `outbox`, `events`, `inventory` (keepalived's files), `diagnostics` (standard error).
     pub channel: String,
     /// What happened and what it means.
     pub reason: String,

@@ -25,7 +25,8 @@ The L3 agent starts it; nobody else needs to.
         [--enable_conntrackd] [--config FILE]
 
 Written as --flag=value (Neutron 28 and before) it becomes a daemon, written as --flag value (29) it does not.
-  --config FILE  the agent's configuration, where its socket is found; default /etc/ha-agent/ha-agent.toml
+  --config FILE  the agent's configuration, where its socket and neutron.state_path are found; it must be root's
+                 alone; default /etc/ha-agent/ha-agent.toml. Files are made below neutron.state_path only
   --user, --group, --enable_conntrackd  are handed on to the agent, which does what the monitor did
 Flags that it does not know are ignored. SIGTERM ends it, SIGHUP reopens the log file.
 Exit codes: 0 ok, 1 failed to start, 2 usage.";

@@ -3,29 +3,35 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat, renameat};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::places::StatePath;
 
 /// Where lines go; nowhere when the file cannot be opened.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: Option<PathBuf>,
+    state_path: Rc<StatePath>,
     router: String,
     file: Option<File>,
 }
 
 impl Log {
     /// Opens the file; one that cannot be opened is tried again on SIGHUP.
-    pub(crate) fn open(path: Option<&Path>, router: &str) -> Self {
-        let mut log = Self { path: path.map(Path::to_owned), router: router.to_owned(), file: None };
+    pub(crate) fn open(path: Option<&Path>, state_path: Rc<StatePath>, router: &str) -> Self {
+        let mut log = Self { path: path.map(Path::to_owned), state_path, router: router.to_owned(), file: None };
         log.reopen();
         log
     }
 
     /// After the file was moved away. What was open stays where there is nothing new to open.
     pub(crate) fn reopen(&mut self) {
-        self.file = self.path.as_deref().and_then(open_file).or(self.file.take());
+        let opened = self.path.as_deref().and_then(|path| open_file(&self.state_path, path));
+        self.file = opened.or(self.file.take());
     }
 
     pub(crate) fn info(&mut self, what: &str) {
@@ -46,8 +52,9 @@ impl Log {
     }
 }
 
-/// Root writes into a folder of the L3 agent's user: no link is followed, and it is a file.
-fn open_file(path: &Path) -> Option<File> {
+/// A file of one name below `state_path`; no link is followed.
+fn open_file(state_path: &StatePath, path: &Path) -> Option<File> {
+    let (folder, name) = state_path.open(path).ok()?;
     let flags = OFlags::WRONLY
         | OFlags::APPEND
         | OFlags::CREATE
@@ -56,8 +63,19 @@ fn open_file(path: &Path) -> Option<File> {
         | OFlags::NOCTTY
         | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-    let file = open(path, flags, mode).ok()?;
-    (FileType::from_raw_mode(fstat(&file).ok()?.st_mode) == FileType::RegularFile).then(|| file.into())
+    let file = match openat(&folder, &name, flags, mode) {
+        // Root's, of Neutron's own monitor: what it said stays beside ours.
+        Err(Errno::ACCESS) => {
+            let mut old = name.clone();
+            old.push(".old");
+            renameat(&folder, &name, &folder, old).ok()?;
+            openat(&folder, &name, flags, mode).ok()?
+        }
+        opened => opened.ok()?,
+    };
+    let stat = fstat(&file).ok()?;
+    let one = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink == 1;
+    one.then(|| file.into())
 }
 
 /// UTC, RFC 3339 with milliseconds.

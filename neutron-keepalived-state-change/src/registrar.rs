@@ -11,6 +11,7 @@ use crate::args::Options;
 use crate::backoff::{self, Backoff};
 use crate::config;
 use crate::log::Log;
+use crate::privilege::Rights;
 use crate::request::{self, Answer, MAX_ANSWER};
 use crate::signals::{Signals, Woken};
 
@@ -20,6 +21,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// See the module.
 pub(crate) struct Registrar<'a> {
     options: &'a Options,
+    rights: Rights,
     signals: Signals,
     log: &'a mut Log,
     backoff: Backoff,
@@ -40,8 +42,8 @@ enum Ended {
 }
 
 impl<'a> Registrar<'a> {
-    pub(crate) fn new(options: &'a Options, signals: Signals, log: &'a mut Log) -> Self {
-        Self { options, signals, log, backoff: Backoff::new(), again: false, told: None }
+    pub(crate) fn new(options: &'a Options, rights: Rights, signals: Signals, log: &'a mut Log) -> Self {
+        Self { options, rights, signals, log, backoff: Backoff::new(), again: false, told: None }
     }
 
     /// Until SIGTERM or SIGINT.
@@ -135,7 +137,12 @@ impl<'a> Registrar<'a> {
 
     /// A connection on which the request is under way. Never waits: a full backlog is an absent agent.
     fn connect(&self) -> Result<OwnedFd, String> {
-        let path = config::admin_socket(self.options.config.as_deref())?;
+        // The configuration and the socket are root's.
+        self.rights.as_root(|| self.connect_as_root()).map_err(|error| format!("cannot act as root: {error}"))?
+    }
+
+    fn connect_as_root(&self) -> Result<OwnedFd, String> {
+        let path = config::read(self.options.config.as_deref())?.socket;
         let failed = |error: rustix::io::Errno| format!("{}: {error}", path.display());
         let address = SocketAddrUnix::new(&path).map_err(failed)?;
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;

@@ -148,6 +148,18 @@ impl Agent {
         self.wrapper = vec!["prlimit".to_owned(), format!("--nofile={most}:{most}")];
     }
 
+    /// Lets the agent be started with a limit on the size of files, in bytes.
+    pub fn with_file_size(&mut self, most: usize) {
+        self.wrapper = vec!["prlimit".to_owned(), format!("--fsize={most}:{most}")];
+    }
+
+    /// Lets the agent be started with its standard output and standard error in these files, and diagnostics from
+    /// this level on.
+    pub fn with_outputs(&mut self, out: &Path, error: &Path, level: &str) {
+        let script = format!("exec \"$@\" --log {level} >>'{}' 2>>'{}'", out.display(), error.display());
+        self.wrapper = ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+    }
+
     /// Starts it and waits until it says that it is ready.
     ///
     /// # Errors

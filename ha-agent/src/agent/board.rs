@@ -13,11 +13,13 @@ use crate::clock;
 use crate::config::Mode;
 use crate::core::model::{RouterId, State};
 use crate::delivery::Delivery;
+use crate::intake::fifo::Troubles;
 use crate::inventory::{Held, Registration, Registrations};
 use crate::outbox::{Health, Outbox};
 use crate::peer::Caller;
 use crate::status::{AnomalyDetail, Degraded, NodeStatus, RouterStatus};
 use crate::telemetry::Sinks;
+use crate::telemetry::diagnostics::Diagnostics;
 
 /// Reads the shared state on demand; nothing is kept twice.
 pub(super) struct AgentBoard {
@@ -29,6 +31,10 @@ pub(super) struct AgentBoard {
     pub(super) delivery: Arc<Delivery>,
     /// How the event sinks do.
     pub(super) sinks: Sinks,
+    /// How standard error does.
+    pub(super) diagnostics: Option<Diagnostics>,
+    /// Which notify FIFOs say nothing.
+    pub(super) fifos: Troubles,
     /// To the driver.
     pub(super) commands: mpsc::Sender<Command>,
     /// Those that stand in for Neutron's monitors.
@@ -84,6 +90,8 @@ impl Board for AgentBoard {
             degraded.push(Degraded { channel: "outbox".to_owned(), reason: reason.clone() });
         }
         degraded.extend(self.sinks.degraded());
+        degraded.extend(self.diagnostics.as_ref().and_then(Diagnostics::degraded));
+        degraded.extend(self.fifos.degraded());
         let inner = self.shared.lock();
         degraded.extend(inner.degraded.iter().cloned());
         NodeStatus {

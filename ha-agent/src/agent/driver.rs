@@ -1,7 +1,7 @@
 //! The one task that feeds the core: inputs in, outputs to their places.
 //!
 //! - `channels`: what netlink, the classifier and reporters tell, as inputs.
-//! - `life`: which routers are watched. `registered`: who stands in for whose monitor.
+//! - `life`: which routers are watched. `leaving`: those that no file names any more. `registered`: who stands in for whose monitor.
 //! - `acting`: what a transition sets off.
 //! - here: the queues, the core's turns, and where its outputs go.
 //!
@@ -11,6 +11,7 @@
 
 mod acting;
 mod channels;
+mod leaving;
 mod life;
 mod registered;
 
@@ -41,6 +42,7 @@ use crate::outbox::{Confirmed, Outbox};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
 use crate::wire::{Wire, WireEvent, WireReading};
+use leaving::Leaving;
 
 /// Discoveries that tell: Neutron's files, a plain keepalived's.
 const SOURCES: usize = 2;
@@ -139,6 +141,8 @@ pub(super) struct Driver {
     registered: BTreeMap<RouterId, Arc<Registration>>,
     /// Registered routers as they were found last, whose files are gone.
     remembered: BTreeMap<RouterId, Router>,
+    /// Found routers that no file names any more.
+    leaving: Leaving,
     /// Why some are not found, by router and by file; none: it concerns several, or all.
     troubles: BTreeMap<(Option<RouterId>, Option<PathBuf>), String>,
     /// Sources that have not told yet what was there at the start.
@@ -156,6 +160,7 @@ impl Driver {
             discovered: BTreeMap::new(),
             registered: BTreeMap::new(),
             remembered: BTreeMap::new(),
+            leaving: Leaving::default(),
             troubles: BTreeMap::new(),
             incomplete: SOURCES,
             generation: 0,
@@ -167,6 +172,7 @@ impl Driver {
         self.reconfigure(routers);
         loop {
             let deadline = self.parts.shared.lock().node.deadline();
+            let deadline = deadline.into_iter().chain(self.leaving.due()).min();
             let wait = async {
                 match deadline {
                     Some(at) => tokio::time::sleep(at.since(clock::now())).await,
@@ -180,6 +186,7 @@ impl Driver {
                 Some(report) = inbox.reports.recv() => self.report(&report),
                 Some(attached) = inbox.attached.recv() => self.attached(attached),
                 Some(Looked { router, listener }) = inbox.looked.recv() => {
+                    self.leaving.heard(router, listener, clock::now());
                     self.input(router, Input::Listener(listener));
                 }
                 Some(command) = inbox.commands.recv() => self.command(command),
@@ -201,6 +208,7 @@ impl Driver {
                 self.report(&report);
             }
             self.expire();
+            self.let_go();
             self.hand_over();
         }
         while let Ok(report) = inbox.reports.try_recv() {

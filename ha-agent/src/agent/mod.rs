@@ -39,6 +39,7 @@ use crate::outbox::Outbox;
 use crate::paths::{self, Lock, PathsError};
 use crate::privilege::{self, Host, Role};
 use crate::status::Degraded;
+use crate::telemetry::diagnostics::Diagnostics;
 use crate::telemetry::event::Event;
 use crate::telemetry::{self, Events};
 use crate::trust;
@@ -92,6 +93,8 @@ pub struct Options {
     pub config_path: Option<PathBuf>,
     /// How the classifier is loaded.
     pub wire: WireOptions,
+    /// Where diagnostics go, if they were installed.
+    pub diagnostics: Option<Diagnostics>,
 }
 
 /// Runs the agent until SIGTERM or SIGINT.
@@ -109,6 +112,9 @@ pub fn run(config: Config, options: Options) -> Result<(), AgentError> {
     }
     let lock = claim_directories(&config)?;
     privilege::confine(&config);
+    if let Some(diagnostics) = &options.diagnostics {
+        diagnostics.start();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name(Role::Worker.thread_name())

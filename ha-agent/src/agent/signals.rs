@@ -12,6 +12,9 @@ pub(super) struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    /// A file has reached the limit of its size. Heard, so that the write fails instead of ending the agent; a
+    /// handler, since what is ignored stays ignored in hooks.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -20,6 +23,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 

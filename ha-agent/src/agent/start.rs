@@ -20,7 +20,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::delivery::Delivery;
 use crate::intake::Intake;
-use crate::intake::fifo::Fifo;
+use crate::intake::fifo::{Fifo, Troubles};
 use crate::inventory::{Directory, HaConfs, Plain, Registrations};
 use crate::netlink::Netlink;
 use crate::netns::NetnsThread;
@@ -55,6 +55,9 @@ impl Agent {
     pub(super) async fn start(config: Config, options: Options, lock: Lock) -> Result<Self, AgentError> {
         let host = host_name();
         let mut registry = telemetry::metrics::registry();
+        if let Some(diagnostics) = &options.diagnostics {
+            diagnostics.register(&mut registry);
+        }
         let (events, recent, telemetry) =
             telemetry::start(&config.sinks, &host, &mut registry, CancellationToken::new());
         let (outbox, entries) = Outbox::open(&config.state_dir, events.clone(), &mut registry);
@@ -80,8 +83,7 @@ impl Agent {
         let (netlink_sender, netlink_inbox) = mpsc::channel(capacity::NETLINK);
         let (netlink, netlink_task) = Netlink::start(netlink_sender, &mut registry, netlink_stop.clone())?;
         let delivery = Arc::new(Delivery::start(
-            &config.delivery,
-            config.neutron.release,
+            &config,
             host.clone(),
             outbox.clone(),
             entries,
@@ -127,6 +129,9 @@ impl Agent {
             Some(host) => host.within(start_plain),
             None => start_plain(),
         };
+        if plain.is_err() {
+            directory.completed();
+        }
         let mut discoveries = Vec::new();
         for (source, started) in [("Neutron's files", neutron), ("keepalived's configuration", plain)] {
             match started {
@@ -160,12 +165,15 @@ impl Agent {
             corroboration: config.corroboration,
             restored,
         });
+        let fifo_troubles = Troubles::default();
         let channels = if wire.is_some() { "report+vip+wire" } else { "report+vip" };
         let board = Arc::new(AgentBoard {
             shared: Arc::clone(&shared),
             outbox: outbox.clone(),
             delivery: Arc::clone(&delivery),
             sinks: telemetry.sinks(),
+            diagnostics: options.diagnostics,
+            fifos: fifo_troubles.clone(),
             commands: commands.clone(),
             registrations: Arc::clone(&registrations),
             l3_agent_ha_confs_path: config.neutron.l3_agent_ha_confs_path.clone(),
@@ -186,7 +194,7 @@ impl Agent {
             &config.intake,
             directory,
             report_sender,
-            events.clone(),
+            (events.clone(), fifo_troubles),
             &mut registry,
             CancellationToken::new(),
         )?;

@@ -67,6 +67,10 @@ pub(super) struct Watched {
     pub(super) ifindex: Option<u32>,
     /// The attachment that is wanted; outcomes of others no longer count.
     pub(super) generation: Option<u64>,
+    /// Its namespace is not there.
+    pub(super) missing: bool,
+    /// Its VMAC, as the kernel shows it.
+    pub(super) vmac: Option<VmacPlace>,
     /// What keeps it from being fully watched.
     pub(super) degraded: Vec<Degraded>,
     /// Whether there was a verdict in this run.
@@ -75,6 +79,15 @@ pub(super) struct Watched {
     pub(super) confirmed_at_us: Option<i64>,
     /// Who stands in for its monitor: what that monitor did is ours to do.
     pub(super) registered: Option<Arc<Registration>>,
+}
+
+/// Where a VMAC is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VmacPlace {
+    /// Its name.
+    pub(super) name: String,
+    /// The index of the device that its frames pass, where that is not the HA interface.
+    pub(super) through: Option<u32>,
 }
 
 /// What was confirmed before a restart, or before the router's settings changed.
@@ -95,6 +108,20 @@ impl From<&Entry> for Restored {
 }
 
 impl Watched {
+    /// The router with its VMAC as the kernel shows it, where the files only suggest a name.
+    pub(super) fn as_found(&self) -> Router {
+        let mut router = self.router.clone();
+        if let Some(vmac) = &self.vmac {
+            if router.rules.vip_on_vmac {
+                router.vip_interface.clone_from(&vmac.name);
+            }
+            if let Some(receives) = &mut router.rules.receive_interface {
+                receives.clone_from(&vmac.name);
+            }
+        }
+        router
+    }
+
     /// Notes a channel's weakness; true when that is news.
     pub(super) fn degrade(&mut self, channel: &str, reason: &str) -> bool {
         let known = self.degraded.iter().any(|d| d.channel == channel && d.reason == reason);

@@ -40,14 +40,24 @@ pub(super) fn render(path: Option<&Path>, loaded: Result<Config, ConfigError>, f
     }
 }
 
-/// By whose rules adverts are judged: `{"release":"2.2.7","origin":{"program":"/usr/sbin/keepalived"}}`.
+/// By whose rules adverts are judged, and which files are not there:
+/// `{"release":"2.2.7","origin":{"program":"/usr/sbin/keepalived"},"missing":[]}`.
 fn keepalived(config: &Config) -> serde_json::Value {
     let Installed { release, origin } = &config.keepalived.installed;
-    json!({"release": release.to_string(), "origin": origin})
+    json!({"release": release.to_string(), "origin": origin, "missing": config.keepalived.missing()})
 }
 
 fn right(file: &Path, config: &Config, trust: &Trust) -> String {
-    let head = if file.exists() {
+    let missing = config.keepalived.missing();
+    let head = if !missing.is_empty() {
+        let paths: Vec<String> = missing.iter().map(|path| path.display().to_string()).collect();
+        format!(
+            "{} can be read, but a file that keepalived.configs names is not there: {}. It is waited for; correct the path \
+             if keepalived reads another file.",
+            file.display(),
+            paths.join(", ")
+        )
+    } else if file.exists() {
         format!("{} is right.", file.display())
     } else {
         format!("{} does not exist: every default holds.", file.display())

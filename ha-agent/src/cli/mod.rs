@@ -23,7 +23,9 @@ use clap::Parser;
 
 use crate::agent::{self, AgentError, Options};
 use crate::config::{self, ConfigError};
+use crate::intake::fifo::FifoError;
 use crate::notify::{self, NotifyError};
+use crate::telemetry::diagnostics::Diagnostics;
 use crate::wire::{self, WireOptions};
 use args::{Cli, Command, Format};
 use client::ClientError;
@@ -66,6 +68,7 @@ impl CliError {
             Self::Config(_) => exit::CONFIG,
             Self::Client(ClientError::Denied { .. }) | Self::Agent(AgentError::NotPermitted) => exit::NO_PERMISSION,
             Self::Agent(AgentError::Paths(error)) if error.is_already_running() => exit::ALREADY_RUNNING,
+            Self::Agent(AgentError::Fifo(FifoError::InUse(_))) => exit::ALREADY_RUNNING,
             Self::Notify(NotifyError::Words) => exit::USAGE,
             Self::Notify(error) if error.is_denied() => exit::NO_PERMISSION,
             _ => exit::FAILURE,
@@ -93,9 +96,16 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<ExitCode, CliError> {
     let format = cli.output;
     match cli.command {
         Command::Run(run) => {
-            log_to_stderr(&run.log)?;
+            let diagnostics = log_to_stderr(&run.log)?;
             let config = config::load(path)?;
-            agent::run(config, Options { config_path: cli.config, wire: WireOptions::from(&run) })?;
+            let options = Options {
+                config_path: cli.config,
+                wire: WireOptions::from(&run),
+                diagnostics: Some(diagnostics.clone()),
+            };
+            let result = agent::run(config, options);
+            diagnostics.flush();
+            result?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Notify(args) => {
@@ -175,14 +185,12 @@ fn show(text: &str) -> Result<ExitCode, CliError> {
 }
 
 /// Diagnostics of `run` go to stderr: stdout belongs to the event sink of that name.
-fn log_to_stderr(filter: &str) -> Result<(), CliError> {
+fn log_to_stderr(filter: &str) -> Result<Diagnostics, CliError> {
     use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+    let diagnostics = Diagnostics::new()
+        .map_err(|error| CliError::Other(format!("diagnostics cannot be set up: standard error: {error}")))?;
+    diagnostics
+        .install(filter, io::stderr().is_terminal())
         .map_err(|error| CliError::Other(format!("--log {filter:?}: {error}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .try_init()
-        .map_err(|error| CliError::Other(format!("diagnostics cannot be set up: {error}")))
+    Ok(diagnostics)
 }

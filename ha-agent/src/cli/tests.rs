@@ -283,7 +283,13 @@ fn check_config_tells_all_and_exits_with_its_code() {
     assert!(text.contains("keepalived   2.3.3, as keepalived.release says\n"), "{text}");
     let (text, _) = check_config::render(Some(&path), config::load(Some(&path)), Format::Json);
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(value["keepalived"], serde_json::json!({"release": "2.3.3", "origin": "configured"}));
+    assert_eq!(value["keepalived"], serde_json::json!({"release": "2.3.3", "origin": "configured", "missing": []}));
+    let conf = dir.path().join("k.conf");
+    std::fs::write(&path, format!("[keepalived]\nconfigs = [{conf:?}]\n")).unwrap();
+    let (text, code) = check_config::render(Some(&path), config::load(Some(&path)), Format::Table);
+    assert_eq!(code, 0, "it is waited for");
+    assert!(text.contains(&format!("names is not there: {}.", conf.display())), "{text}");
+    assert!(!text.contains("is right"), "{text}");
 }
 
 #[test]

@@ -190,6 +190,8 @@ pub struct Neutron {
 pub struct Keepalived {
     /// Its configuration files; their instances are watched, also later ones.
     pub configs: Vec<PathBuf>,
+    /// Whether the configuration names them: then one that is not there is a mistake.
+    pub configs_given: bool,
     /// Chooses `@NAME` lines: keepalived's own `--config-id`.
     pub config_id: String,
     /// Where it runs, unless its file says `net_namespace`.
@@ -201,6 +203,15 @@ pub struct Keepalived {
 }
 
 impl Keepalived {
+    /// Files that the configuration names and that are not there (yet).
+    pub fn missing(&self) -> Vec<&Path> {
+        let absent = |path: &&PathBuf| {
+            self.configs_given
+                && path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        self.configs.iter().filter(absent).map(PathBuf::as_path).collect()
+    }
+
     /// Whether another one names the same instances in the same places.
     pub fn finds_the_same(&self, other: &Self) -> bool {
         (&self.configs, &self.config_id, &self.netns) == (&other.configs, &other.config_id, &other.netns)

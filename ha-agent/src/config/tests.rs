@@ -301,6 +301,12 @@ fn routers_are_checked() {
     let with = |line: &str| format!("{ROUTER}{line}\n");
     let cases = [
         (
+            with("netns = \"/proc/4711/ns/net\""),
+            "/etc/t.toml:6: router.netns: a path below /proc goes with its process, and the agent's threads may not look into \
+             other processes: give the namespace a name with `ip netns attach NAME PID`, and write that name; without netns it \
+             is the agent's own",
+        ),
+        (
             with("netns = \"../x\""),
             "/etc/t.toml:6: router.netns: expected a name under /run/netns or an absolute path, found \"../x\"",
         ),

@@ -204,7 +204,9 @@ fn neutron(section: &Section) -> Neutron {
 }
 
 fn keepalived(section: &Section, problems: &mut Problems) -> Keepalived {
-    let given = section.list("configs").unwrap_or_else(|| vec!["/etc/keepalived/keepalived.conf".to_owned()]);
+    let named = section.list("configs");
+    let configs_given = named.is_some();
+    let given = named.unwrap_or_else(|| vec!["/etc/keepalived/keepalived.conf".to_owned()]);
     let mut configs: Vec<PathBuf> = Vec::new();
     for path in given.into_iter().map(PathBuf::from) {
         let wrong = absolute(&path)
@@ -217,6 +219,7 @@ fn keepalived(section: &Section, problems: &mut Problems) -> Keepalived {
     }
     Keepalived {
         configs,
+        configs_given,
         config_id: section.text("config_id").unwrap_or_else(default_config_id),
         netns: netns(section, problems).unwrap_or(Netns::Own),
         program: section.path("program"),
@@ -324,6 +327,13 @@ fn netns(section: &Section, problems: &mut Problems) -> Option<Netns> {
             return Some(Netns::Path(Path::new("/run/netns").join(given)));
         }
         match absolute(Path::new(&given)) {
+            Ok(()) if Path::new(&given).starts_with("/proc") => {
+                let message = "a path below /proc goes with its process, and the agent's threads may not look into other \
+                               processes: give the namespace a name with `ip netns attach NAME PID`, and write that name; \
+                               without netns it is the agent's own";
+                problems.add(section.line_of("netns"), &section.key("netns"), message.to_owned());
+                None
+            }
             Ok(()) => Some(Netns::Path(given.into())),
             Err(_) => {
                 problems.add(

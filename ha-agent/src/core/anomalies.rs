@@ -237,6 +237,9 @@ impl Anomalies {
     fn conditions(&mut self, c: &Context<'_>, forged: bool, wake: &mut dyn FnMut(Mono)) -> [Condition; 10] {
         use AnomalyKind as Kind;
         let held_silently = held_silently(c);
+        // A keepalived that does not track its interface goes on, and no other node hears it.
+        let held_unheard =
+            c.votes.vip && c.votes.wire && c.vip == Vip::Present && c.tx == Tx::Transmitting && c.link == Link::Down;
         // The node that took over may go as well; the VIP that was left here stays an orphan.
         let established = c.speakers.foreign_established() || self.orphaned;
         let settle = c.policy.settle;
@@ -272,7 +275,7 @@ impl Anomalies {
         };
         [
             row(Kind::SplitBrain, c.votes.wire && c.speakers.contender().is_some(), Duration::ZERO),
-            row(Kind::SilentPrimary, held_silently && !established, settle),
+            row(Kind::SilentPrimary, held_unheard || held_silently && !established, settle),
             or_further(row(Kind::OrphanVip, held_silently && established, settle), further_left(c)),
             or_further(row(Kind::MissingVip, c.seen == Seen::MissingVip && goes_on(c), settle), further_missing(c)),
             row(Kind::ForgedAdvert, forged || forged_until.is_some_and(|until| c.now < until), Duration::ZERO),

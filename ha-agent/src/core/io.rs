@@ -44,6 +44,11 @@ pub enum Input {
     InvalidFrame(Frame),
     /// Who listens for adverts: the answer to [`Output::LookForListener`]; none where it cannot be told.
     Listener(Option<Listener>),
+    /// Whether the router's namespace exists. One that does not, after something was seen in it, is a fault.
+    Namespace {
+        /// It does.
+        exists: bool,
+    },
     /// A channel has no vote from now on, or has it again.
     Channel {
         /// Which one.

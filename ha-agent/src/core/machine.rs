@@ -54,6 +54,7 @@ pub struct Machine {
     further_since: Mono,
     link: Link,
     listening: Listening,
+    namespace_gone: bool,
     speakers: Speakers,
     refused: Refused,
     reported: Option<Claim>,
@@ -100,6 +101,7 @@ impl Machine {
             further_since: now,
             link: Link::Unknown,
             listening: Listening::default(),
+            namespace_gone: false,
             speakers: Speakers::new(now, &policy),
             refused: Refused::new(now, policy.advert_interval),
             reported: None,
@@ -176,6 +178,7 @@ impl Machine {
             }
             Input::InvalidFrame(frame) => self.anomalies.forged(Frame { at: frame.at.min(now), ..frame }),
             Input::Listener(listener) => self.listening.found(listener, now),
+            Input::Namespace { exists } => self.namespace_gone = !exists,
             Input::Channel { channel, up } => self.channel(channel, up, now),
             Input::Check { seen_by_server } => {
                 if let (Some(state), Some((.., basis))) = (self.delivered, self.confirmed)
@@ -249,6 +252,12 @@ impl Machine {
                 (self.read_asked, self.refused_asked) = (None, None);
             }
         }
+    }
+
+    /// Whether the namespace went in which the kernel showed a state. Where only reports ever told of one,
+    /// its name may be wrong.
+    fn has_lost_namespace(&self) -> bool {
+        self.namespace_gone && self.confirmed.is_some_and(|(.., basis)| basis.vip || basis.wire)
     }
 
     fn interval(&self) -> Duration {

@@ -40,8 +40,13 @@ pub struct Votes {
 pub fn seen(votes: Votes, link: Link, vip: Vip, tx: Tx, established: bool) -> Seen {
     use Seen::{MissingVip, Role, SilentPrimary, Unsettled};
     let down = matches!(link, Link::Down | Link::Gone);
-    // Nothing leaves an interface that is down, whatever left it a moment ago.
-    let tx = if down && tx != Tx::Unknown { Tx::Silent } else { tx };
+    // Adverts from before it went down are none of `tx`. One that leaves later is of a keepalived that does
+    // not track the interface and goes on; from an interface that is gone none leaves.
+    let tx = match (link, tx) {
+        (Link::Gone, Tx::Transmitting | Tx::Resigned | Tx::Yielded | Tx::Delayed)
+        | (Link::Down, Tx::Resigned | Tx::Yielded | Tx::Delayed) => Tx::Silent,
+        _ => tx,
+    };
     match (votes.vip, votes.wire) {
         (true, true) => match (vip, tx) {
             (Vip::Absent, _) if down => Role(State::Fault),
@@ -61,8 +66,8 @@ pub fn seen(votes: Votes, link: Link, vip: Vip, tx: Tx, established: bool) -> Se
             Vip::Unknown => Unsettled,
         },
         (false, true) => match tx {
-            _ if down => Role(State::Fault),
             Tx::Transmitting => Role(State::Primary),
+            _ if down => Role(State::Fault),
             Tx::Silent | Tx::Resigned | Tx::Yielded => Role(State::Backup),
             Tx::Delayed | Tx::Unknown => Unsettled,
         },

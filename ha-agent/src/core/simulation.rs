@@ -61,7 +61,7 @@ impl Bench {
         };
         change(&mut policy);
         let now = START;
-        let restored = restored.map(|state| (state, Basis::default()));
+        let restored = restored.map(|state| (state, Basis { report: false, vip: true, wire: true }));
         let id = RouterId(uuid::Uuid::from_u128(1));
         let machine = Machine::new(id, policy, restored, now);
         Self {

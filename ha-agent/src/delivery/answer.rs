@@ -22,6 +22,8 @@ pub struct Failure {
     pub detail: String,
     /// Whether the receiver may have read the state.
     pub written: bool,
+    /// When the receiver asks to be tried again (`Retry-After`, RFC 9110 section 10.2.3), from the answer on.
+    pub retry_after: Option<Duration>,
 }
 
 /// Why an attempt failed; the label of the failure counter.
@@ -43,6 +45,12 @@ pub enum FailureKind {
     Nonsense,
     /// The receiver says that it failed (5xx), or asks to come back (408, 429).
     ServerError,
+    /// The receiver says that the request is wrong (other 4xx): it may be another one's request that is right.
+    ClientError,
+    /// The batch is larger than the receiver takes (413).
+    TooLarge,
+    /// This host lacks descriptors or memory: the receiver has no part in it.
+    Local,
     /// Something else of the operating system's.
     Io,
 }
@@ -59,6 +67,9 @@ impl FailureKind {
             Self::Closed => "closed",
             Self::Nonsense => "nonsense",
             Self::ServerError => "server_error",
+            Self::ClientError => "client_error",
+            Self::TooLarge => "too_large",
+            Self::Local => "local",
             Self::Io => "io",
         }
     }
@@ -70,9 +81,17 @@ impl FailureKind {
     pub(super) fn scope(self) -> Scope {
         match self {
             Self::Busy => Scope::Busy,
-            Self::Closed | Self::Nonsense | Self::ServerError => Scope::State,
-            Self::Absent | Self::NotListening | Self::Denied | Self::Timeout | Self::Io => Scope::Receiver,
+            Self::Closed | Self::Nonsense | Self::ServerError | Self::ClientError => Scope::State,
+            Self::TooLarge => Scope::Batch,
+            Self::Absent | Self::NotListening | Self::Denied | Self::Timeout | Self::Local | Self::Io => {
+                Scope::Receiver
+            }
         }
+    }
+
+    /// Whether others that were answered meanwhile prove that the receiver is there.
+    pub(super) fn is_disproved_by_answers(self) -> bool {
+        matches!(self, Self::Timeout | Self::Local | Self::Io)
     }
 }
 
@@ -81,6 +100,8 @@ impl FailureKind {
 pub(super) enum Scope {
     /// One state; others go on.
     State,
+    /// A batch of so many states; smaller ones go on.
+    Batch,
     /// Everything, for a moment.
     Busy,
     /// Everything, until the receiver is back.
@@ -102,23 +123,40 @@ impl Failure {
             | Kind::UnexpectedEof
             | Kind::ConnectionAborted
             | Kind::NotConnected => FailureKind::Closed,
+            _ if lacks_resources(error) => FailureKind::Local,
             _ => FailureKind::Io,
         };
-        Self { kind, detail: format!("{doing}: {error}"), written }
+        Self::new(kind, format!("{doing}: {error}"), written)
+    }
+
+    /// Without a wish of the receiver's.
+    pub(super) fn new(kind: FailureKind, detail: String, written: bool) -> Self {
+        Self { kind, detail, written, retry_after: None }
     }
 
     pub(super) fn timeout(limit: Duration, written: bool) -> Self {
-        Self { kind: FailureKind::Timeout, detail: format!("no answer within {limit:?}"), written }
+        let detail = if written {
+            format!("no answer within {limit:?}")
+        } else {
+            format!("connect: nothing within {limit:?}; is there a mount below the path that hangs?")
+        };
+        Self::new(FailureKind::Timeout, detail, written)
     }
 
-    /// From a status that is no success: refused for good, or failed.
-    pub(super) fn from_status(status: u16) -> Answer {
-        let failed = |kind, detail| Answer::Failed(Self { kind, detail, written: true });
-        match status {
-            200..=299 => Answer::Taken,
-            408 | 429 | 500..=599 => failed(FailureKind::ServerError, format!("answered {status}")),
-            400..=499 => Answer::Refused(format!("answered {status}")),
-            _ => failed(FailureKind::Nonsense, format!("answered {status}")),
-        }
+    /// From a status that is no success, and what the receiver wishes with it.
+    pub(super) fn from_status(status: u16, retry_after: Option<Duration>) -> Self {
+        let kind = match status {
+            413 => FailureKind::TooLarge,
+            408 | 429 | 500..=599 => FailureKind::ServerError,
+            400..=499 => FailureKind::ClientError,
+            _ => FailureKind::Nonsense,
+        };
+        Self { retry_after, ..Self::new(kind, format!("answered {status}"), true) }
     }
+}
+
+/// Descriptors, memory or buffers.
+fn lacks_resources(error: &std::io::Error) -> bool {
+    let lacking = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
+    error.raw_os_error().is_some_and(|code| lacking.contains(&code))
 }

@@ -1,16 +1,18 @@
 //! The task around the schedule: outbox in, requests out, events and metrics beside.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::door::Door;
 use super::metrics::Metrics;
-use super::receiver::{Sight, Watch};
+use super::receiver::{Identity, Sight, Watch};
 use super::schedule::{Output, Rules, Schedule, Send};
 use super::{Shared, json, neutron};
 use crate::clock;
@@ -31,6 +33,8 @@ const TICK: Duration = Duration::from_secs(1);
 const TICK_AWAY: Duration = Duration::from_millis(200);
 /// While sending, the socket is looked at no more often than this.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long everything else waits for a look: a mount below the path may hang.
+const LOOK_LIMIT: Duration = Duration::from_millis(50);
 /// While sending, the status is brought up to date no more often than this.
 const PUBLISH: Duration = Duration::from_millis(50);
 
@@ -46,6 +50,8 @@ pub(super) struct Driver {
     door: Door,
     watch: Watch,
     looked: Mono,
+    /// A look that has not come to an end.
+    looking: Option<oneshot::Receiver<Option<Identity>>>,
     published: Mono,
     requests: JoinSet<(Send, Vec<Answer>)>,
 }
@@ -57,6 +63,7 @@ impl Driver {
         outbox: Outbox,
         shared: Arc<Shared>,
         (emit, metrics): (Emit, Metrics),
+        own: Vec<PathBuf>,
     ) -> Self {
         let mut seed = DefaultHasher::new();
         host.hash(&mut seed);
@@ -70,9 +77,10 @@ impl Driver {
             emit,
             metrics,
             schedule,
-            door: Door::open(),
+            door: Door::open(own),
             watch: Watch::default(),
             looked: Mono(0),
+            looking: None,
             published: Mono(0),
             requests: JoinSet::new(),
         }
@@ -146,6 +154,7 @@ impl Driver {
         self.schedule.reload(rules(&self.config), clock::now());
         if moved {
             self.watch = Watch::default();
+            self.looking = None;
             self.schedule.receiver_changed(clock::now());
         }
     }
@@ -156,7 +165,15 @@ impl Driver {
             return;
         }
         self.looked = now;
-        match self.watch.look(self.door.look(&self.config.socket).await) {
+        // A look that has not come to an end is asked about again the next time.
+        let Some(mut looking) = self.looking.take().or_else(|| self.door.look(&self.config.socket)) else {
+            return;
+        };
+        let Ok(seen) = tokio::time::timeout(LOOK_LIMIT, &mut looking).await else {
+            self.looking = Some(looking);
+            return;
+        };
+        match self.watch.look(seen.ok().flatten()) {
             Sight::Nothing | Sight::Same => {}
             Sight::First => self.schedule.receiver_appeared(now),
             Sight::Other => self.schedule.receiver_changed(now),

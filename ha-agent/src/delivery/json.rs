@@ -6,21 +6,27 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeSeed as _;
 
 use super::answer::{Answer, Failure, FailureKind};
 use super::door::Door;
 use crate::core::model::{Basis, RouterId, State};
 use crate::outbox::Entry;
 
+mod refusals;
 #[cfg(test)]
 mod tests;
 
-/// Enough to refuse 5,000 routers with a sentence each.
-const REPLY_MAX: usize = 1 << 20;
+/// Enough to refuse 5,000 routers with some sentences each. Of a longer answer the beginning is read.
+const REPLY_MAX: usize = 4 << 20;
+/// Characters of a reason that are kept.
+const REASON_MAX: usize = 200;
+/// Longest wish of a receiver's that is heeded.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 #[derive(Serialize)]
 struct Batch<'a> {
@@ -38,19 +44,6 @@ struct Row {
     confirmed_at: String,
     sequence: u64,
     basis: Basis,
-}
-
-#[derive(Deserialize)]
-struct Reply {
-    #[serde(default)]
-    refused: Vec<Refusal>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    router_id: RouterId,
-    #[serde(default)]
-    reason: String,
 }
 
 /// The body of one batch; `previous` is null for a first state.
@@ -76,11 +69,23 @@ fn rfc3339(us: i64) -> String {
 }
 
 /// The routers that a 2xx answer refuses, with the reason; empty for a body that is empty or says
-/// something else.
+/// something else. Each entry counts by itself: one that names no router takes nothing from the others, and of a
+/// body that is cut off those before the cut count.
 pub fn refused(body: &[u8]) -> HashMap<RouterId, String> {
-    let reply: Reply = serde_json::from_slice(body).unwrap_or(Reply { refused: Vec::new() });
-    let refused = reply.refused.into_iter();
-    refused.map(|refusal| (refusal.router_id, refusal.reason)).collect()
+    let mut refused = HashMap::new();
+    // What was read before an error is in the map.
+    let _cut_off = refusals::Reply(&mut refused).deserialize(&mut serde_json::Deserializer::from_slice(body));
+    refused
+}
+
+/// Seconds, or a date (RFC 9110 section 10.2.3).
+fn retry_after(text: &str) -> Option<Duration> {
+    let seconds = text.trim().parse().map(Duration::from_secs).ok();
+    let wish = seconds.or_else(|| {
+        let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
+        Duration::try_from(at.duration_since(jiff::Timestamp::now())).ok()
+    });
+    wish.map(|wish| wish.min(RETRY_AFTER_MAX))
 }
 
 /// Sends a batch and waits for the answer, at most `limit` in all; one answer per entry.
@@ -94,8 +99,7 @@ pub(super) async fn send(
     let mut written = false;
     let exchange = exchange(to, body(host, batch, entries), &mut written);
     let failed = match tokio::time::timeout(limit, exchange).await {
-        Ok(Ok((status @ 200..=299, body))) => {
-            let _ = status;
+        Ok(Ok(Reply { status: 200..=299, body, .. })) => {
             let mut refused = refused(&body);
             return entries
                 .iter()
@@ -105,14 +109,21 @@ pub(super) async fn send(
                 })
                 .collect();
         }
-        Ok(Ok((status, _))) => Failure::from_status(status),
-        Ok(Err(failure)) => Answer::Failed(failure),
-        Err(_) => Answer::Failed(Failure::timeout(limit, written)),
+        Ok(Ok(Reply { status, retry_after, .. })) => Failure::from_status(status, retry_after),
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::timeout(limit, written),
     };
-    vec![failed; entries.len()]
+    vec![Answer::Failed(failed); entries.len()]
 }
 
-async fn exchange((door, socket): (&Door, &Path), body: Vec<u8>, written: &mut bool) -> Result<(u16, Bytes), Failure> {
+struct Reply {
+    status: u16,
+    retry_after: Option<Duration>,
+    /// As much of it as is read.
+    body: Vec<u8>,
+}
+
+async fn exchange((door, socket): (&Door, &Path), body: Vec<u8>, written: &mut bool) -> Result<Reply, Failure> {
     let stream = door.connect(socket).await.map_err(|error| Failure::from_io(&error, "connect", false))?;
     *written = true;
     let (mut sender, connection) =
@@ -126,9 +137,19 @@ async fn exchange((door, socket): (&Door, &Path), body: Vec<u8>, written: &mut b
     let answer = async {
         let response = sender.send_request(request).await.map_err(|error| from_hyper(&error))?;
         let status = response.status().as_u16();
+        let wish = response.headers().get(header::RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
         // The states are taken, whatever becomes of the body.
-        let body = Limited::new(response.into_body(), REPLY_MAX).collect().await;
-        Ok((status, body.map_or(Bytes::new(), |body| body.to_bytes())))
+        let mut rest = response.into_body();
+        let mut body = Vec::new();
+        while let Some(Ok(frame)) = rest.frame().await {
+            if let Ok(data) = frame.into_data() {
+                body.extend_from_slice(&data);
+            }
+            if body.len() >= REPLY_MAX {
+                break;
+            }
+        }
+        Ok(Reply { status, retry_after: wish, body })
     };
     tokio::pin!(answer);
     // Both in this task: dropping it ends the connection.
@@ -139,12 +160,12 @@ async fn exchange((door, socket): (&Door, &Path), body: Vec<u8>, written: &mut b
 }
 
 fn nonsense(detail: String) -> Failure {
-    Failure { kind: FailureKind::Nonsense, detail, written: true }
+    Failure::new(FailureKind::Nonsense, detail, true)
 }
 
 fn from_hyper(error: &hyper::Error) -> Failure {
     if error.is_parse() {
         return nonsense(format!("the answer is not HTTP: {error}"));
     }
-    Failure { kind: FailureKind::Closed, detail: format!("no answer: {error}"), written: true }
+    Failure::new(FailureKind::Closed, format!("no answer: {error}"), true)
 }

@@ -19,11 +19,13 @@ pub mod metrics;
 pub mod neutron;
 mod receiver;
 pub mod schedule;
+mod way;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::registry::Registry;
@@ -31,7 +33,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config;
+use crate::config::{self, Config};
 use crate::core::model::{RouterId, State};
 use crate::outbox::{Emit, Entry, Outbox};
 use crate::status::DeliveryStatus;
@@ -76,10 +78,8 @@ impl Delivery {
     ///
     /// `entries` is what [`Outbox::open`] returned, delivered ones too: those are known, and
     /// asserted when the receiver comes back. `host` stands in `json` batches.
-    #[expect(clippy::too_many_arguments, reason = "the composition root's one call")]
     pub fn start(
-        config: &config::Delivery,
-        neutron_release: u32,
+        config: &Config,
         host: String,
         outbox: Outbox,
         entries: Vec<Entry>,
@@ -89,11 +89,13 @@ impl Delivery {
     ) -> Self {
         let emit: Emit = Arc::new(move |event| events.emit(event));
         let metrics = Metrics::register(registry);
-        Self::start_with(config, (neutron_release, host), outbox, entries, (emit, metrics), stop)
+        let own = vec![config.intake.socket.clone(), config.admin.socket.clone()];
+        let speaker = (config.neutron.release, host);
+        Self::start_with((&config.delivery, own), speaker, outbox, entries, (emit, metrics), stop)
     }
 
     fn start_with(
-        config: &config::Delivery,
+        (config, own): (&config::Delivery, Vec<PathBuf>),
         (release, host): (u32, String),
         outbox: Outbox,
         entries: Vec<Entry>,
@@ -103,7 +105,7 @@ impl Delivery {
         let stop = stop.child_token();
         let shared = Arc::new(Shared::default());
         let mut driver =
-            Driver::new(config.clone(), (release, host), outbox.clone(), Arc::clone(&shared), (emit, metrics));
+            Driver::new(config.clone(), (release, host), outbox.clone(), Arc::clone(&shared), (emit, metrics), own);
         driver.load(entries);
         let task = tokio::spawn(driver.run(stop.clone()));
         Self { shared, outbox, stop, task: Mutex::new(Some(task)) }

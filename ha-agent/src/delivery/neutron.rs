@@ -21,6 +21,9 @@ mod tests;
 /// A reply is about 120 bytes; a proxy's error page stays below this.
 const REPLY_MAX: usize = 16 * 1024;
 
+/// How long the end of the stream is waited for behind the first line of the answer.
+const LINGER: Duration = Duration::from_millis(100);
+
 /// The word that the receiver's release knows (Neutron's `TRANSLATION_MAP`).
 ///
 /// An unknown word costs the L3 agent its whole batch of notifications. Releases up to 16 have no
@@ -73,17 +76,20 @@ pub(super) async fn send(to: (&Door, &Path), entry: &Entry, release: u32, limit:
     let ended = tokio::time::timeout(limit, exchange).await;
     // The status line is the answer, also when the stream does not end or ends badly.
     if let Some(status) = status(&reply) {
-        return Failure::from_status(status);
+        return match status {
+            200..=299 => Answer::Taken,
+            // What this server calls wrong is wrong the next time, too.
+            400..=407 | 409..=428 | 430..=499 => Answer::Refused(format!("answered {status}")),
+            _ => Answer::Failed(Failure::from_status(status, None)),
+        };
     }
     Answer::Failed(match ended {
         Err(_) => Failure::timeout(limit, written),
         Ok(Err(failure)) => failure,
         Ok(Ok(())) if reply.is_empty() => {
-            Failure { kind: FailureKind::Closed, detail: "closed without an answer".to_owned(), written: true }
+            Failure::new(FailureKind::Closed, "closed without an answer".to_owned(), true)
         }
-        Ok(Ok(())) => {
-            Failure { kind: FailureKind::Nonsense, detail: "the answer is not HTTP".to_owned(), written: true }
-        }
+        Ok(Ok(())) => Failure::new(FailureKind::Nonsense, "the answer is not HTTP".to_owned(), true),
     })
 }
 
@@ -98,6 +104,14 @@ async fn exchange(
     *written = true;
     stream.write_all(&request(entry, release)).await.map_err(|error| Failure::from_io(&error, "write", true))?;
     let mut limited = stream.take(REPLY_MAX as u64);
-    limited.read_to_end(reply).await.map_err(|error| Failure::from_io(&error, "read", true))?;
+    let failed = |error| Failure::from_io(&error, "read", true);
+    while status(reply).is_none() {
+        if limited.read_buf(reply).await.map_err(failed)? == 0 {
+            return Ok(());
+        }
+    }
+    // The answer is there. A server that has more to say is let finish, one that never closes is not waited for.
+    let rest = async { while limited.read_buf(reply).await.is_ok_and(|count| count > 0) {} };
+    let _ended = tokio::time::timeout(LINGER, rest).await;
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Which receiver answers at the socket's path.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use rustix::fs::Stat;
 
 /// Changes when the L3 agent unlinks and binds its socket anew. The inode number alone may come
 /// again; its change time does not.
@@ -12,10 +11,14 @@ pub(super) struct Identity {
     changed: (i64, i64),
 }
 
-/// None: nothing at the path, or it cannot be looked at.
-pub(super) fn identity(socket: &Path) -> Option<Identity> {
-    let metadata = std::fs::metadata(socket).ok()?;
-    Some(Identity { device: metadata.dev(), inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) })
+impl Identity {
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()),
+        }
+    }
 }
 
 /// Notices another receiver.

@@ -41,6 +41,9 @@ use slot::{Last, Slot, Want};
 /// The L3 agent's wait begins a little after its answer and ends late under load.
 const HOLD_SLACK: u32 = 20;
 
+/// Between two assertions of all states after outages.
+const ASSERT_PAUSE: Duration = Duration::from_secs(5);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Schedule {
@@ -55,6 +58,12 @@ pub struct Schedule {
     in_flight: usize,
     receiver: Receiver,
     reassert: Reassert,
+    /// States in a batch at most: a receiver has said that a larger one is too large.
+    most: usize,
+    /// When all states were asserted last after an outage.
+    asserted: Option<Mono>,
+    /// When they are to be asserted again: the receiver came back too soon after the last time.
+    owed: Option<Mono>,
     outputs: Vec<Output>,
 }
 
@@ -73,12 +82,15 @@ impl Schedule {
             in_flight: 0,
             receiver: Receiver::new(start),
             reassert: Reassert::new(rules.reassert, loads_routers(&rules), start),
+            most: usize::MAX,
+            asserted: None,
+            owed: None,
             outputs: Vec::new(),
         }
     }
 
     /// A router's newest state; older ones than known are ignored. `confirmed`: when, if in this
-    /// run.
+    /// run. What is left of an earlier run is not sent: nobody knows whether it is still so.
     pub fn confirm(&mut self, entry: Entry, confirmed: Option<Mono>) {
         let start = self.start;
         let forgotten = &mut self.forgotten;
@@ -97,7 +109,7 @@ impl Schedule {
         slot.not_before = Mono(0);
         // A change does not wait in the re-assertions' queue.
         let moved = slot.queued.take_if(|_| slot.want != Want::Change);
-        if entry.pending() {
+        if entry.pending() && slot.current {
             slot.want = Want::Change;
         }
         if let Some(batch) = moved {
@@ -142,6 +154,7 @@ impl Schedule {
     /// Another receiver answers at the socket: what the last one took proves nothing.
     pub fn receiver_changed(&mut self, now: Mono) {
         let waiting = self.assert_all();
+        self.most = usize::MAX;
         self.receiver.replaced(waiting, now);
     }
 
@@ -158,6 +171,9 @@ impl Schedule {
 
     /// The next request, if one is due. Ask until there is none.
     pub fn poll(&mut self, now: Mono) -> Option<Send> {
+        if self.owed.is_some_and(|owed| owed <= now) {
+            self.assert_all_in_time(now);
+        }
         self.assert_routinely(now);
         loop {
             if self.in_flight >= self.places() || now < self.receiver.pause_until() {
@@ -191,7 +207,7 @@ impl Schedule {
         if self.in_flight >= self.places() {
             return None;
         }
-        self.sending().into_iter().chain(self.reassert.due()).min()
+        self.sending().into_iter().chain(self.reassert.due()).chain(self.owed).min()
     }
 
     /// When something that is wanted may be sent.
@@ -264,6 +280,9 @@ impl Schedule {
             }
         }
         due.sort_unstable();
+        if self.rules.protocol == Protocol::Json {
+            due.truncate(self.most);
+        }
         let batch = self.batches.open(attempt + 1, due.len());
         self.next_batch = now + self.rules.batch_interval;
         for (want, _, router, _) in due {
@@ -333,6 +352,19 @@ impl Schedule {
             slot.assert_again();
         }
         self.slots.values().filter(|slot| slot.known).count()
+    }
+
+    /// As [`Self::assert_all`], but no more often than a receiver that comes and goes could take it; later where it
+    /// is too soon. How many are known.
+    fn assert_all_in_time(&mut self, now: Mono) -> usize {
+        let next = self.asserted.map_or(now, |asserted| asserted + ASSERT_PAUSE);
+        if next > now {
+            self.owed = Some(next);
+            return self.slots.values().filter(|slot| slot.known).count();
+        }
+        self.owed = None;
+        self.asserted = Some(now);
+        self.assert_all()
     }
 
     /// Takes a router out of a batch's queue.

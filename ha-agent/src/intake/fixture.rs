@@ -20,7 +20,14 @@ pub(super) fn router() -> RouterId {
 /// A directory with one router, named `VR_1` in FIFO lines.
 pub(super) fn directory() -> Arc<Directory> {
     let directory = Directory::default();
-    directory.replace(&[config::Router {
+    directory.replace(&[named("VR_1")]);
+    directory.completed();
+    Arc::new(directory)
+}
+
+/// That router, under this name.
+pub(super) fn named(instance: &str) -> config::Router {
+    config::Router {
         id: router(),
         netns: config::Netns::Own,
         interface: "ha-1".to_owned(),
@@ -30,11 +37,10 @@ pub(super) fn directory() -> Arc<Directory> {
         further: crate::addresses::FurtherAddresses::default(),
         vrid: 1,
         advert_interval: Duration::from_secs(2),
-        fifo_instance: Some("VR_1".to_owned()),
+        fifo_instance: Some(instance.to_owned()),
         password: None,
         rules: AdvertRules::default(),
-    }]);
-    Arc::new(directory)
+    }
 }
 
 /// Nobody but the own user may report; nothing limits it.

@@ -9,7 +9,7 @@ use crate::config;
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
 
-pub(super) use super::fixture::{ROUTER, config, directory, router};
+pub(super) use super::fixture::{ROUTER, config, directory, named, router};
 
 pub(super) fn events() -> (Events, mpsc::Receiver<Event>) {
     let (events, receiver, _) = Events::channel(100_000);

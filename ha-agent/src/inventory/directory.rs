@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Router;
 use crate::core::model::RouterId;
@@ -11,6 +12,7 @@ use crate::core::model::RouterId;
 #[derive(Debug, Default)]
 pub struct Directory {
     index: ArcSwap<Index>,
+    complete: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,16 @@ impl Directory {
             Some(None) => Named::Several,
             None => Named::Nobody,
         }
+    }
+
+    /// All instances that were there at the start are in it from now on.
+    pub fn completed(&self) {
+        self.complete.cancel();
+    }
+
+    /// Waits until that is so.
+    pub async fn complete(&self) {
+        self.complete.cancelled().await;
     }
 
     /// Replaces the index.

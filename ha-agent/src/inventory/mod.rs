@@ -19,7 +19,7 @@ pub mod registration;
 mod registrations;
 
 pub use directory::{Directory, Named};
-pub use ha_confs::{Discovery, HaConfs, InventoryError, Metrics, Unread, fetch, gateways};
+pub use ha_confs::{Discovery, HaConfs, InventoryError, Metrics, Search, Unread, fetch, gateways};
 pub use plain::Plain;
 pub use registration::{Registration, RegistrationError};
 pub use registrations::{Full, Held, Registrations};

@@ -6,7 +6,7 @@
 //! that is deleted goes away although it is watched.
 //!
 //! - `decode`: bytes → facts; pure.
-//! - `namespace`: facts and dumps → changes; pure.
+//! - `namespace`: facts and dumps → changes; pure. `vmac`: which macvlan is an instance's; pure.
 //! - `carrier`: the one thread with privileges.
 //! - `socket`, `requests`, `resolve`: the two sockets, and how a file becomes an nsid.
 //! - `watcher`: the task that joins them.
@@ -27,6 +27,7 @@ mod namespace;
 mod requests;
 mod resolve;
 mod socket;
+mod vmac;
 mod watcher;
 
 use std::collections::HashMap;
@@ -40,6 +41,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::metrics::Metrics;
+pub use self::vmac::Vmac;
 use self::watcher::Watcher;
 use crate::addresses::FurtherAddresses;
 use crate::config::Netns;
@@ -63,6 +65,8 @@ pub struct Watch {
     pub vip_interface: String,
     /// Its further addresses. Others in a watch that is replaced change nothing else of it.
     pub further: FurtherAddresses,
+    /// The MAC of its VMAC, where it has one: told where that is.
+    pub vmac: Option<Vmac>,
 }
 
 /// What is seen. Per router in the order in which it happened.
@@ -106,10 +110,21 @@ pub enum NetlinkEvent {
         /// Since when.
         at: Mono,
     },
+    /// Its VMAC, as the kernel shows it; told when it is found, and when it is another one.
+    Vmac {
+        /// Whose.
+        router: RouterId,
+        /// Its name.
+        name: String,
+        /// The index of the device that its frames pass, where that is not the HA interface.
+        through: Option<u32>,
+    },
     /// Its namespace is not there (any more); waited for.
     NetnsMissing {
         /// Whose.
         router: RouterId,
+        /// What is known of it.
+        why: Missing,
     },
     /// Its namespace is there and read; also told for [`Netns::Own`].
     NetnsFound {
@@ -123,6 +138,18 @@ pub enum NetlinkEvent {
     },
     /// Every namespace has been read again.
     Restored,
+}
+
+/// Why a namespace is not to be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// No file has its name.
+    #[default]
+    Absent,
+    /// A file has its name that is no network namespace.
+    NotANamespace,
+    /// It may well be there, but its file cannot be opened: why, and what to do.
+    Closed(String),
 }
 
 /// Why watching is not possible.

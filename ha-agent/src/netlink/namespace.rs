@@ -124,6 +124,11 @@ impl Namespace {
         self.addresses.retain(|a| watches.iter().any(|w| w.interest.vip == a.local));
     }
 
+    /// The index of a link that a watch names.
+    pub(super) fn index_of(&self, name: IfName) -> Option<u32> {
+        self.links.iter().find(|link| link.name == name).map(|link| link.ifindex)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.watches.is_empty()
     }

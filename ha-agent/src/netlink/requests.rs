@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::Handle;
@@ -19,6 +19,7 @@ use super::carrier::Carrier;
 use super::decode::{self, Address, IfName};
 use super::namespace::{Dump, LinkState, Want};
 use super::resolve::ResolveError;
+use super::vmac::{self, Macvlan};
 
 /// The kernel answers in microseconds; this is for an answer that got lost.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -140,6 +141,32 @@ impl Requests {
             let (ifindex, named, up) = decode::link_of(message).ok_or(RequestError::NoAnswer { what: WHAT })?;
             // The kernel finds a link by its alternative names too; notifications tell the real one.
             return Ok((named == name).then_some(LinkState { name, ifindex, up }));
+        }
+        Err(RequestError::NoAnswer { what: WHAT })
+    }
+
+    /// The macvlans of the namespace `target`.
+    pub(super) async fn macvlans(&self, target: Option<i32>) -> Result<Vec<Macvlan>, RequestError> {
+        const WHAT: &str = "RTM_GETLINK";
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan)]),
+            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
+        ];
+        message.attributes.extend(target.map(LinkAttribute::IfNetnsId));
+        let mut answers = self.send(RouteNetlinkMessage::GetLink(message), NLM_F_REQUEST | NLM_F_DUMP)?;
+        let mut found = Vec::new();
+        while let Some(answer) = next(&mut answers, WHAT).await? {
+            if answer.header.flags & NLM_F_DUMP_INTR != 0 {
+                return Err(RequestError::Interrupted);
+            }
+            match answer.payload {
+                NetlinkPayload::Done(done) if done.code == 0 => return Ok(found),
+                NetlinkPayload::Done(done) => return Err(refused(WHAT, done.code)),
+                NetlinkPayload::Error(error) => return Err(refused(WHAT, error.raw_code())),
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => found.extend(vmac::of(&message)),
+                _ => {}
+            }
         }
         Err(RequestError::NoAnswer { what: WHAT })
     }

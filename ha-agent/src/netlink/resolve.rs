@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::Missing;
 use super::requests::{RequestError, Requests};
 use crate::config::Netns;
 
@@ -34,6 +35,21 @@ pub(super) enum ResolveError {
     Open(io::Error),
     #[error(transparent)]
     Request(#[from] RequestError),
+}
+
+impl ResolveError {
+    /// What it says of the namespace.
+    pub(super) fn missing(&self) -> Missing {
+        match self {
+            Self::Absent => Missing::Absent,
+            Self::NotYet => Missing::NotANamespace,
+            Self::Open(error) if error.kind() == io::ErrorKind::PermissionDenied => Missing::Closed(format!(
+                "its file cannot be opened ({error}): one that leads to /proc/PID/ns/net is closed to the agent, whose threads \
+                 may not look into other processes; give the namespace a name of its own with `ip netns attach NAME PID`"
+            )),
+            Self::Open(_) | Self::Request(_) => Missing::Closed(self.to_string()),
+        }
+    }
 }
 
 pub(super) async fn resolve(requests: &Requests, netns: &Netns) -> Result<Bound, ResolveError> {

@@ -153,6 +153,7 @@ impl From<NetlinkEvent> for Told {
             NetlinkEvent::Further { further, .. } => Self::Further(further.set, further.of),
             NetlinkEvent::NetnsMissing { .. } => Self::Missing,
             NetlinkEvent::NetnsFound { .. } => Self::Found,
+            NetlinkEvent::Vmac { .. } => panic!("no VMAC is watched"),
             NetlinkEvent::Degraded { .. } => Self::Degraded,
             NetlinkEvent::Restored => Self::Restored,
         }
@@ -176,6 +177,7 @@ fn watch(n: u128, netns: Netns) -> Watch {
         prefix: 24,
         vip_interface: "ha-0".to_owned(),
         further: FurtherAddresses::default(),
+        vmac: None,
     }
 }
 

@@ -25,7 +25,7 @@ use super::namespace::Change;
 use super::requests::Requests;
 use super::resolve;
 use super::socket::Listener;
-use super::{Metrics, NetlinkError, NetlinkEvent, Orders, Tuning};
+use super::{Metrics, Missing, NetlinkError, NetlinkEvent, Orders, Tuning};
 use crate::config::Netns;
 use crate::core::model::RouterId;
 use crate::core::time::Mono;
@@ -209,9 +209,9 @@ impl Watcher {
     }
 
     fn told(&mut self, at: Mono) {
-        for change in self.changes.drain(..) {
+        for change in std::mem::take(&mut self.changes) {
             self.out.push_back(match change {
-                Change::Missing(router) => NetlinkEvent::NetnsMissing { router },
+                Change::Missing(router) => NetlinkEvent::NetnsMissing { router, why: self.why_missing(router) },
                 Change::Found(router) => NetlinkEvent::NetnsFound { router },
                 Change::Vip(router, vip) => NetlinkEvent::Vip { router, vip, at },
                 Change::Further(router) => {
@@ -221,6 +221,11 @@ impl Watcher {
                 Change::Link(router, link, ifindex) => NetlinkEvent::Link { router, link, ifindex, at },
             });
         }
+    }
+
+    fn why_missing(&self, router: RouterId) -> Missing {
+        let slot = self.by_router.get(&router).and_then(|id| self.slots.get(id));
+        slot.map(|slot| slot.missing.clone()).unwrap_or_default()
     }
 
     fn gauges(&self) {

@@ -139,7 +139,7 @@ impl Shared {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn put(&self, changes: &[Confirmed], now: Mono, first: u64) {
+    pub(super) fn put(&self, changes: &[Confirmed], now: Mono, least: u64) {
         if changes.is_empty() {
             return;
         }
@@ -152,7 +152,7 @@ impl Shared {
                 previous: change.previous,
                 basis: change.basis,
                 confirmed_at_us: change.confirmed_at_us,
-                sequence: before.map_or(first.max(1), |before| before.sequence + 1),
+                sequence: before.map_or(1, |before| before.sequence + 1).max(least),
                 delivered: before.map_or(0, |before| before.delivered),
                 delivered_state: before.and_then(|before| before.delivered_state),
             };

@@ -14,9 +14,9 @@
 //! - The disk never stops the agent. A disk that fails, is full, read-only or does not answer for
 //!   a second makes the outbox go on from memory ([`Health::MemoryOnly`], event
 //!   `channel.degraded`), and it tries the disk again with backoff.
-//! - Order is by `sequence` alone; the wall clock is only shown. A router's first sequence is the
-//!   wall clock in milliseconds, so that it rises even when the state directory was lost; from
-//!   then on it only counts up.
+//! - Order is by `sequence` alone; the wall clock is only shown. A sequence is the one before and one more, and at
+//!   least the wall clock in milliseconds, so that it rises even when the state directory was lost, or an older
+//!   copy of it was put back, or a crash took what was in memory only.
 
 mod book;
 mod entry;
@@ -113,8 +113,8 @@ impl Outbox {
     /// Takes confirmed states, in order. Returns at once; they are committed together with
     /// whatever else waits (one transaction, one `fdatasync`) and then handed to delivery.
     pub fn put(&self, changes: &[Confirmed]) {
-        let first = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
-        self.shared.put(changes, clock::now(), first);
+        let least = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
+        self.shared.put(changes, clock::now(), least);
     }
 
     /// The receiver took `state` under `sequence`. Written lazily: a crash costs one repeat.

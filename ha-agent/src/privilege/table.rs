@@ -23,7 +23,7 @@ pub enum Role {
     Netlink,
     /// Watches and opens Neutron's files; their text is read by a worker.
     Inventory,
-    /// Watches and reads a plain keepalived's own files, which are root's.
+    /// Watches and reads a plain keepalived's own files, which keepalived reads as root, whosever they are.
     Keepalived,
     /// Does what a confirmed transition sets off: its children inherit what it has.
     Actions,
@@ -154,7 +154,7 @@ impl Role {
                 (CapabilitySet::NET_ADMIN | CapabilitySet::NET_BROADCAST, all, Sockets::NETLINK, Files::All)
             }
             Self::Inventory => (CapabilitySet::DAC_READ_SEARCH, all, Sockets::NONE, Files::HaConfs),
-            Self::Keepalived => (none, all, Sockets::NONE, Files::All),
+            Self::Keepalived => (CapabilitySet::DAC_READ_SEARCH, all, Sockets::NONE, Files::All),
             Self::Actions => (CapabilitySet::all(), &[], Sockets::NONE, Files::All),
             Self::Delivery => (
                 CapabilitySet::DAC_OVERRIDE,

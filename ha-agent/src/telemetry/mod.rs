@@ -1,7 +1,7 @@
 //! What the agent tells people: the event stream and metrics.
 //!
-//! Diagnostics (what a developer of the agent wants to know) go through `tracing` to stderr and are
-//! not part of the promises; events are. The way of an event:
+//! Diagnostics (what a developer of the agent wants to know) go through `tracing` and [`diagnostics`] to stderr and
+//! are not part of the promises; events are. The way of an event:
 //!
 //! ```text
 //! emit ──8192──▶ writer: ts, seq, host ─┬─▶ recent: rings for explain and events, live followers
@@ -12,6 +12,7 @@
 //! event, `channel.degraded` with channel `events`. A new event kind is a variant in `event` and a
 //! line in `golden/events.jsonl`; a new sink is a file in `sink`.
 
+pub mod diagnostics;
 pub mod event;
 mod events;
 pub mod line;

@@ -1,6 +1,6 @@
 //! What runs on the namespace thread: finding an interface, attaching to it, detaching.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::mem;
@@ -139,6 +139,21 @@ impl Drop for Filters {
             mem::forget(link);
         }
     }
+}
+
+/// The name of the device that adverts of `interface` pass, in the thread's namespace.
+///
+/// # Errors
+/// `ENODEV` when there is none of that index.
+pub(super) fn passed(interface: &str, through: Option<u32>) -> io::Result<String> {
+    let Some(index) = through else { return Ok(interface.to_owned()) };
+    let mut name = [0; libc::IFNAMSIZ];
+    // SAFETY: `name` has the room that the call asks for.
+    if unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    // SAFETY: the call has written a string that ends with a zero.
+    Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
 }
 
 /// Finds `interface` in the thread's namespace.

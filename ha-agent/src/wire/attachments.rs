@@ -69,11 +69,14 @@ impl Attachments {
 
     /// Where a router's interface is, and whether the programs are on it.
     pub(super) async fn locate(&self, netns: &NetnsThread, target: &Target) -> Result<Located, WireError> {
-        let interface = target.interface.clone();
+        let (interface, through) = (target.interface.clone(), target.through);
         let programs = Arc::clone(&self.programs);
         let (family, vips) = (target.family, target.rules.addresses.clone().unwrap_or_default());
         let located = netns
-            .run_in(target.netns.clone(), move || attach::locate(&programs, &interface, family, &vips))
+            .run_in(target.netns.clone(), move || {
+                let passed = attach::passed(&interface, through)?;
+                attach::locate(&programs, &passed, family, &vips)
+            })
             .await?
             .map_err(|error| self.no_interface(error, target))?;
         let by_clsact =
@@ -115,11 +118,14 @@ impl Attachments {
             (Identity::ClassId, _) => u64::from(class_id),
         };
         let programs = Arc::clone(&self.programs);
-        let interface = target.interface.clone();
+        let (interface, through) = (target.interface.clone(), target.through);
         let place = *located;
         let mode = self.mode;
         let attached = netns
-            .run_in(target.netns.clone(), move || attach::attach(&programs, &interface, &place, mode, class_id))
+            .run_in(target.netns.clone(), move || {
+                let passed = attach::passed(&interface, through).map_err(|_| attach::Error::Gone)?;
+                attach::attach(&programs, &passed, &place, mode, class_id)
+            })
             .await;
         let links = match attached {
             Ok(Ok(links)) => links,

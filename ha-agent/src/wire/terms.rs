@@ -56,6 +56,9 @@ pub struct Target {
     pub netns: Netns,
     /// Its HA interface.
     pub interface: String,
+    /// The index of the device that its adverts pass, where that is another one: the one below a VMAC that was
+    /// made on a macvlan.
+    pub through: Option<u32>,
     /// Its virtual router identifier.
     pub vrid: u8,
     /// The family of its adverts.

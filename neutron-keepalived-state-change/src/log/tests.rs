@@ -3,6 +3,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
 
+fn below(folder: &Path) -> Rc<StatePath> {
+    Rc::new(StatePath::around(&folder.join("log"), &[folder.to_owned()]).expect("a folder"))
+}
+
 const ROUTER: &str = "2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d";
 
 #[test]
@@ -19,7 +23,7 @@ fn lines_are_appended_and_follow_a_moved_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("log");
     fs::write(&path, "before\n").expect("writable");
-    let mut log = Log::open(Some(&path), ROUTER);
+    let mut log = Log::open(Some(&path), below(folder.path()), ROUTER);
     log.info("first\nof one line\u{1b}");
     let moved = folder.path().join("log.1");
     fs::rename(&path, &moved).expect("same folder");
@@ -44,6 +48,18 @@ fn no_link_is_followed() {
     let (target, link) = (folder.path().join("target"), folder.path().join("log"));
     fs::write(&target, "").expect("writable");
     symlink(&target, &link).expect("a link");
-    Log::open(Some(&link), ROUTER).info("nowhere");
+    Log::open(Some(&link), below(folder.path()), ROUTER).info("nowhere");
     assert_eq!(fs::read_to_string(target).expect("there"), "");
+}
+
+#[test]
+fn nothing_is_written_elsewhere_nor_to_a_file_of_two_names() {
+    let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let elsewhere = other.path().join("log");
+    fs::write(&elsewhere, "").expect("writable");
+    Log::open(Some(&elsewhere), below(folder.path()), ROUTER).info("nowhere");
+    let second = folder.path().join("log");
+    fs::hard_link(&elsewhere, &second).expect("another name");
+    Log::open(Some(&second), below(folder.path()), ROUTER).info("nowhere");
+    assert_eq!(fs::read_to_string(elsewhere).expect("there"), "");
 }

@@ -98,6 +98,7 @@ impl Judge for Agent {
             router: self.router,
             netns: Netns::Path(PathBuf::from("/run/netns").join(&scene.site.netns)),
             interface: instance.interface,
+            through: None,
             vrid: instance.vrid,
             family: if scene.configuration.v6 { Family::V6 } else { Family::V4 },
             rules: instance.rules,

@@ -252,7 +252,7 @@ fn it_starts_lives_and_ends_as_each_release_expects() -> Result<()> {
         let session = session_of(&proc)?;
         let status = std::fs::read_to_string(proc.join("status"))?;
         let has = |line: &str| status.lines().any(|found| found == line);
-        assert!(has("Threads:\t1") && has("CapEff:\t0000000000000002") && has("NoNewPrivs:\t1"), "{status}");
+        assert!(has("Threads:\t1") && has("CapEff:\t0000000000000000") && has("NoNewPrivs:\t1"), "{status}");
         if form == Form::Daemon {
             // Another session than ours, and not its leader.
             let own = session_of(Path::new("/proc/self"))?;
@@ -260,6 +260,7 @@ fn it_starts_lives_and_ends_as_each_release_expects() -> Result<()> {
             assert_eq!(std::fs::read_link(proc.join("cwd"))?.to_str(), Some("/"));
             // A second one for the same pid file is refused as long as the first one lives.
             let again = std::process::Command::new(drop_in::program()?)
+                .args(["--config".as_ref(), agent.configuration().as_os_str()])
                 .args([format!("--pid_file={}", shim.pid_file.display()), format!("--router_id={}", place.router)])
                 .args(["--namespace=x", "--conf_dir=/x", "--monitor_interface=x", "--monitor_cidr=x"])
                 .output()?;
@@ -279,7 +280,7 @@ fn what_the_agent_refuses_is_said_once_with_the_key_to_set() -> Result<()> {
     let lab = Lab::new("refused")?;
     let (mut agent, mut place) = agent(&lab)?;
     agent.start()?;
-    place.state_path = lab.folder().join("elsewhere");
+    place.state_path = agent.neutron().join("elsewhere");
     let shim = DropIn::start(&lab, &place, &agent.configuration(), Form::Foreground)?;
     wait::until(SLACK, "it says so", || (!shim.said().is_empty()).then_some(()))?;
     let said = shim.said();

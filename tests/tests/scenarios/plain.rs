@@ -2,6 +2,7 @@
 //! configured by hand.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,11 +16,13 @@ use ha_agent_tests::lab::{Lab, Router, Site};
 use ha_agent_tests::pair::{Node, SLACK};
 use serde_json::json;
 
+/// How long an instance that no file names is watched without a sign of it.
+const HOLD: Duration = Duration::from_secs(60);
 /// A backup of priority 100 with adverts each second waits this long for a silent master.
-const MASTER_DOWN: Duration = Duration::from_millis(3610);
+pub(super) const MASTER_DOWN: Duration = Duration::from_millis(3610);
 
 /// One node: its place, named so that it is about the instance `name`, and where its files are.
-fn site(lab: &Lab, node: &str, seat: &Site, name: &str) -> Site {
+pub(super) fn site(lab: &Lab, node: &str, seat: &Site, name: &str) -> Site {
     let id = router_id(&Netns::Path(seat.netns_path()), name);
     let mut site = seat.clone();
     (site.router.id, site.node) = (id.0, node.to_owned());
@@ -27,16 +30,16 @@ fn site(lab: &Lab, node: &str, seat: &Site, name: &str) -> Site {
     site
 }
 
-fn conf_path(site: &Site) -> Result<PathBuf> {
+pub(super) fn conf_path(site: &Site) -> Result<PathBuf> {
     Ok(site.lab().node_folder(&site.node)?.join("keepalived/keepalived.conf"))
 }
 
 /// A node whose agent knows nothing but where keepalived's configuration is.
-fn node(site: Site, keepalived: &str) -> Result<Node> {
+pub(super) fn node(site: Site, keepalived: &str) -> Result<Node> {
     node_with_fifo(site, false, keepalived)
 }
 
-fn node_with_fifo(site: Site, fifo: bool, keepalived: &str) -> Result<Node> {
+pub(super) fn node_with_fifo(site: Site, fifo: bool, keepalived: &str) -> Result<Node> {
     let conf = conf_path(&site)?;
     let settings = Settings {
         keepalived: Some(format!("configs = [{conf:?}]\n{keepalived}")),
@@ -50,14 +53,14 @@ fn node_with_fifo(site: Site, fifo: bool, keepalived: &str) -> Result<Node> {
     Ok(Node { site, settings: keepalived::Settings::default(), keepalived: None, agent, l3 })
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     fs::create_dir_all(path.parent().context("a folder")?)?;
     let new = path.with_extension("new");
     fs::write(&new, text)?;
     fs::rename(&new, path).with_context(|| format!("replacing {}", path.display()))
 }
 
-fn start_keepalived(node: &mut Node) -> Result<()> {
+pub(super) fn start_keepalived(node: &mut Node) -> Result<()> {
     node.keepalived = Some(Keepalived::start_with(&node.site, &conf_path(&node.site)?)?);
     Ok(())
 }
@@ -104,7 +107,7 @@ fn fails_over(name: &str, vrid: u8, conf: impl Fn(&Site, &Site, u8) -> String) -
     Ok((a, b))
 }
 
-fn instance(name: &str, vrid: u8, interface: &str, lines: &str) -> String {
+pub(super) fn instance(name: &str, vrid: u8, interface: &str, lines: &str) -> String {
     format!("vrrp_instance {name} {{\n  interface {interface}\n  virtual_router_id {vrid}\n{lines}\n}}\n")
 }
 
@@ -231,10 +234,11 @@ fn files_are_split_changed_and_broken_while_it_runs() -> Result<()> {
     let status = first.agent.ask(&["status"])?;
     assert_eq!(status["routers"].as_array().map(Vec::len), Some(3), "what was known of it stays");
 
-    // Gone, with its file.
+    // Gone, with its file; a backup that no file names is watched for a minute more.
+    first.agent.events.mark()?;
     fs::remove_file(included.with_file_name("third.conf"))?;
-    first.agent.events.expect(SLACK, &json!({"event": "router.forgotten", "router_id": third}))?;
     first.agent.events.expect(SLACK, &json!({"event": "channel.restored", "router_id": third}))?;
+    first.agent.events.expect(HOLD + SLACK, &json!({"event": "router.forgotten", "router_id": third}))?;
     assert_eq!(first.agent.status(&first.site)?["confirmed"], "primary");
 
     // Given by hand under an id of the operator's: the same place is not watched twice.
@@ -277,4 +281,102 @@ fn notify_lines_need_no_further_configuration() -> Result<()> {
     node.agent.events.mark()?;
     node.keepalived()?.stop()?;
     node.confirmed(SLACK, "backup").map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_instance_is_watched_until_keepalived_has_stopped_it() -> Result<()> {
+    let lab = Lab::new("kept")?;
+    let seat = lab.site("a", &Router::new(71))?;
+    let lines = |vrid: u8| format!("  virtual_ipaddress {{\n    192.0.2.{vrid}/24\n  }}");
+    let conf = conf_path(&seat)?;
+    let text = instance("VI_1", 71, &seat.interface, &lines(71));
+    write(&conf, &text)?;
+    let mut node = node(site(&lab, "a", &seat, "VI_1"), &format!("netns = {:?}", seat.netns))?;
+    let runs = lab.folder().join("hook-runs");
+    let script = lab.folder().join("hook");
+    fs::write(&script, format!("#!/bin/sh\necho $HA_AGENT_PREVIOUS-$HA_AGENT_STATE >> {}\n", runs.display()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let hooks = Settings {
+        keepalived: Some(format!("configs = [{conf:?}]\nnetns = {:?}", seat.netns)),
+        delivery: "protocol = \"json\"".to_owned(),
+        without_routers: true,
+        without_fifo: true,
+        sections: format!("[actions]\non_primary = [{script:?}]\n"),
+        ..Settings::default()
+    };
+    node.agent.write_configuration(&[], &hooks)?;
+    node.agent.start()?;
+    start_keepalived(&mut node)?;
+    node.confirmed(MASTER_DOWN + SLACK, "primary")?;
+    let id = node.site.router.id.to_string();
+    let of = |event: &str| json!({"event": event, "channel": "inventory", "router_id": id});
+
+    // Short for a moment, while somebody writes it.
+    node.agent.events.mark()?;
+    fs::write(&conf, "")?;
+    node.agent.events.expect(SLACK, &of("channel.degraded"))?;
+    let status = node.agent.status(&node.site)?;
+    assert_eq!((&status["confirmed"], &status["wire"]), (&json!("primary"), &json!("transmitting")), "{status}");
+    fs::write(&conf, &text)?;
+    node.agent.events.expect(SLACK, &of("channel.restored"))?;
+
+    // Moved away while keepalived runs.
+    node.agent.events.mark()?;
+    fs::rename(&conf, conf.with_extension("away"))?;
+    let reason = format!(
+        "{} is gone; its instances are watched on for as long as keepalived runs with them. Put it back, or take it out \
+         of keepalived.configs and restart ha-agent",
+        conf.display()
+    );
+    let gone = json!({"event": "channel.degraded", "channel": "inventory", "reason": reason});
+    node.agent.events.expect(SLACK, &gone)?;
+    node.agent.lacks(SLACK, &json!([{"channel": "inventory", "reason": reason}]))?;
+    assert_eq!(node.agent.status(&node.site)?["confirmed"], "primary");
+    fs::rename(conf.with_extension("away"), &conf)?;
+    node.agent.events.expect(SLACK, &of("channel.restored"))?;
+
+    node.agent.lacks(SLACK, &json!([]))?;
+
+    // Taken out: it runs on until the reload, and the receiver hears its end.
+    node.agent.events.mark()?;
+    let other = instance("VI_2", 72, &seat.interface, &lines(72));
+    fs::write(&conf, &other)?;
+    node.agent.events.expect(SLACK, &of("channel.degraded"))?;
+    assert_eq!(node.agent.status(&node.site)?["confirmed"], "primary");
+    node.never("router.forgotten", json!({}))?;
+    node.never("transition.confirmed", json!({}))?;
+    assert_eq!(fs::read_to_string(&runs)?.lines().count(), 1, "nothing of that is news");
+    node.keepalived()?.reread()?;
+    node.confirmed(SLACK, "backup")?;
+    node.l3.expect_changes(SLACK, node.site.router.id, &["backup", "primary", "backup"])?;
+    node.agent.events.expect(HOLD + SLACK, &json!({"event": "router.forgotten", "router_id": id}))?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_configuration_of_another_user_is_read_as_keepalived_reads_it() -> Result<()> {
+    const OTHER: u32 = 54321;
+    let lab = Lab::new("others-file")?;
+    let seat = lab.site("a", &Router::new(73))?;
+    let text = |vrid: u8| {
+        instance("VI_1", vrid, &seat.interface, &format!("  virtual_ipaddress {{\n    192.0.2.{vrid}/24\n  }}"))
+    };
+    let conf = conf_path(&seat)?;
+    let folder = conf.parent().context("a folder")?;
+    let close = |path: &Path, mode: u32| -> Result<()> {
+        std::os::unix::fs::chown(path, Some(OTHER), Some(OTHER))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).context("closing it")
+    };
+    write(&conf, &text(73))?;
+    close(&conf, 0o600)?;
+    close(folder, 0o700)?;
+    let mut node = node(site(&lab, "a", &seat, "VI_1"), &format!("netns = {:?}", seat.netns))?;
+    node.agent.start()?;
+    node.event(SLACK, "router.watched", json!({"vrid": 73}))?;
+    // What changes there is seen as well.
+    fs::write(&conf, text(74))?;
+    node.event(SLACK, "router.watched", json!({"vrid": 74}))?;
+    node.agent.lacks(SLACK, &json!([]))
 }

@@ -48,7 +48,7 @@ const THREADS: [(&str, u64); 10] = [
     ("events-file", DAC_OVERRIDE),
 ];
 /// Those that only a plain keepalived's files and a sink that is no file are for.
-const MORE: [(&str, u64); 2] = [("keepalived", 0), ("events-sink", 0)];
+const MORE: [(&str, u64); 2] = [("keepalived", 1 << 2), ("events-sink", 0)];
 /// Nobody in particular.
 const ORDINARY: u32 = 65534;
 

@@ -30,6 +30,31 @@ fn killed_after_the_verdict_and_before_the_delivery() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
+fn a_role_that_changed_while_the_agent_was_down_is_the_first_that_is_told() -> Result<()> {
+    let mut scene = Scene::default();
+    // What is known at the start could go at once.
+    scene.agent.delivery = "l3_agent_hold = \"0s\"".to_owned();
+    let mut pair = scene.start("changed-meanwhile")?;
+    pair.b.l3.stop();
+    pair.a.keepalived()?.stop()?;
+    pair.b.confirmed(SLACK, "primary")?;
+    pair.b.agent.kill()?;
+    // On disk: primary, not yet delivered.
+    pair.b.keepalived()?.stop()?;
+    pair.b.vip(SLACK, false)?;
+    pair.b.l3.listen()?;
+    pair.mark()?;
+    pair.b.agent.start()?;
+    pair.b.confirmed(ADVERT * 2 + SLACK, "backup")?;
+    // Had `primary` been told first, the truth would have waited for l3_agent_hold behind it.
+    let sent = pair.b.agent.events.expect(SLACK, &json!({"event": "delivery.sent"}))?;
+    assert_eq!(sent["states"][0]["state"], "backup", "{sent}");
+    assert!(!pair.b.l3.states(pair.router.id).contains(&"primary".to_owned()));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
 fn killed_before_the_verdict() -> Result<()> {
     let mut pair = Scene::default().start("unjudged")?;
     // The backup's agent dies while the router is on its way there: within the skew and the settle time.

@@ -42,7 +42,7 @@ impl Driver {
 
     /// What the actions must know of a router.
     fn place_of(&self, id: RouterId) -> Option<Place> {
-        let router = self.parts.shared.lock().routers.get(&id)?.router.clone();
+        let router = self.parts.shared.lock().routers.get(&id)?.as_found();
         let registered = self.registered.get(&id).map(|registration| Registered {
             conntrackd: registration.conntrackd,
             user: registration.user.clone(),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::super::attacher::{AttachJob, Attached};
-use super::super::state::Inner;
+use super::super::state::{Inner, VmacPlace};
 use super::Driver;
 
 use crate::config::Router;
 use crate::core::io::Input;
 use crate::core::model::{Channel, Link, RouterId, State};
 use crate::intake::Report;
-use crate::netlink::NetlinkEvent;
+use crate::netlink::{Missing, NetlinkEvent};
 use crate::status::Degraded;
 use crate::wire::{Target, WireEvent};
 
@@ -53,14 +53,15 @@ impl Driver {
                 self.follow_link(&mut inner, router, link, ifindex);
                 self.input_locked(&mut inner, router, Input::Link(link));
             }
-            NetlinkEvent::NetnsMissing { router } => {
+            NetlinkEvent::Vmac { router, name, through } => {
+                self.follow_vmac(&mut inner, router, VmacPlace { name, through });
+            }
+            NetlinkEvent::NetnsMissing { router, why } => {
                 let Some(watched) = inner.routers.get_mut(&router) else { return };
-                let reason = format!(
-                    "namespace {} does not exist: this router is watched as soon as it does",
-                    watched.router.netns
-                );
+                let reason = missing_namespace(&watched.router, &why);
                 watched.ifindex = None;
                 watched.generation = None;
+                watched.missing = true;
                 if watched.degrade("vip", &reason) {
                     self.degraded("vip", reason, Some(router));
                 }
@@ -68,8 +69,13 @@ impl Driver {
                 for channel in [Channel::Wire, Channel::Vip] {
                     self.input_locked(&mut inner, router, Input::Channel { channel, up: false });
                 }
+                self.input_locked(&mut inner, router, Input::Namespace { exists: matches!(why, Missing::Closed(_)) });
             }
             NetlinkEvent::NetnsFound { router } => {
+                if let Some(watched) = inner.routers.get_mut(&router) {
+                    watched.missing = false;
+                }
+                self.input_locked(&mut inner, router, Input::Namespace { exists: true });
                 self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Vip, up: true });
                 if inner.routers.get_mut(&router).is_some_and(|watched| watched.restore("vip")) {
                     self.restored("vip", Some(router));
@@ -110,9 +116,11 @@ impl Driver {
         }
     }
 
-    /// While netlink is overrun nobody's address table can be trusted.
+    /// While netlink is overrun nobody's address table can be trusted. One whose namespace is not there
+    /// has none.
     fn vip_votes(&mut self, inner: &mut Inner, up: bool) {
-        for router in inner.node.routers().collect::<Vec<_>>() {
+        let there = |id: &RouterId| inner.routers.get(id).is_some_and(|watched| !watched.missing);
+        for router in inner.node.routers().filter(there).collect::<Vec<_>>() {
             self.input_locked(inner, router, Input::Channel { channel: Channel::Vip, up });
         }
     }
@@ -130,11 +138,34 @@ impl Driver {
             return;
         }
         watched.ifindex = ifindex;
-        let attaching = ifindex.is_some() && self.parts.wire.is_some();
+        self.attach(inner, router);
+    }
+
+    /// Looks where the kernel shows the VMAC, and not where its name was guessed.
+    fn follow_vmac(&mut self, inner: &mut Inner, router: RouterId, vmac: VmacPlace) {
+        let Some(watched) = inner.routers.get_mut(&router) else { return };
+        let (before, through) = (watched.as_found(), watched.vmac.as_ref().and_then(|vmac| vmac.through));
+        watched.vmac = Some(vmac.clone());
+        let now = watched.as_found();
+        let moved = through != vmac.through || before.rules != now.rules;
+        if before.vip_interface != now.vip_interface {
+            self.watch_anew(&now);
+        }
+        if moved && watched.ifindex.is_some() {
+            self.attach(inner, router);
+        }
+    }
+
+    /// Has the classifier brought to where the HA interface is now, or away.
+    fn attach(&mut self, inner: &mut Inner, router: RouterId) {
+        let Some(watched) = inner.routers.get_mut(&router) else { return };
+        let attaching = watched.ifindex.is_some() && self.parts.wire.is_some();
         if attaching {
             self.generation += 1;
             watched.generation = Some(self.generation);
-            let job = AttachJob::Attach { target: Box::new(target(&watched.router)), generation: self.generation };
+            let through = watched.vmac.as_ref().and_then(|vmac| vmac.through);
+            let target = Box::new(target(&watched.as_found(), through));
+            let job = AttachJob::Attach { target, generation: self.generation };
             self.parts.attachments.post(router, job);
         } else {
             watched.generation = None;
@@ -175,15 +206,27 @@ impl Driver {
     }
 }
 
+fn missing_namespace(router: &Router, why: &Missing) -> String {
+    let netns = &router.netns;
+    match why {
+        Missing::Absent => format!("namespace {netns} does not exist: this router is watched as soon as it does"),
+        Missing::NotANamespace => {
+            format!("{netns} is no network namespace: this router is watched as soon as it is one")
+        }
+        Missing::Closed(why) => format!("namespace {netns} is not watched: {why}"),
+    }
+}
+
 fn missing_interface(router: &Router) -> String {
     format!("interface {} does not exist in {}: it is attached to as soon as it does", router.interface, router.netns)
 }
 
-fn target(router: &Router) -> Target {
+fn target(router: &Router, through: Option<u32>) -> Target {
     Target {
         router: router.id,
         netns: router.netns.clone(),
         interface: router.interface.clone(),
+        through,
         vrid: router.vrid,
         family: router.vip.into(),
         vip: router.vip,

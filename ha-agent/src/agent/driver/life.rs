@@ -9,39 +9,44 @@ use tracing::warn;
 
 use super::super::attacher::AttachJob;
 use super::super::state::{Restored, Source, Watched, policy};
+use super::leaving::is_seen;
 use super::{Driver, TURN};
 
 use crate::clock;
 use crate::config::Router;
 use crate::core::io::Input;
 use crate::core::model::{Channel, RouterId};
-use crate::inventory::Discovery;
-use crate::netlink::Watch;
+use crate::core::time::Mono;
+use crate::inventory::{Discovery, Search};
+use crate::netlink::{Vmac, Watch};
 use crate::telemetry::event::Event;
 
 impl Driver {
     /// Takes `first` and what else was found, up to a turn's worth.
     pub(super) fn discoveries(&mut self, first: Discovery, more: &mut mpsc::Receiver<Discovery>) {
         let mut touched = BTreeSet::new();
-        let mut complete = false;
+        let (mut complete, mut named) = (false, false);
         let mut next = Some(first);
         for _ in 0..TURN {
             match next {
                 None => break,
                 Some(Discovery::Found(router)) => {
                     touched.insert(router.id);
+                    self.leaving.end(router.id);
                     self.remembered.remove(&router.id);
                     self.discovered.insert(router.id, *router);
                 }
-                Some(Discovery::Gone(id)) => {
+                Some(told @ (Discovery::Gone(id) | Discovery::Lost(id))) => {
                     touched.insert(id);
-                    self.gone(id);
-                    if self.wanted(id).is_none() {
-                        self.forget_leftover(id);
+                    if self.is_plain(id) {
+                        self.leaving.begin(id, matches!(told, Discovery::Lost(_)), clock::now());
+                    } else {
+                        self.left(id);
                     }
                 }
                 Some(Discovery::Trouble { router, file, reason }) => self.trouble((router, file), reason),
-                Some(Discovery::Complete) => {
+                Some(Discovery::Complete(search)) => {
+                    named |= search == Search::Keepalived;
                     self.incomplete = self.incomplete.saturating_sub(1);
                     complete = self.incomplete == 0;
                 }
@@ -49,8 +54,55 @@ impl Driver {
             next = more.try_recv().ok();
         }
         self.reconcile(&touched);
+        if named {
+            self.parts.directory.completed();
+        }
         if complete {
             self.forget_leftovers();
+        }
+    }
+
+    /// Whether keepalived goes on with it until it reads its files again.
+    fn is_plain(&self, id: RouterId) -> bool {
+        self.parts.shared.lock().routers.get(&id).is_some_and(|watched| watched.source == Source::Keepalived)
+    }
+
+    fn left(&mut self, id: RouterId) {
+        self.leaving.end(id);
+        self.gone(id);
+        if self.wanted(id).is_none() {
+            self.forget_leftover(id);
+        }
+    }
+
+    /// Lets go whom no file names, once nothing shows that keepalived runs with it.
+    pub(super) fn let_go(&mut self) {
+        let now = clock::now();
+        if self.leaving.due().is_none_or(|due| now < due) {
+            return;
+        }
+        let left = {
+            let inner = self.parts.shared.lock();
+            self.leaving.look(now, |id| {
+                let seen = inner.node.view(id, now).is_some_and(|view| is_seen(&view.evidence));
+                seen || self.parts.outbox.standing(id).is_some_and(|standing| standing.pending)
+            })
+        };
+        self.look_for_keepaliveds(now);
+        for id in &left {
+            self.left(*id);
+        }
+        if !left.is_empty() {
+            self.reconcile(&left.into_iter().collect());
+        }
+    }
+
+    fn look_for_keepaliveds(&self, now: Mono) {
+        let inner = self.parts.shared.lock();
+        for id in self.leaving.unsure(now) {
+            if let Some(watched) = inner.routers.get(&id) {
+                self.parts.places.post(id, watched.router.netns.clone());
+            }
         }
     }
 
@@ -119,15 +171,7 @@ impl Driver {
     }
 
     fn watch(&mut self, id: RouterId, router: Router, source: Source) {
-        let watch = Watch {
-            router: id,
-            netns: router.netns.clone(),
-            interface: router.interface.clone(),
-            vip: router.vip,
-            prefix: router.prefix,
-            vip_interface: router.vip_interface.clone(),
-            further: router.further.clone(),
-        };
+        let watch = watch_of(&router);
         let registered = self.registered.get(&id).cloned();
         {
             let shared = Arc::clone(&self.parts.shared);
@@ -142,11 +186,12 @@ impl Driver {
                 (watched.source, watched.registered) = (source, registered);
                 let further = watched.router.further != router.further;
                 watched.router.further = router.further;
+                if further {
+                    let found = watched.as_found();
+                    self.watch_anew(&found);
+                }
                 self.settle(&mut inner, id, outputs, now);
                 self.compare(&mut inner, id);
-                if further && let Err(error) = self.parts.netlink.watch(watch) {
-                    warn!(router = %id, %error, "its further addresses are watched as they were before");
-                }
                 return;
             }
             self.parts.events.emit(Event::RouterWatched {
@@ -163,6 +208,8 @@ impl Driver {
                 source,
                 ifindex: None,
                 generation: None,
+                missing: false,
+                vmac: None,
                 degraded: Vec::new(),
                 decided: false,
                 confirmed_at_us: restored.map(|restored| restored.confirmed_at_us),
@@ -175,6 +222,13 @@ impl Driver {
             warn!(router = %id, %error, "addresses not watched");
             self.degraded("vip", error.to_string(), Some(id));
             self.input(id, Input::Channel { channel: Channel::Vip, up: false });
+        }
+    }
+
+    /// What netlink is asked to watch has changed.
+    pub(super) fn watch_anew(&self, router: &Router) {
+        if let Err(error) = self.parts.netlink.watch(watch_of(router)) {
+            warn!(router = %router.id, %error, "addresses not watched");
         }
     }
 
@@ -201,9 +255,24 @@ impl Driver {
             _ if changed => "its settings changed",
             Some(Source::HaConfs | Source::HaConfsAndRegistration) => "its keepalived.conf is gone",
             Some(Source::Registration) => "its keepalived.conf is gone and its registration has ended",
-            Some(Source::Keepalived) => "no longer in keepalived's configuration, or given by hand now",
+            Some(Source::Keepalived) => {
+                "no longer in keepalived's configuration and not run by keepalived, or given by hand now"
+            }
             Some(Source::Config) | None => "no longer configured",
         };
         self.parts.events.emit(Event::RouterForgotten { router_id: id, reason: reason.to_owned() });
+    }
+}
+
+fn watch_of(router: &Router) -> Watch {
+    Watch {
+        router: router.id,
+        netns: router.netns.clone(),
+        interface: router.interface.clone(),
+        vip: router.vip,
+        prefix: router.prefix,
+        vip_interface: router.vip_interface.clone(),
+        further: router.further.clone(),
+        vmac: router.rules.has_vmac.then_some(Vmac { v6: router.vip.is_ipv6(), vrid: router.vrid }),
     }
 }

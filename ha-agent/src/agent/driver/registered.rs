@@ -79,12 +79,13 @@ impl Driver {
         self.configured.values().any(|router| router.vrid == found.vrid && place(router) == place(found))
     }
 
-    /// Names where a registration and `ha_confs` differ in more than the namespace, once.
+    /// Names where a registration and `ha_confs` differ in more than the namespace, and whom no file names any
+    /// more, once.
     pub(super) fn compare(&self, inner: &mut Inner, id: RouterId) {
         let Some(watched) = inner.routers.get_mut(&id) else { return };
         let difference = match (watched.source, &watched.registered) {
             (Source::HaConfsAndRegistration, Some(registration)) => difference(&watched.router, registration),
-            _ => None,
+            _ => self.leaving.reason(id).map(str::to_owned),
         };
         match difference {
             Some(reason) => {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Context, contradiction, foreign_master, mismatch};
+use crate::core::evidence::Tx;
 use crate::core::model::{Advert, AnomalyKind, Frame, Further, Listener, Mac, Reason, Side, State, Vip};
 use crate::core::policy::{FLAP_RAISE, FLAP_WINDOW};
 use crate::core::seen::Seen;
@@ -13,6 +14,11 @@ pub(super) fn of(kind: AnomalyKind, c: &Context<'_>, forged: Option<&Frame>) -> 
         AnomalyKind::SplitBrain => c.speakers.contender().map_or_else(String::new, |f| {
             format!("this node and {} (priority {}) both advertise as master{}", f.source, f.priority, origin(f))
         }),
+        AnomalyKind::SilentPrimary if c.tx == Tx::Transmitting => {
+            "the VIP is set and keepalived advertises, but the HA interface is down or has no carrier: no other node \
+             hears it, and one of them may be master as well; look at the link"
+                .to_owned()
+        }
         AnomalyKind::SilentPrimary => {
             let why = match c.listener {
                 Some(Listener::Gone | Listener::Resigned) => "keepalived is dead, nobody listens for adverts here",

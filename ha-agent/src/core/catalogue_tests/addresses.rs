@@ -95,6 +95,7 @@ fn a_vip_that_is_not_the_adverts_is_compared_with_them() {
         let mut bench = Bench::new(None);
         bench.lists_vip = lists_vip;
         bench.start(Vip::Absent);
+        bench.until(MS * 10);
         bench.advertise(&[Side::Local], 50, ADV * 4);
         let [(_, Kind::MissingVip, detail)] = &raised(&bench)[..] else { panic!("{:?}", bench.out) };
         assert_eq!(detail.contains("compare the vip that is configured here"), compared, "{detail}");

@@ -9,7 +9,7 @@ use crate::core::evidence::Tx;
 use crate::core::io::Output;
 use crate::core::model::State;
 use crate::core::policy::{READ_RETRY, fits};
-use crate::core::seen;
+use crate::core::seen::{self, Seen};
 use crate::core::time::Mono;
 
 /// A state that departs from the confirmed one.
@@ -25,11 +25,15 @@ impl Machine {
     /// Updates the seen role, the candidate and the first sign.
     pub(super) fn look(&mut self, now: Mono, out: &mut Vec<Output>) {
         let tx = self.tx();
-        let seen = seen::seen(self.votes, self.link, self.vip, tx, self.speakers.foreign_established());
+        let seen = if self.has_lost_namespace() {
+            Seen::Role(State::Fault)
+        } else {
+            seen::seen(self.votes, self.link, self.vip, tx, self.speakers.foreign_established())
+        };
         if seen != self.seen {
             self.seen = seen;
             self.seen_since = now;
-            if seen == seen::Seen::MissingVip {
+            if seen == Seen::MissingVip {
                 // Whether our adverts list the VIP at all is told by a reading only.
                 self.ask_reading(now, out);
             }
@@ -83,7 +87,13 @@ impl Machine {
         }
         let alone = !(self.votes.vip && self.votes.wire);
         let waits = (self.settled_once && self.graces.is_owed(role, self.policy.reporter_expected)) || alone;
-        let grace = if waits { self.policy.grace(self.interval()) } else { Duration::ZERO };
+        let grace = if self.has_lost_namespace() {
+            self.policy.settle
+        } else if waits {
+            self.policy.grace(self.interval())
+        } else {
+            Duration::ZERO
+        };
         let due = self.seen_since + grace;
         if now < due {
             next.at_least(due, now);

@@ -50,6 +50,8 @@ impl Machine {
 
     pub(super) fn confirm(&mut self, state: State, claimed: bool, now: Mono, out: &mut Vec<Output>) {
         let mut basis = seen::basis(state, self.votes, self.vip, self.tx());
+        // The kernel says that the namespace is gone, and its addresses with it.
+        basis.vip |= state == State::Fault && self.has_lost_namespace();
         basis.report = claimed
             || self
                 .reported

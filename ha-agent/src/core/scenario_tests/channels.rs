@@ -47,6 +47,50 @@ fn with_only_the_report_left_claims_are_held_and_marked() {
     assert_eq!(transition.basis.to_string(), "report");
 }
 
+/// As netlink tells it: nothing has a vote any more.
+fn namespace(bench: &mut Bench, exists: bool) {
+    bench.input(Input::Channel { channel: Channel::Wire, up: false });
+    bench.input(Input::Channel { channel: Channel::Vip, up: exists });
+    bench.input(Input::Namespace { exists });
+}
+
+#[test]
+fn a_namespace_that_goes_is_a_fault_after_settle() {
+    let mut bench = Bench::settled_primary(ADV * 3);
+    namespace(&mut bench, false);
+    bench.until(ADV * 3 + MS * 249);
+    assert_eq!(bench.delivered(), [State::Primary]);
+    bench.until(ADV * 3 + MS * 251);
+    let (_, transition) = bench.last_confirmed();
+    assert_eq!((transition.state, transition.basis.to_string().as_str()), (State::Fault, "vip"));
+    bench.until(ADV * 30);
+    assert_eq!(bench.delivered(), [State::Primary, State::Fault]);
+    // There again at once: nothing of it is told.
+    let mut bench = Bench::settled_primary(ADV * 3);
+    namespace(&mut bench, false);
+    bench.until(ADV * 3 + MS * 200);
+    namespace(&mut bench, true);
+    bench.until(ADV * 4);
+    assert_eq!(bench.delivered(), [State::Primary]);
+}
+
+#[test]
+fn a_namespace_that_went_while_nobody_looked_is_a_fault_at_the_start() {
+    let mut bench = Bench::new(Some(State::Primary));
+    namespace(&mut bench, false);
+    // A watch that was overrun and is whole again knows no more of it.
+    bench.until(MS * 100);
+    bench.input(Input::Channel { channel: Channel::Vip, up: true });
+    bench.until(MS * 251);
+    assert_eq!(bench.delivered(), [State::Fault]);
+    // One that nobody ever saw says nothing, and reports are passed on.
+    let mut bench = Bench::new(None);
+    namespace(&mut bench, false);
+    bench.report(State::Primary);
+    bench.until(ADV * 5);
+    assert_eq!(bench.delivered(), [State::Primary]);
+}
+
 #[test]
 fn while_the_classifier_is_being_attached_nothing_is_decided_without_the_wire() {
     let mut bench = Bench::new(Some(State::Backup));

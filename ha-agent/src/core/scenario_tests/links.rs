@@ -50,6 +50,23 @@ fn adverts_that_go_on_after_a_short_loss_of_carrier_are_seen_again() {
 }
 
 #[test]
+fn a_keepalived_that_goes_on_without_carrier_is_primary_and_unheard() {
+    // `dont_track_primary` with the VIP on another interface: it becomes master while the link is down.
+    let mut bench = Bench::settled_backup(ADV * 3);
+    bench.input(Input::Link(Link::Down));
+    bench.until(ADV * 6);
+    assert_eq!(bench.delivered(), [State::Backup, State::Fault]);
+    bench.advert(Side::Local, 50);
+    bench.input(Input::Vip(Vip::Present));
+    bench.report(State::Primary);
+    bench.advertise(&[Side::Local], 50, ADV * 9);
+    assert_eq!(bench.delivered(), [State::Backup, State::Fault, State::Primary]);
+    assert_eq!((bench.rejected(), bench.raised()), (vec![], vec![Kind::SilentPrimary]));
+    bench.input(Input::Link(Link::Up));
+    assert_eq!(bench.cleared(), [Kind::SilentPrimary]);
+}
+
+#[test]
 fn a_fault_that_nobody_reported_ends_with_the_interface_up_again() {
     let mut bench = Bench::settled_primary(ADV * 3);
     bench.input(Input::Link(Link::Down));

@@ -39,6 +39,32 @@ fn refusals_are_read_and_nothing_else() {
     }
 }
 
+#[test]
+fn a_refusal_that_is_wrong_takes_nothing_from_the_others() {
+    let [a, b] = [7, 8].map(|n| RouterId(Uuid::from_u128(n)));
+    let body = format!(
+        r#"{{"x":[1],"refused":[{{"router_id":"{a}"}},{{"router_id":"no id"}},3,{{"router_id":"{b}","reason":{{"code":5}}}}]}}"#
+    );
+    let read = refused(body.as_bytes());
+    assert_eq!((read.len(), read[&a].as_str(), read[&b].as_str()), (2, "", r#"{"code":5}"#));
+    // Cut off within the last entry, and within a long reason.
+    assert_eq!(refused(&body.as_bytes()[..body.len() - 10]).len(), 1);
+    let long = format!(r#"{{"refused":[{{"router_id":"{a}","reason":"{}"}}]}}"#, "é".repeat(1000));
+    assert_eq!(refused(long.as_bytes())[&a].chars().count(), REASON_MAX);
+}
+
+#[test]
+fn the_wish_to_be_tried_later_is_read_in_seconds_and_as_a_date() {
+    assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
+    assert_eq!(retry_after("99999999"), Some(RETRY_AFTER_MAX));
+    let later = jiff::Timestamp::now() + Duration::from_secs(90);
+    let date = later.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let wish = retry_after(&date).unwrap();
+    assert!((Duration::from_secs(85)..=Duration::from_secs(90)).contains(&wish), "{wish:?}");
+    assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), None, "it is over");
+    assert_eq!(retry_after("soon"), None);
+}
+
 proptest! {
     #[test]
     fn any_body_and_any_time_are_read(body in proptest::collection::vec(any::<u8>(), 0..64), us in any::<i64>()) {

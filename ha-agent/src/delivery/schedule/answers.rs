@@ -35,9 +35,13 @@ impl Schedule {
     /// The receiver took or refused something: it is there.
     fn heard(&mut self, send: &Send, now: Mono) {
         match self.receiver.heard(send.stamp, now) {
+            Some(Back::FromLack) => {
+                self.next_batch = now;
+                self.outputs.push(Output::Recovered { restarted: false, count: 0 });
+            }
             Some(Back::FromOutage { restarted }) => {
                 self.next_batch = now;
-                let count = self.assert_all();
+                let count = self.assert_all_in_time(now);
                 self.reassert.returned(loads_routers(&self.rules), now);
                 self.outputs.push(Output::Recovered { restarted, count });
             }
@@ -67,6 +71,8 @@ impl Schedule {
                         slot.want = Want::Nothing;
                     }
                 }
+                // No failure of this state's.
+                Answer::Failed(_) if scope == Some(Scope::Batch) && send.items.len() > 1 => {}
                 Answer::Failed(_) => slot.failures = slot.failures.saturating_add(1),
             }
             if answer == Answer::Taken {
@@ -115,11 +121,18 @@ impl Schedule {
                     self.close_one(send.batch, |_| {});
                 }
             },
-            Scope::State => {
+            // A smaller batch goes at once.
+            Scope::Batch if send.items.len() > 1 => {
+                self.most = self.most.min(send.items.len().div_ceil(2));
+                self.next_batch = now;
+                self.close_one(send.batch, |_| {});
+            }
+            Scope::State | Scope::Batch => {
                 let retry_max = self.rules.retry_max;
                 let mut pause = Duration::ZERO;
                 if let Some(slot) = self.slots.get_mut(&router) {
                     pause = self.jitter.pause(RETRY_FIRST, slot.failures, retry_max);
+                    pause = failure.retry_after.map_or(pause, |wish| wish.max(pause));
                     slot.not_before = now + pause;
                 }
                 let reason = format!("router {router}: {}", failure.detail);

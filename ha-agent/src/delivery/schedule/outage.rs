@@ -29,11 +29,15 @@ pub(super) struct Stamp {
 struct Outage {
     attempts: u32,
     next_try: Mono,
+    /// Whether the receiver itself was away, and not only what this host needs to reach it.
+    receiver: bool,
 }
 
 /// What an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Back {
+    /// An outage of what this host needs to reach it: the receiver has what it took.
+    FromLack,
     /// An outage.
     FromOutage {
         /// Whether another receiver answers than before it.
@@ -147,8 +151,9 @@ impl Receiver {
         }
         let outage = self.outage.take();
         let restarted = self.restarted.take();
-        if outage.is_some() {
-            return Some(Back::FromOutage { restarted: restarted.is_some() });
+        if let Some(outage) = outage {
+            let lack = !outage.receiver && restarted.is_none();
+            return Some(if lack { Back::FromLack } else { Back::FromOutage { restarted: restarted.is_some() } });
         }
         restarted.map(|waiting| Back::Restarted { waiting })
     }
@@ -174,7 +179,7 @@ impl Receiver {
             scope = Scope::Receiver;
         }
         // Others were answered meanwhile: it is this one state.
-        if failure.kind == FailureKind::Timeout && self.last_heard.is_some_and(|at| at > send.begun) {
+        if failure.kind.is_disproved_by_answers() && self.last_heard.is_some_and(|at| at > send.begun) {
             scope = Scope::State;
         }
         if scope == Scope::Busy {
@@ -193,23 +198,25 @@ impl Receiver {
             self.last_error = Some(failure.detail.clone());
         }
         if scope == Scope::Receiver {
-            self.away(send.stamp, failure.kind, rules, jitter, now);
+            self.away(send.stamp, failure, rules, jitter, now);
         }
         scope
     }
 
     /// Begins or prolongs the outage.
-    fn away(&mut self, stamp: Stamp, kind: FailureKind, rules: &Rules, jitter: &mut Jitter, now: Mono) {
-        let outage = self.outage.get_or_insert(Outage { attempts: 0, next_try: now });
+    fn away(&mut self, stamp: Stamp, failure: &Failure, rules: &Rules, jitter: &mut Jitter, now: Mono) {
+        let outage = self.outage.get_or_insert(Outage { attempts: 0, next_try: now, receiver: false });
+        outage.receiver |= failure.kind != FailureKind::Local;
         // Requests that ran together fail together: one failure.
         if stamp.epoch == self.stamp.epoch {
             self.stamp.epoch += 1;
             outage.attempts = outage.attempts.saturating_add(1);
-            let cap = match kind {
+            let cap = match failure.kind {
                 FailureKind::Busy => BUSY_MAX.min(rules.retry_max),
                 _ => rules.retry_max,
             };
-            outage.next_try = now + jitter.pause(RETRY_FIRST, outage.attempts, cap);
+            let pause = jitter.pause(RETRY_FIRST, outage.attempts, cap);
+            outage.next_try = now + failure.retry_after.map_or(pause, |wish| wish.max(pause));
         }
     }
 }

@@ -67,7 +67,7 @@ pub(super) struct Slot {
     pub(super) entry: Entry,
     /// False before the first entry is taken in, and once the router is forgotten.
     pub(super) known: bool,
-    /// Whether it was confirmed in this run: what is left of an earlier one is not sent unasked.
+    /// Whether it was confirmed in this run: what is left of an earlier one is not sent.
     pub(super) current: bool,
     pub(super) confirmed: Option<Mono>,
     pub(super) want: Want,
@@ -113,7 +113,7 @@ impl Slot {
     pub(super) fn assert_again(&mut self) {
         self.last.sure = false;
         self.not_before = Mono(0);
-        if self.want > Want::Again && self.known {
+        if self.want > Want::Again && self.known && self.current {
             self.want = Want::Again;
         }
     }

@@ -1,4 +1,5 @@
 mod invariants;
+mod lacks;
 mod outage;
 
 use super::testing::{JSON, RULES, START, entry, id};
@@ -10,7 +11,7 @@ const MS: Duration = Duration::from_millis(1);
 
 fn failure(kind: FailureKind) -> Answer {
     let written = !matches!(kind, FailureKind::Absent | FailureKind::NotListening | FailureKind::Busy);
-    Answer::Failed(Failure { kind, detail: kind.as_str().to_owned(), written })
+    Answer::Failed(Failure::new(kind, kind.as_str().to_owned(), written))
 }
 
 /// A schedule whose hold since the start has passed.
@@ -140,12 +141,34 @@ fn after_a_start_nothing_goes_before_the_hold() {
     known.delivered = 5;
     known.delivered_state = Some(State::Primary);
     s.confirm(known, None);
-    s.confirm(entry(2, 5, State::Primary), None);
+    confirm(&mut s, 2, 5, State::Primary, START);
     assert!(sends(&mut s, START + 2099 * MS).is_empty());
     assert_eq!(one(&mut s, START + 2100 * MS).items[0].router, id(2));
     let mut s = Schedule::new(JSON, 7, START);
-    s.confirm(entry(2, 5, State::Primary), None);
+    confirm(&mut s, 2, 5, State::Primary, START);
     assert_eq!(sends(&mut s, START).len(), 1, "json has no hold");
+}
+
+/// The namespace may not be there yet, or the role have changed while the agent was down.
+#[test]
+fn what_is_left_of_an_earlier_run_is_not_sent_before_this_run_has_seen_the_router() {
+    let (mut s, now) = schedule(RULES);
+    for n in 1..=3 {
+        s.confirm(entry(n, 1, State::Primary), None);
+    }
+    assert!(sends(&mut s, now).is_empty());
+    // Nor when it is asked for, nor for another receiver, nor after an outage.
+    s.assert_again(id(1));
+    s.receiver_changed(now);
+    assert!(sends(&mut s, now).is_empty());
+    confirm(&mut s, 2, 2, State::Backup, now);
+    let send = one(&mut s, now);
+    assert_eq!((send.items[0].router, send.items[0].state), (id(2), State::Backup));
+    s.answered(&send, vec![failure(FailureKind::NotListening)], now);
+    let due = s.deadline().unwrap();
+    let send = one(&mut s, due);
+    take(&mut s, &send, due);
+    assert!(sends(&mut s, due + 60_000 * MS).is_empty());
 }
 
 #[test]

@@ -20,8 +20,14 @@ pub(super) enum Manner {
     Nonsense,
     Close,
     Hang,
+    /// `neutron`: 200, and the connection stays open.
+    Open,
     /// `json`: 200 with this body.
     Body(&'static str),
+    /// `json`: 413 for more than so many states.
+    Most(usize),
+    /// `json`: 429, to be tried again after so many seconds.
+    Later(u64),
 }
 
 /// A server on its own threads, one per connection, as `socketserver.ThreadingUnixStreamServer`.
@@ -98,7 +104,7 @@ impl Drop for Fake {
 fn serve(mut stream: UnixStream, manner: Manner, heard: &mpsc::Sender<(Instant, String)>, ends: &AtomicBool) {
     let mut buffer = vec![0; 4096];
     let mut length = stream.read(&mut buffer).unwrap_or(0);
-    if matches!(manner, Manner::Body(_)) {
+    if matches!(manner, Manner::Body(_) | Manner::Most(_) | Manner::Later(_)) {
         // A body as long as its head says.
         loop {
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
@@ -114,13 +120,29 @@ fn serve(mut stream: UnixStream, manner: Manner, heard: &mpsc::Sender<(Instant, 
     if length == 0 {
         return;
     }
-    let _ = heard.send((Instant::now(), String::from_utf8(buffer[..length].to_vec()).unwrap()));
+    let request = String::from_utf8(buffer[..length].to_vec()).unwrap();
+    let states = request.matches("router_id").count();
+    let _ = heard.send((Instant::now(), request));
     let reply = match manner {
         Manner::New => "HTTP/1.1 200 OK\nContent-Type: text/plain; charset=UTF-8\nConnection: close\nContent-Location': http://127.0.0.1/".to_owned(),
         Manner::Old => "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=UTF-8\r\nContent-Length: 0\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nConnection: close\r\n\r\n".to_owned(),
         Manner::Status(status) => format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n"),
         Manner::Nonsense => "220 smtp.example.org\r\n".to_owned(),
         Manner::Body(body) => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+        Manner::Most(most) => {
+            let status = if states > most { 413 } else { 200 };
+            format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n")
+        }
+        Manner::Later(seconds) => {
+            format!("HTTP/1.1 429 x\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n")
+        }
+        Manner::Open => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\nContent-Type: text/plain\n");
+            while !ends.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            return;
+        }
         Manner::Close => return,
         Manner::Hang => {
             while !ends.load(Ordering::SeqCst) {

@@ -56,6 +56,12 @@ pub enum LineError {
     Priority,
 }
 
+/// Whether a line is of another kind than VRRP's: virtual and real servers and BFD sessions have their lines
+/// in the same FIFO (`notify_fifo`).
+pub fn is_of_another_kind(line: &[u8]) -> bool {
+    [&b"VS "[..], b"RS ", b"BFD "].iter().any(|begin| line.starts_with(begin))
+}
+
 /// Reads a line without its newline. Never panics, whatever the bytes.
 pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
     let (kind, rest) = split(line, b" \"").ok_or(LineError::Kind)?;

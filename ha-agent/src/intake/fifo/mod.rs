@@ -1,15 +1,17 @@
 //! keepalived's notify FIFO: ordered, unlike its notify scripts, and without time or VRID.
 //!
-//! `line` has the grammar (pure), `reader` the file and its comings and goings.
+//! `line` has the grammar (pure), `reader` the file and its comings and goings, `troubles` which ones say nothing.
 
 mod line;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod troubles;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
@@ -29,7 +31,8 @@ use crate::telemetry::Events;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use line::{Cut, Lines};
-pub use line::{Kind, Line, LineError, MAX_LINE, claim, parse_line};
+pub use line::{Kind, Line, LineError, MAX_LINE, claim, is_of_another_kind, parse_line};
+pub use troubles::Troubles;
 
 use reader::Reader;
 
@@ -39,10 +42,19 @@ pub enum FifoError {
     /// Something else has its name.
     #[error("{} exists and is not a FIFO: remove it or configure another path", .0.display())]
     NotAFifo(PathBuf),
+    /// Two readers would share its lines between them.
+    #[error(
+        "another ha-agent reads the notify FIFO {}: each would get a part of the lines. End that one, or give each a FIFO of its own (intake.notify_fifos)",
+        .0.display()
+    )]
+    InUse(PathBuf),
     /// Others could write into it, or the system refused.
     #[error("the notify FIFO: {0}")]
     Path(#[from] PathsError),
 }
+
+/// How long a FIFO may have no writer until that is named: keepalived is started after the agent.
+const LONELY: Duration = Duration::from_secs(15);
 
 /// FIFOs that are bound to routers.
 type Grants = HashMap<PathBuf, Granted>;
@@ -65,19 +77,33 @@ pub struct Fifo {
 
 impl Fifo {
     /// Creates the FIFOs that do not exist (0600) and reads them all until `stop` is cancelled or
-    /// [`Self::stop`] is called. Must be called within a tokio runtime.
+    /// [`Self::stop`] is called. Must be called within a tokio runtime. What waits in them is read once
+    /// `directory` is complete.
     ///
     /// When `reports` is full a reader waits: lines wait in the pipe (64 KiB), then in keepalived.
     ///
     /// # Errors
-    /// When a FIFO cannot be created or opened, is something else, or others may write into it.
+    /// When a FIFO cannot be created or opened, is something else or another agent's, or others may write
+    /// into it.
     pub fn start(
         config: &config::Intake,
         directory: Arc<Directory>,
         reports: mpsc::Sender<Report>,
-        events: Events,
+        told: (Events, Troubles),
         registry: &mut Registry,
         stop: CancellationToken,
+    ) -> Result<Self, FifoError> {
+        Self::start_tuned(config, directory, reports, told, registry, stop, LONELY)
+    }
+
+    fn start_tuned(
+        config: &config::Intake,
+        directory: Arc<Directory>,
+        reports: mpsc::Sender<Report>,
+        (events, troubles): (Events, Troubles),
+        registry: &mut Registry,
+        stop: CancellationToken,
+        lonely_after: Duration,
     ) -> Result<Self, FifoError> {
         let stop = stop.child_token();
         let gate = Gate::new(events.clone());
@@ -95,6 +121,8 @@ impl Fifo {
                     granted: granted.clone(),
                     reports: reports.clone(),
                     events: events.clone(),
+                    troubles: troubles.clone(),
+                    lonely_after,
                     gate: gate.clone(),
                     metrics: metrics.clone(),
                 };

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustix::fs::{self, CWD, FileType, Mode, OFlags};
+use rustix::fs::{self, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::line::{Cut, Kind, LineError, Lines, parse_line};
+use super::line::{Cut, Kind, LineError, Lines, is_of_another_kind, parse_line};
+use super::troubles::{CHANNEL, Troubles};
 use super::{FifoError, Grants, Metrics};
 use crate::clock;
 use crate::core::model::{Reporter, RouterId};
@@ -27,6 +28,8 @@ use crate::telemetry::event::Event;
 
 /// On a reload keepalived closes and opens the FIFO within this time.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// By then the instances at the start are known, or their files cannot be read.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// How often a FIFO without writer, or one that cannot be opened, is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const MODE: u32 = 0o600;
@@ -37,14 +40,21 @@ pub(super) struct Reader {
     pub(super) granted: Arc<ArcSwap<Grants>>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) events: Events,
+    pub(super) troubles: Troubles,
+    /// How long it may have no writer until that is named.
+    pub(super) lonely_after: Duration,
     pub(super) gate: Gate,
     pub(super) metrics: Metrics,
 }
 
 /// Creates the FIFO where it does not exist and opens it to read, without waiting for a writer.
-/// For reading only, so that the end of the last writer is seen.
+/// For reading only, so that the end of the last writer is seen. It is this agent's until it is closed.
 pub(super) fn open(path: &Path) -> Result<Receiver, FifoError> {
     let fd = open_fd(path)?;
+    fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
+        Errno::WOULDBLOCK => FifoError::InUse(path.to_owned()),
+        e => PathsError::io("lock", path, e).into(),
+    })?;
     Receiver::from_owned_fd(fd).map_err(|e| PathsError::io("watch", path, e).into())
 }
 
@@ -84,9 +94,11 @@ impl Reader {
             lines: Lines::default(),
             writer: false,
             look_at: Instant::now() + LOOK_AGAIN,
-            failing: false,
+            alone_since: Instant::now(),
         };
         stop.run_until_cancelled(async {
+            // A name that is not known yet would be refused.
+            let _ = timeout(KNOWN_WITHIN, self.directory.complete()).await;
             loop {
                 self.step(&mut state).await;
             }
@@ -108,6 +120,7 @@ impl Reader {
             ready = pipe.readable() => (ready.and_then(|()| pipe.try_read(&mut buffer)), false),
             () = sleep_until(state.look_at), if !state.writer => {
                 state.look_at = Instant::now() + LOOK_AGAIN;
+                self.note_loneliness(state);
                 (rustix::io::read(pipe, &mut buffer).map_err(Into::into), true)
             }
         };
@@ -144,12 +157,14 @@ impl Reader {
         if !state.writer {
             state.writer = true;
             self.metrics.writers.inc();
+            self.trouble(None);
             tracing::debug!(fifo = %self.path.display(), "notify FIFO: it has a writer");
         }
     }
 
     fn lost_writer(&self, state: &mut Reading) {
         if std::mem::take(&mut state.writer) {
+            state.alone_since = Instant::now();
             self.metrics.writers.dec();
             tracing::debug!(fifo = %self.path.display(), "notify FIFO: its writer closed it");
         }
@@ -162,11 +177,15 @@ impl Reader {
     }
 
     fn open_again(&self, state: &mut Reading) {
+        if let Some(pipe) = &state.pipe {
+            // The new end cannot have the lock while the old one has it.
+            let _ = fs::flock(pipe, FlockOperation::Unlock);
+        }
         match open(&self.path) {
             Ok(pipe) => {
-                state.pipe = Some(pipe);
-                if std::mem::take(&mut state.failing) {
-                    self.events.emit(Event::ChannelRestored { channel: "report".to_owned(), router_id: None });
+                if state.pipe.replace(pipe).is_none() {
+                    state.alone_since = Instant::now();
+                    self.trouble(None);
                 }
             }
             Err(error) => self.open_failed(state, &error),
@@ -177,19 +196,44 @@ impl Reader {
         state.pipe = None;
         state.look_at = Instant::now() + LOOK_AGAIN;
         self.lost_writer(state);
-        if !std::mem::replace(&mut state.failing, true) {
-            tracing::warn!(fifo = %self.path.display(), %error, "notify FIFO: cannot be read; tried again every second");
-            self.events.emit(Event::ChannelDegraded {
-                channel: "report".to_owned(),
-                reason: format!("the notify FIFO cannot be read, its reports are missing: {error}"),
-                router_id: None,
-            });
+        self.trouble(Some(format!("the notify FIFO cannot be read, its reports are missing: {error}")));
+    }
+
+    /// Nobody has it open for so long that it is no restart.
+    fn note_loneliness(&self, state: &Reading) {
+        if state.writer || state.alone_since.elapsed() < self.lonely_after {
+            return;
+        }
+        let path = self.path.display();
+        self.trouble(Some(format!(
+            "no keepalived has the notify FIFO {path} open, its reports are missing. Where keepalived runs: it was started before \
+             the FIFO's folder was there (restart keepalived), or closed it at a reload because vrrp_notify_fifo stands \
+             before script_user while enable_script_security is set (put it behind script_user and restart keepalived), or \
+             names another path"
+        )));
+    }
+
+    /// What keeps its reports away, or that nothing does; told when that is news.
+    fn trouble(&self, reason: Option<String>) {
+        let before = self.troubles.set(&self.path, reason.clone());
+        let channel = CHANNEL.to_owned();
+        match reason {
+            Some(reason) if before.as_ref() != Some(&reason) => {
+                tracing::warn!("{reason}");
+                self.events.emit(Event::ChannelDegraded { channel, reason, router_id: None });
+            }
+            None if before.is_some() => self.events.emit(Event::ChannelRestored { channel, router_id: None }),
+            _ => {}
         }
     }
 
     async fn take(&self, cut: &Cut) {
         let line = match cut {
             Cut::TooLong => return self.refuse(Refusal::LineTooLong),
+            Cut::Line(bytes) if is_of_another_kind(bytes) => {
+                self.metrics.ignored.inc();
+                return;
+            }
             Cut::Line(bytes) => match parse_line(bytes) {
                 Ok(line) => line,
                 Err(error) => return self.malformed(error),
@@ -240,5 +284,6 @@ struct Reading {
     writer: bool,
     /// When to look for a writer, or try to open it, again.
     look_at: Instant,
-    failing: bool,
+    /// Since when it has no writer, if it has none.
+    alone_since: Instant,
 }

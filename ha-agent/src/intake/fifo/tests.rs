@@ -158,7 +158,8 @@ fn start(
     registry: &mut Registry,
 ) -> Result<Fifo, FifoError> {
     let config = config::Intake { notify_fifos: vec![path.to_owned()], ..testing::config(Path::new("/nowhere")) };
-    Fifo::start(&config, testing::directory(), reports, events, registry, CancellationToken::new())
+    let told = (events, Troubles::default());
+    Fifo::start(&config, testing::directory(), reports, told, registry, CancellationToken::new())
 }
 
 /// Opens as keepalived does: for reading too, and without waiting.
@@ -206,6 +207,91 @@ async fn garbage_is_refused_and_what_follows_is_read() {
         assert_eq!(reason, expected);
     }
     rig.fifo.stop().await;
+}
+
+#[tokio::test]
+async fn lines_of_other_kinds_are_passed_over_and_counted() {
+    let mut rig = Rig::start(16);
+    let mut writer = open_as_keepalived(&rig.path);
+    // As keepalived 2.2.7 writes them.
+    let text = b"VS [192.0.2.1]:tcp:80 UP\nRS [192.0.2.7]:tcp:80 [192.0.2.1]:tcp:80 DOWN\nBFD \"b\" Up\nGROUP \"G\" MASTER 0\n\
+                 INSTANCE \"VR_1\" MASTER 1\n";
+    writer.write_all(text).unwrap();
+    assert_eq!(rig.report().await, State::Primary);
+    let metrics = rig.metrics();
+    for line in ["{result=\"ignored\"} 4", "{result=\"refused\"} 0"] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    rig.fifo.stop().await;
+}
+
+#[tokio::test]
+async fn lines_that_wait_at_the_start_are_read_once_the_instances_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let mut writer = open_as_keepalived(&path);
+    writer.write_all(b"INSTANCE \"VI_9\" MASTER 1\n").unwrap();
+    let config = config::Intake { notify_fifos: vec![path], ..testing::config(Path::new("/nowhere")) };
+    let (sender, mut reports) = mpsc::channel(16);
+    let (emitter, mut events) = testing::events();
+    let (directory, told) = (Arc::new(Directory::default()), (emitter, Troubles::default()));
+    let stop = CancellationToken::new();
+    let fifo = Fifo::start(&config, directory.clone(), sender, told, &mut Registry::default(), stop).unwrap();
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        directory.replace(&[testing::named("VI_9")]);
+        directory.completed();
+    };
+    let (report, ()) = tokio::join!(timeout(PATIENCE, reports.recv()), later);
+    assert_eq!(report.unwrap().unwrap().state, State::Primary);
+    let told: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert!(matches!(told[..], [Event::ReportReceived { .. }]), "{told:?}");
+    fifo.stop().await;
+}
+
+#[tokio::test]
+async fn a_fifo_that_nobody_writes_into_is_named_with_both_causes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let config = config::Intake { notify_fifos: vec![path.clone()], ..testing::config(Path::new("/nowhere")) };
+    let (sender, _reports) = mpsc::channel(16);
+    let (emitter, mut events) = testing::events();
+    let troubles = Troubles::default();
+    let (told, stop) = ((emitter, troubles.clone()), CancellationToken::new());
+    let (directory, mut registry, at_once) = (testing::directory(), Registry::default(), Duration::ZERO);
+    let fifo = Fifo::start_tuned(&config, directory, sender, told, &mut registry, stop, at_once).unwrap();
+    let degraded = timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+    let Event::ChannelDegraded { channel, reason, router_id: None } = degraded else { panic!("{degraded:?}") };
+    for words in [path.to_str().unwrap(), "before the FIFO's folder was there", "before script_user"] {
+        assert!(reason.contains(words), "{reason}");
+    }
+    let shown = troubles.degraded();
+    assert_eq!((channel.as_str(), shown.len(), &shown[0].reason), ("report", 1, &reason), "`status` shows it");
+    let _writer = open_as_keepalived(&path);
+    let restored = timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+    assert!(matches!(restored, Event::ChannelRestored { .. }), "{restored:?}");
+    assert_eq!(troubles.degraded(), []);
+    fifo.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_agent_is_refused_also_after_the_first_one_opened_it_again() {
+    let mut rig = Rig::start(16);
+    let second = |path: &Path| {
+        let (sender, _reports) = mpsc::channel(1);
+        let (events, _received) = testing::events();
+        start(path, sender, events, &mut Registry::default())
+    };
+    assert!(matches!(second(&rig.path), Err(FifoError::InUse(_))));
+    open_as_keepalived(&rig.path).write_all(b"INSTANCE \"VR_1\" MASTER 1\n").unwrap();
+    assert_eq!(rig.report().await, State::Primary);
+    while rig.metrics().contains("intake_fifo_writers 1") {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(second(&rig.path), Err(FifoError::InUse(_))));
+    rig.fifo.stop().await;
+    second(&rig.path).expect("it is free").stop().await;
 }
 
 #[tokio::test]

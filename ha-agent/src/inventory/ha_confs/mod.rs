@@ -47,8 +47,11 @@ const NETNS: &str = "/run/netns";
 pub enum Discovery {
     /// A router is there, or is another than was told before.
     Found(Box<Router>),
-    /// Its file is gone, whether or not it could be read.
+    /// It is no longer in a configuration that can be read, or its file, which held nothing else, is gone.
     Gone(RouterId),
+    /// The plain keepalived's file that it stood in is gone as a whole: what keepalived took from it may well
+    /// run on.
+    Lost(RouterId),
     /// What keeps routers from being found, as in `channel.degraded`; told for `status`.
     Trouble {
         /// Whose file it is; none: it concerns several, or all.
@@ -59,9 +62,18 @@ pub enum Discovery {
         reason: Option<String>,
     },
     /// All that there is has been told: what was known before a restart and was not told is gone, or its
-    /// file is broken (`Trouble`). Once by each source: `ha_confs` when it could be read, or was not
+    /// file is broken (`Trouble`). Once by each search: `ha_confs` when it could be read, or was not
     /// there for five minutes.
-    Complete,
+    Complete(Search),
+}
+
+/// Who looks for routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// [`HaConfs`], in Neutron's files.
+    HaConfs,
+    /// [`super::Plain`], in a plain keepalived's.
+    Keepalived,
 }
 
 /// Why routers cannot be found.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::conf_file::{self, Unread, fetch};
 use super::due::Due;
 use super::folders::Folders;
-use super::{Discovery, InventoryError, Metrics};
+use super::{Discovery, InventoryError, Metrics, Search};
 use crate::advert_rules::Release;
 use crate::config::{Netns, Router};
 use crate::core::model::RouterId;
@@ -152,7 +152,7 @@ impl Task {
             return Ok(());
         }
         self.complete_by = None;
-        self.tell(Discovery::Complete).await
+        self.tell(Discovery::Complete(Search::HaConfs)).await
     }
 
     fn changed(&mut self, routers: &BTreeSet<RouterId>, pause: Duration) {

@@ -150,7 +150,7 @@ async fn what_is_there_is_told_before_complete() {
             },
         }
     );
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
     site.nothing_else().await;
     assert!(site.events.try_recv().is_err());
     site.end().await;
@@ -159,7 +159,7 @@ async fn what_is_there_is_told_before_complete() {
 #[tokio::test]
 async fn files_appear_change_and_go() {
     let mut site = Site::start(|root| fs::create_dir_all(root).expect("made"));
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
     let root = site.root();
     write(&root, 1, &conf(1));
     assert_eq!(site.router().await.vrid, 1);
@@ -194,7 +194,7 @@ async fn files_appear_change_and_go() {
 #[tokio::test]
 async fn folders_are_moved_in_and_out() {
     let mut site = Site::start(|root| fs::create_dir_all(root).expect("made"));
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
     let (root, elsewhere) = (site.root(), site.base.path().join("elsewhere"));
     write(&elsewhere, 1, &conf(1));
     let (inside, outside) = (root.join(id(1).to_string()), elsewhere.join(id(1).to_string()));
@@ -216,7 +216,7 @@ async fn folders_are_moved_in_and_out() {
 #[tokio::test]
 async fn a_missing_ha_confs_is_waited_for_and_may_go() {
     let mut site = Site::start_with(Duration::ZERO, |_| {});
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
     let root = site.root();
     write(&root, 1, &conf(1));
     assert_eq!(site.router().await.vrid, 1);
@@ -242,7 +242,7 @@ async fn one_that_is_mounted_late_is_complete_once_it_has_been_read() {
     fs::create_dir(site.base.path().join("neutron")).expect("made");
     fs::rename(&staged, site.root()).expect("mounted");
     assert_eq!(site.router().await.id, id(1));
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
     assert!(matches!(&site.troubles[..], [(Some(router), Some(_))] if *router == id(2)), "{:?}", site.troubles);
     site.end().await;
 }
@@ -250,7 +250,7 @@ async fn one_that_is_mounted_late_is_complete_once_it_has_been_read() {
 #[tokio::test]
 async fn a_file_that_could_never_be_read_is_gone_all_the_same() {
     let mut site = Site::start(|root| write(root, 1, "broken {"));
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
     fs::remove_file(file(&site.root(), 1)).expect("removed");
     assert_eq!(site.next().await, Discovery::Gone(id(1)));
     site.end().await;
@@ -263,7 +263,7 @@ async fn a_broken_file_is_named_once_and_stops_nobody() {
         write(root, 2, &conf(2));
     });
     assert_eq!(site.router().await.id, id(2));
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
     let path = file(&site.root(), 1);
     let Event::ChannelDegraded { channel, reason, router_id } = site.event().await else { panic!("another event") };
     assert_eq!((channel.as_str(), router_id), ("inventory", Some(id(1))));
@@ -321,7 +321,7 @@ async fn what_is_no_plain_file_of_some_size_is_refused() {
             }
             .expect("made");
         });
-        assert_eq!(site.next().await, Discovery::Complete, "{what}");
+        assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs), "{what}");
         let Event::ChannelDegraded { reason, .. } = site.event().await else { panic!("another event") };
         assert!(reason.contains(expected) && reason.contains("keepalived.conf: "), "{what}: {reason}");
         site.end().await;
@@ -333,7 +333,7 @@ async fn the_namespace_is_the_one_that_is_there() {
     let mut site = Site::start(|root| write(root, 1, &conf(1)));
     let (qrouter, snat) = (site.netns(&format!("qrouter-{}", id(1))), site.netns(&format!("snat-{}", id(1))));
     assert_eq!(site.router().await.netns, Netns::Path(qrouter.clone()));
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
     // DVR: the router's own namespace is there too, but the HA interface is in the other.
     fs::write(&qrouter, "").expect("written");
     fs::write(&snat, "").expect("written");
@@ -376,7 +376,7 @@ async fn another_release_reads_the_files_again() {
         write(root, 1, &text);
     });
     assert_eq!(site.router().await.rules.checksum, Checksum::Default);
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
     site.release.send_replace(Release::new(2, 3, 3));
     let rules = site.router().await.rules;
     assert_eq!((rules.checksum, rules.release), (Checksum::PlainV3, Release::new(2, 3, 3)));

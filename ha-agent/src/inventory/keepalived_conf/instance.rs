@@ -230,6 +230,7 @@ impl Draft {
         let vmac = self.vmac.map(|name| name.unwrap_or_else(|| vmacs.instance(vrid, v6)));
         let ipvlan = self.ipvlan.map(|name| name.unwrap_or_else(|| vmacs.instance(vrid, v6)));
         let elsewhere = vip.device.clone().filter(|device| *device != interface);
+        let vip_on_vmac = vmac.is_some() && elsewhere.is_none();
         let vip_interface = match (&vmac, elsewhere) {
             (Some(vmac), None) => vmac.clone(),
             (None, None) if vip.vmac => vmacs.address(vrid, v6),
@@ -263,7 +264,7 @@ impl Draft {
             vip_interface,
             interface,
             native_ipv6: self.native_ipv6,
-            rules: self.adverts.rules(&globals.adverts, release, &about),
+            rules: AdvertRules { vip_on_vmac, ..self.adverts.rules(&globals.adverts, release, &about) },
             vmac,
         })
     }

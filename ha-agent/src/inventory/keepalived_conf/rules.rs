@@ -272,6 +272,7 @@ impl Said {
                 _ => Some(255),
             },
             has_vmac: about.vmac.is_some(),
+            vip_on_vmac: false,
             receive_interface: about.ipvlan.or(about.vmac.filter(|_| !on_base)).map(str::to_owned),
             lower_priority_unanswered: strict || self.unanswered.or(common.unanswered).unwrap_or(false),
             // The instance's own word cannot take it back: any makes it true.

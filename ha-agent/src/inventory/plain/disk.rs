@@ -11,6 +11,9 @@ use crate::inventory::keepalived_conf::Files;
 
 /// A larger file is no keepalived.conf.
 const MAX_BYTES: u64 = 1024 * 1024;
+/// What to do where root may not read.
+pub(super) const UNREADABLE: &str = "where keepalived may read it, ha-agent lacks CAP_DAC_READ_SEARCH (see \
+     CapabilityBoundingSet in its unit), or the file system does not let root read";
 /// Files that one include may match.
 const MAX_MATCHES: usize = 256;
 
@@ -38,6 +41,7 @@ impl Files for Disk {
         self.looked.push(path.to_owned());
         let said = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound => "it is not there".to_owned(),
+            ErrorKind::PermissionDenied => format!("{error}; {UNREADABLE}"),
             _ => error.to_string(),
         };
         // Not to wait where it is a FIFO.

@@ -5,7 +5,8 @@
 //! - `routers`: what was read → routers; pure.
 //! - here: the task that joins them, and remembers what it told.
 //!
-//! A file that does not exist is waited for. What cannot be understood is named once
+//! A file that does not exist is waited for; one that the configuration names, or that was there before, is named
+//! meanwhile. What cannot be understood is named once
 //! (`channel.degraded`, channel `inventory`, with file and line); what was known of that instance stays.
 
 mod disk;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use disk::Disk;
 pub use routers::{NAMESPACE, router_id};
 
-use super::{Discovery, InventoryError, keepalived_conf};
+use super::{Discovery, InventoryError, Search, keepalived_conf};
 use crate::advert_rules::Release;
 use crate::config::{Keepalived, Router};
 use crate::core::model::RouterId;
@@ -116,7 +117,7 @@ struct Look {
 impl Task {
     async fn run(mut self) -> Result<(), Deaf> {
         self.look().await?;
-        self.tell(Discovery::Complete).await?;
+        self.tell(Discovery::Complete(Search::Keepalived)).await?;
         loop {
             let changed = tokio::select! {
                 changed = self.watcher.next() => changed,
@@ -157,7 +158,7 @@ impl Task {
         for ((path, known), reading) in self.files.iter_mut().zip(&look.readings) {
             match reading {
                 Some(reading) => known.take(path, reading, &self.settings.netns),
-                None => known.absent(),
+                None => known.absent(path, self.settings.configs_given),
             }
         }
         let (routers, mut troubles) = together(&self.files);
@@ -190,7 +191,8 @@ impl Task {
     async fn tell_routers(&mut self, routers: BTreeMap<RouterId, Router>) -> Result<(), Deaf> {
         let gone: Vec<RouterId> = self.told.keys().filter(|id| !routers.contains_key(id)).copied().collect();
         for id in gone {
-            self.tell(Discovery::Gone(id)).await?;
+            let lost = self.files.iter().any(|(_, known)| known.has_lost(id));
+            self.tell(if lost { Discovery::Lost(id) } else { Discovery::Gone(id) }).await?;
         }
         for (id, router) in &routers {
             if self.told.get(id) != Some(router) {

@@ -31,17 +31,37 @@ pub(super) struct Known {
     routers: BTreeMap<RouterId, Router>,
     /// What cannot be understood now.
     pub(super) troubles: BTreeMap<About, String>,
+    /// Those that it had when it went.
+    lost: BTreeSet<RouterId>,
 }
 
 impl Known {
-    /// The file is not there: nor are its instances.
-    pub(super) fn absent(&mut self) {
-        *self = Self::default();
+    /// The file is not there; `named`: it should be.
+    pub(super) fn absent(&mut self, path: &Path, named: bool) {
+        let before = std::mem::take(self);
+        self.lost = before.lost;
+        self.lost.extend(before.routers.into_keys());
+        let path_shown = path.display();
+        let reason = match (self.lost.is_empty(), named) {
+            (true, false) => return,
+            (true, true) => format!("{path_shown} is not there, and is waited for: check keepalived.configs"),
+            (false, _) => format!(
+                "{path_shown} is gone; its instances are watched on for as long as keepalived runs with them. Put it back, or \
+                 take it out of keepalived.configs and restart ha-agent"
+            ),
+        };
+        self.troubles.insert((None, path.to_owned()), reason);
+    }
+
+    /// Whether an instance that is not found any more went with its file.
+    pub(super) fn has_lost(&self, id: RouterId) -> bool {
+        self.lost.contains(&id)
     }
 
     /// Takes a new reading; what it cannot tell stays as it was.
     pub(super) fn take(&mut self, path: &Path, reading: &Reading, default_netns: &Netns) {
         let whole = reading.is_whole();
+        self.lost.clear();
         let said = reading.net_namespace.as_ref().map(|name| Netns::Path(Path::new("/run/netns").join(name)));
         let before = self.netns.take().filter(|_| !whole);
         let netns = said.or(before).unwrap_or_else(|| default_netns.clone());

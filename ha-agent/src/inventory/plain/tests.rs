@@ -22,6 +22,11 @@ struct Site {
 impl Site {
     /// Of `<base>/keepalived/keepalived.conf` and `<base>/other.conf`; `prepare` gets `<base>` first.
     fn start(prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_as(false, prepare)
+    }
+
+    /// As [`Site::start`]; `named`: the configuration names these files.
+    fn start_as(named: bool, prepare: impl FnOnce(&Path)) -> Self {
         let base = tempfile::tempdir().expect("a folder");
         prepare(base.path());
         let (sender, found) = mpsc::channel(4);
@@ -29,6 +34,7 @@ impl Site {
         let stop = CancellationToken::new();
         let settings = Keepalived {
             configs: vec![base.path().join("keepalived/keepalived.conf"), base.path().join("other.conf")],
+            configs_given: named,
             config_id: "node1".to_owned(),
             netns: Netns::Own,
             program: None,
@@ -108,7 +114,7 @@ async fn instances_come_change_and_go_with_their_files() {
     });
     let both = BTreeSet::from([site.found().await, site.found().await]);
     assert_eq!(both, BTreeSet::from([("A".to_owned(), 1), ("B".to_owned(), 2)]));
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::Keepalived));
 
     // One more in the folder, one changed in place, one replaced by rename, one removed.
     write(&site.path("keepalived/conf.d/c.conf"), &instance("C", 3));
@@ -129,7 +135,7 @@ async fn instances_come_change_and_go_with_their_files() {
 #[tokio::test]
 async fn folders_and_links_are_followed_as_they_appear_and_change() {
     let mut site = Site::start(|_| {});
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::Keepalived));
     // As a volume of Kubernetes does it: the file is a link into a folder that is a link.
     write(&site.path("keepalived/..1/keepalived.conf"), &instance("A", 1));
     symlink("..1", site.path("keepalived/..data")).expect("linked");
@@ -142,9 +148,12 @@ async fn folders_and_links_are_followed_as_they_appear_and_change() {
     write(&site.path("keepalived/..2/keepalived.conf"), &instance("A", 3));
     assert_eq!(site.found().await, ("A".to_owned(), 3));
     fs::rename(site.path("keepalived"), site.path("away")).expect("moved");
-    site.gone("A").await;
+    assert_eq!(site.next().await, Discovery::Lost(router_id(&Netns::Own, "A")), "keepalived goes on with it");
+    let reason = site.trouble().await.expect("it is named");
+    assert!(reason.contains("keepalived/keepalived.conf is gone"), "{reason}");
     fs::rename(site.path("away"), site.path("keepalived")).expect("moved");
     assert_eq!(site.found().await, ("A".to_owned(), 3));
+    assert_eq!(site.trouble().await, None);
     site.end().await;
 }
 
@@ -154,7 +163,7 @@ async fn what_is_broken_is_named_once_and_keeps_what_was_known() {
     let mut site = Site::start(|base| write(&base.join("keepalived/keepalived.conf"), &both));
     site.found().await;
     site.found().await;
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::Keepalived));
 
     let broken = both.replace("virtual_router_id 1", "virtual_router_id one").replace("id 2", "id 3");
     site.replace("keepalived/keepalived.conf", &broken);
@@ -177,6 +186,20 @@ async fn what_is_broken_is_named_once_and_keeps_what_was_known() {
 }
 
 #[tokio::test]
+async fn a_file_that_the_configuration_names_and_is_not_there_is_named() {
+    let mut site = Site::start_as(true, |base| write(&base.join("other.conf"), &instance("A", 1)));
+    assert_eq!(site.found().await, ("A".to_owned(), 1));
+    let reason = site.trouble().await.expect("it is named");
+    let path = site.path("keepalived/keepalived.conf");
+    assert_eq!(reason, format!("{} is not there, and is waited for: check keepalived.configs", path.display()));
+    assert_eq!(site.next().await, Discovery::Complete(Search::Keepalived));
+    write(&path, &instance("B", 2));
+    assert_eq!(site.found().await, ("B".to_owned(), 2));
+    assert_eq!(site.trouble().await, None);
+    site.end().await;
+}
+
+#[tokio::test]
 async fn what_keepalived_passes_over_is_named() {
     let mut site = Site::start(|base| {
         write(&base.join("keepalived/keepalived.conf"), "include run.conf\ninclude gone.conf\n");
@@ -189,7 +212,7 @@ async fn what_keepalived_passes_over_is_named() {
     let reason = site.trouble().await.expect("it begins");
     assert!(reason.contains("keepalived.conf:1: cannot read") && reason.contains("it is executable"), "{reason}");
     assert!(reason.contains("keepalived.conf:2: ") && reason.contains("it is not there"), "{reason}");
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::Keepalived));
     let plain = fs::Permissions::from_mode(0o644);
     fs::set_permissions(site.path("keepalived/run.conf"), plain).expect("changed");
     assert_eq!(site.found().await, ("A".to_owned(), 1));
@@ -206,7 +229,7 @@ async fn what_keepalived_passes_over_is_named() {
 async fn another_release_reads_the_files_again() {
     let mut site = Site::start(|base| write(&base.join("other.conf"), &instance("A", 1)));
     site.found().await;
-    assert_eq!(site.next().await, Discovery::Complete);
+    assert_eq!(site.next().await, Discovery::Complete(Search::Keepalived));
     site.release.send_replace(Release::new(2, 3, 3));
     match site.next().await {
         Discovery::Found(router) => assert_eq!(router.rules.release, Release::new(2, 3, 3)),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 
-use super::disk::{folders, is_wild};
+use super::disk::{UNREADABLE, folders, is_wild};
 
 /// Folders that are watched at most.
 const MAX_FOLDERS: usize = 1024;
@@ -69,11 +69,13 @@ impl Watcher {
                 // It is seen from the folder above when it comes.
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
                 Err(error) => {
-                    self.trouble = Some(format!(
-                        "cannot watch {}: {error}; changes there are not seen (where there is no space: raise \
-                         fs.inotify.max_user_watches)",
-                        folder.display()
-                    ));
+                    let cure = match error.raw_os_error() {
+                        Some(libc::ENOSPC) => "raise fs.inotify.max_user_watches",
+                        Some(libc::EACCES | libc::EPERM) => UNREADABLE,
+                        _ => "restart ha-agent once that is mended",
+                    };
+                    self.trouble =
+                        Some(format!("cannot watch {}: {error}; changes there are not seen: {cure}", folder.display()));
                 }
             }
         }

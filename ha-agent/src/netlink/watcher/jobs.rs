@@ -12,13 +12,14 @@ use crate::config::Netns;
 use crate::netlink::namespace::Dump;
 use crate::netlink::requests::RequestError;
 use crate::netlink::resolve::{self, Bound, ResolveError};
+use crate::netlink::vmac::Macvlan;
 
 /// Requests at once: enough to keep the kernel busy, few enough to bound what their answers hold.
 const JOBS: usize = 8;
 
 pub(super) enum Done {
     Resolved(SlotId, u32, Result<Bound, ResolveError>),
-    Dumped(SlotId, u32, Result<Dump, RequestError>),
+    Dumped(SlotId, u32, Result<(Dump, Option<Vec<Macvlan>>), RequestError>),
     Own(Result<Option<i32>, ResolveError>),
 }
 
@@ -53,7 +54,16 @@ impl Watcher {
                     self.metrics.dumps.inc();
                     slot.stale = false;
                     let want = slot.table.begin_dump();
-                    self.jobs.spawn(async move { Done::Dumped(id, epoch, requests.dump(bound.nsid, &want).await) });
+                    let macvlans = slot.vmacs.is_wanted();
+                    slot.vmacs.begin();
+                    self.jobs.spawn(async move {
+                        let read = async {
+                            let dump = requests.dump(bound.nsid, &want).await?;
+                            let macvlans = if macvlans { Some(requests.macvlans(bound.nsid).await?) } else { None };
+                            Ok((dump, macvlans))
+                        };
+                        Done::Dumped(id, epoch, read.await)
+                    });
                 }
                 _ => {
                     let netns = Arc::clone(&slot.netns);
@@ -94,6 +104,7 @@ impl Watcher {
             return;
         };
         slot.turn = Turn::Idle;
+        slot.missing = result.as_ref().err().map(ResolveError::missing).unwrap_or_default();
         match result {
             Ok(bound) => {
                 slot.attempts = 0;
@@ -130,16 +141,18 @@ impl Watcher {
         }
     }
 
-    fn dumped(&mut self, id: SlotId, result: Result<Dump, RequestError>) {
+    fn dumped(&mut self, id: SlotId, result: Result<(Dump, Option<Vec<Macvlan>>), RequestError>) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
         slot.turn = Turn::Idle;
         match result {
-            Ok(dump) => {
+            Ok((dump, macvlans)) => {
                 slot.attempts = 0;
                 slot.table.end_dump(dump, &mut self.changes);
+                slot.vmacs.end(macvlans);
                 self.told(clock::now());
+                self.tell_vmacs(id);
                 self.recovered(id);
                 self.enqueue(id);
             }
@@ -149,6 +162,7 @@ impl Watcher {
                 slot.step = Step::Resolve;
                 slot.stale = true;
                 slot.table.abort_dump(&mut self.changes);
+                slot.vmacs.end(None);
                 self.told(clock::now());
                 if !matches!(e, RequestError::Interrupted) {
                     self.failed(id, &e);

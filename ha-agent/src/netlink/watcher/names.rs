@@ -6,12 +6,18 @@ use super::Watcher;
 use super::slot::{SlotId, Step, Turn, restart};
 use crate::clock;
 use crate::config::Netns;
+use crate::netlink::Missing;
 use crate::netns::names::{NameChange, Names};
 
 impl Watcher {
     pub(super) fn name_changed(&mut self, id: SlotId, change: NameChange) {
         match change {
-            NameChange::Vanished => self.lose(id),
+            NameChange::Vanished => {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.missing = Missing::Absent;
+                }
+                self.lose(id);
+            }
             NameChange::Appeared | NameChange::Unsure => self.look(id),
         }
     }
@@ -31,6 +37,7 @@ impl Watcher {
     pub(super) fn missing(&mut self, id: SlotId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.table.missing(&mut self.changes);
+            slot.vmacs.lose();
             self.told(clock::now());
         }
     }
@@ -47,6 +54,7 @@ impl Watcher {
     pub(super) fn look(&mut self, id: SlotId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.table.abort_dump(&mut self.changes);
+            slot.vmacs.end(None);
             slot.attempts = 0;
             restart(slot, Step::Resolve);
             slot.turn = Turn::Queued;

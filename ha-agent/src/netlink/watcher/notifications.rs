@@ -1,18 +1,27 @@
 //! What the kernel tells unasked, and which namespaces' tables it goes to.
 
+use std::ops::RangeInclusive;
+
 use tokio::time::Instant;
 
-use super::slot::{SlotId, Step, restart};
+use super::slot::{Slot, SlotId, Step, restart};
 use super::{PAUSE, Watcher};
 use crate::config::Netns;
 use crate::core::time::Mono;
+use crate::netlink::NetlinkEvent;
 use crate::netlink::decode::{self, Message};
 use crate::netlink::socket::Received;
+use crate::netlink::vmac::{self, Found, Macvlan};
 
 /// Datagrams taken before anything else has its turn.
 pub(super) const BATCH: usize = 512;
 /// Datagrams taken before a request's answer is used; see [`Watcher::drain`].
 const DRAIN: usize = 1 << 16;
+
+/// The slots of a namespace.
+fn all_of(nsid: Option<i32>) -> RangeInclusive<(Option<i32>, SlotId)> {
+    (nsid, 0)..=(nsid, SlotId::MAX)
+}
 
 impl Watcher {
     /// Takes what is queued, at most `limit` datagrams. With `now` also what the reactor has not
@@ -50,7 +59,11 @@ impl Watcher {
     fn datagram(&mut self, length: usize, nsid: Option<i32>, at: Mono) {
         let nsid = nsid.filter(|_| nsid != self.own_nsid);
         // Copied out of the buffer, which the tables' answer may not borrow.
-        let messages: Vec<_> = decode::messages(self.listener.bytes(length)).collect();
+        let bytes = self.listener.bytes(length);
+        let messages: Vec<_> = decode::messages(bytes).collect();
+        let wanted = |id: &SlotId| self.slots.get(id).is_some_and(|slot| slot.vmacs.is_wanted());
+        let links =
+            if self.by_nsid.range(all_of(nsid)).any(|(_, id)| wanted(id)) { vmac::links(bytes) } else { Vec::new() };
         for message in messages {
             match message {
                 Ok(Message::NamespaceGone { nsid: dead }) if nsid.is_none() => self.died(dead),
@@ -69,10 +82,34 @@ impl Watcher {
                 }
             }
         }
+        if !links.is_empty() {
+            self.links(nsid, &links);
+        }
+    }
+
+    /// Links that changed, as an instance's VMAC may be among them.
+    fn links(&mut self, nsid: Option<i32>, links: &[(u32, Option<Macvlan>)]) {
+        let ids: Vec<SlotId> = self.by_nsid.range(all_of(nsid)).map(|(_, id)| *id).collect();
+        for id in ids {
+            if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.vmacs.is_wanted()) {
+                for (ifindex, macvlan) in links {
+                    slot.vmacs.take(*ifindex, *macvlan);
+                }
+            }
+            self.tell_vmacs(id);
+        }
+    }
+
+    pub(super) fn tell_vmacs(&mut self, id: SlotId) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let Slot { table, vmacs, .. } = slot;
+        for (router, Found { name, through }) in vmacs.news(|interface| table.index_of(interface)) {
+            self.out.push_back(NetlinkEvent::Vmac { router, name: name.to_text(), through });
+        }
     }
 
     fn message(&mut self, nsid: Option<i32>, message: Message, at: Mono) {
-        let range = (nsid, 0)..=(nsid, SlotId::MAX);
+        let range = all_of(nsid);
         let mut overflown = Vec::new();
         for (_, id) in self.by_nsid.range(range) {
             if let Some(slot) = self.slots.get_mut(id)
@@ -85,6 +122,7 @@ impl Watcher {
         for id in overflown {
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.table.abort_dump(&mut self.changes);
+                slot.vmacs.end(None);
                 slot.stale = true;
                 restart(slot, Step::Dump);
             }

@@ -11,7 +11,8 @@ use crate::config::Netns;
 use crate::core::model::RouterId;
 use crate::netlink::decode::IfName;
 use crate::netlink::namespace::{Interest, Namespace};
-use crate::netlink::{Order, Watch};
+use crate::netlink::vmac::Vmacs;
+use crate::netlink::{Missing, Order, Watch};
 
 impl Watcher {
     pub(super) fn take_orders(&mut self) {
@@ -46,6 +47,10 @@ impl Watcher {
         };
         slot.table.watch(interest, watch.further);
         self.further.insert(watch.router, clock::now());
+        match watch.vmac {
+            Some(vmac) => slot.vmacs.watch(watch.router, interface, vmac),
+            None => slot.vmacs.unwatch(watch.router),
+        }
         if slot.bound.is_none() && matches!(slot.turn, Turn::Idle | Turn::Waiting) {
             // Known to be missing: the file's appearance is what is waited for.
             self.missing(id);
@@ -73,7 +78,9 @@ impl Watcher {
         let slot = Slot {
             netns,
             table: Namespace::default(),
+            vmacs: Vmacs::default(),
             bound: None,
+            missing: Missing::Absent,
             step: Step::Resolve,
             epoch: 0,
             attempts: 0,
@@ -94,6 +101,7 @@ impl Watcher {
             return;
         };
         slot.table.unwatch(router);
+        slot.vmacs.unwatch(router);
         if !slot.table.is_empty() {
             return;
         }

@@ -51,6 +51,7 @@ impl Watcher {
         recovery.pending = self.slots.keys().copied().collect();
         for slot in self.slots.values_mut() {
             slot.table.abort_dump(&mut self.changes);
+            slot.vmacs.end(None);
             restart(slot, Step::Resolve);
             slot.stale = true;
             // `redump` puts all of them into the queue.

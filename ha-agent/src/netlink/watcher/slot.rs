@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::config::Netns;
+use crate::netlink::Missing;
 use crate::netlink::namespace::Namespace;
 use crate::netlink::resolve::Bound;
+use crate::netlink::vmac::Vmacs;
 
 pub(super) type SlotId = u64;
 
@@ -12,8 +14,11 @@ pub(super) type SlotId = u64;
 pub(super) struct Slot {
     pub(super) netns: Arc<Netns>,
     pub(super) table: Namespace,
+    pub(super) vmacs: Vmacs,
     /// None: waited for, or being looked for.
     pub(super) bound: Option<Bound>,
+    /// Why it is not bound.
+    pub(super) missing: Missing,
     pub(super) step: Step,
     /// A job with another epoch is of no more interest.
     pub(super) epoch: u32,

@@ -22,6 +22,7 @@ async fn privileged_a_lost_request_socket_is_opened_again() {
         prefix: 8,
         vip_interface: "lo".to_owned(),
         further: crate::addresses::FurtherAddresses::default(),
+        vmac: None,
     };
     netlink.watch(watch).expect("valid");
     let stop = CancellationToken::new();

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
 use super::*;
@@ -14,6 +16,7 @@ fn target(number: u128, vrid: u8) -> Target {
         router: router(number),
         netns: Netns::Path("/run/netns/x".into()),
         interface: "ha0".to_owned(),
+        through: None,
         vrid,
         family: Family::V4,
         vip: IpAddr::from([169, 254, 0, 1]),

@@ -241,6 +241,7 @@ async fn compare(tag: &str, family: Family, cases: Vec<Case>, fence: impl Fn(u8)
         router: id,
         netns: pair.netns(1),
         interface: "ha0".to_owned(),
+        through: None,
         vrid: 1,
         family,
         vip: IpAddr::from([169, 254, 0, 1]),

@@ -63,6 +63,7 @@ impl Pair {
 
     pub(in crate::wire) fn target(&self, end: usize, vrid: u8) -> Target {
         Target {
+            through: None,
             router: router(end, vrid),
             netns: self.netns(end),
             interface: "ha0".to_owned(),

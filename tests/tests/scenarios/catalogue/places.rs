@@ -113,6 +113,8 @@ fn the_namespace_is_deleted() -> Result<()> {
     wait::until(RELEASE, "the namespace is let go", || (!node.site.is_plugged()).then_some(()))?;
     assert!(node.agent.runs());
     wait::until(SLACK, "explain says what is missing", || node.explains(&["does not exist"]).ok())?;
+    let fault = node.confirmed(SLACK, "fault")?;
+    assert_eq!(fault["basis"], "vip", "the kernel says so");
 
     node.agent.events.mark()?;
     node.site.add_netns()?;
@@ -127,7 +129,7 @@ fn the_namespace_is_deleted() -> Result<()> {
         (status["degraded"] == json!([]) && status["wire"] == "transmitting").then_some(())
     })?;
     node.explains(&["Confirmed primary"])?;
-    // Without a namespace nothing has a vote, and nothing is told.
+    // The hold of the L3 agent leaves out what was over within it.
     let told = ["primary", "backup", "primary"];
     case.told_alone(&mut node, &told, "the namespace is there again")
 }

@@ -60,7 +60,7 @@ impl World {
     fn answer(&mut self, send: &Send) {
         let answer = if self.away {
             let kind = FailureKind::NotListening;
-            Answer::Failed(Failure { kind, detail: String::new(), written: false })
+            Answer::Failed(Failure::new(kind, String::new(), false))
         } else {
             self.heard.extend(send.items.iter().map(|entry| (self.now, entry.router, entry.state)));
             Answer::Taken
