@@ -163,6 +163,7 @@ fn no_output_carries_what_a_terminal_obeys() {
         let detail = RouterDetail {
             status: node.routers[1].clone(),
             evidence: fixture::evidence(),
+            details: vec![],
             recent: vec![event(EVIL, watched.clone())],
         };
         harmless(&explain::render(&client::shown(&detail).expect("the same type"), &terminal, now()));
