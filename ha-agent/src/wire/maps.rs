@@ -19,7 +19,7 @@ use super::metrics::Stats;
 use super::pieces::Tally;
 use super::sources::{self, Source, Sources, Whose};
 use super::table::{Entry, Table};
-use super::{Judged, WireError, WireReading, translate};
+use super::{Judged, WireError, WireReading, rules, translate};
 use crate::clock;
 use crate::core::model::{Advert, Reason, RouterId, Side};
 use crate::core::time::Mono;
@@ -241,9 +241,11 @@ impl Shared {
             }
             known.taken == Some(true)
         };
+        let mut lists_vip = None;
         if let Some(speaker) = self.local(entry.id)?.filter(fresh)
             && take(Whose::Ours, &speaker)
         {
+            lists_vip = rules::lists_vip(&entry.target, &speaker, self.key);
             speakers.push(translate::advert(&speaker, family, Side::Local));
         }
         if let Some(known) = locked(&self.known).get_mut(&entry.id) {
@@ -265,7 +267,7 @@ impl Shared {
             rejected_at = rejected_at.max(pieces);
         }
         let rejected_at = rejected_at.map(Mono);
-        Ok((WireReading { speakers, rejected_at, as_of }, ask))
+        Ok((WireReading { speakers, rejected_at, lists_vip, as_of }, ask))
     }
 
     /// What is known of a speaker's source.

@@ -151,7 +151,8 @@ impl Driver {
             let inner = self.parts.shared.lock();
             let unwanted = |id: &&RouterId| {
                 let watched = inner.routers.get(id).map(|watched| &watched.router);
-                watched.is_some() && watched != self.wanted(**id).map(|(router, _)| router).as_ref()
+                let wanted = self.wanted(**id).map(|(router, _)| router);
+                watched.is_some_and(|watched| !wanted.is_some_and(|wanted| wanted.goes_on_as(watched)))
             };
             touched.iter().filter(unwanted).copied().collect()
         };
@@ -207,6 +208,12 @@ impl Driver {
             let outputs = inner.node.watch(id, policy, confirmed, now);
             if let Some(watched) = inner.routers.get_mut(&id) {
                 (watched.source, watched.registered) = (source, registered);
+                let further = watched.router.further != router.further;
+                watched.router.further = router.further;
+                if further {
+                    let found = watched.as_found();
+                    self.watch_anew(&found);
+                }
                 self.settle(&mut inner, id, outputs, now);
                 self.compare(&mut inner, id);
                 return;
@@ -229,7 +236,7 @@ impl Driver {
                 vmac: None,
                 degraded: Vec::new(),
                 decided: false,
-                confirmed_at: restored.and_then(|restored| restored.since),
+                confirmed_at_us: restored.map(|restored| restored.confirmed_at_us),
                 registered,
             };
             inner.routers.insert(id, watched);
@@ -259,8 +266,10 @@ impl Driver {
         let mut inner = self.parts.shared.lock();
         if changed {
             let confirmed = inner.node.view(id, clock::now()).and_then(|view| view.confirmed);
-            let since = inner.routers.get(&id).and_then(|watched| watched.confirmed_at.clone());
-            self.parts.restored.extend(confirmed.map(|(state, _, basis)| (id, Restored { state, basis, since })));
+            let since = inner.routers.get(&id).and_then(|watched| watched.confirmed_at_us);
+            let confirmed_at_us = since.unwrap_or_else(clock::wall_micros);
+            let restored = confirmed.map(|(state, _, basis)| (id, Restored { state, basis, confirmed_at_us }));
+            self.parts.restored.extend(restored);
         } else {
             self.parts.outbox.forget(id);
         }
@@ -287,6 +296,7 @@ fn watch_of(router: &Router) -> Watch {
         vip: router.vip,
         prefix: router.prefix,
         vip_interface: router.vip_interface.clone(),
+        further: router.further.clone(),
         vmac: router.rules.has_vmac.then_some(Vmac { v6: router.vip.is_ipv6(), vrid: router.vrid }),
     }
 }

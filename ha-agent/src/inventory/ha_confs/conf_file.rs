@@ -107,6 +107,7 @@ pub(super) fn router(id: RouterId, instance: &Instance, netns: PathBuf) -> Route
         vip: instance.vip,
         prefix: instance.prefix,
         vip_interface: instance.vip_interface.clone(),
+        further: instance.further(),
         interface: instance.interface.clone(),
         vrid: instance.vrid,
         advert_interval: instance.advert_interval,

@@ -139,6 +139,7 @@ async fn what_is_there_is_told_before_complete() {
             vip: "169.254.0.1".parse().expect("an address"),
             prefix: 24,
             vip_interface: "ha-1".to_owned(),
+            further: crate::addresses::FurtherAddresses::default(),
             vrid: 1,
             advert_interval: Duration::from_secs(2),
             fifo_instance: None,

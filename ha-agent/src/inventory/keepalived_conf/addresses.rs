@@ -29,6 +29,8 @@ pub struct Held {
     pub interface: String,
     /// Of `virtual_ipaddress_excluded`: adverts do not list it.
     pub excluded: bool,
+    /// keepalived makes that interface; its name may be another one where this one is taken.
+    pub made: bool,
 }
 
 /// The addresses of an instance.
@@ -113,11 +115,9 @@ impl Addresses {
         let listed = self.listed.iter().enumerate().map(|(at, one)| (one, at >= MOST));
         let excluded = self.excluded.iter().map(|one| (one, true));
         let all = listed.chain(excluded);
-        all.map(|(one, excluded)| Held {
-            address: one.address,
-            prefix: one.prefix,
-            interface: one.interface(home, release, names),
-            excluded,
+        all.map(|(one, excluded)| {
+            let (interface, made) = one.interface(home, release, names);
+            Held { address: one.address, prefix: one.prefix, interface, excluded, made }
         })
         .collect()
     }
@@ -217,21 +217,23 @@ impl Address {
         Ok(())
     }
 
-    fn interface(&self, home: &Home<'_>, release: Release, names: &mut Names) -> String {
+    /// Where it lives, and whether keepalived makes that interface.
+    fn interface(&self, home: &Home<'_>, release: Release, names: &mut Names) -> (String, bool) {
         let v6 = self.address.is_ipv6();
         let device = self.device.as_deref();
         let here = device.is_none_or(|device| device == home.interface);
         let own = home.vmac.filter(|_| v6 == home.v6);
         if !release.has_vmac_of_addresses() {
-            return device.or(home.vmac).unwrap_or(home.interface).to_owned();
+            let made = device.is_none() && home.vmac.is_some();
+            return (device.or(home.vmac).unwrap_or(home.interface).to_owned(), made);
         }
         if let Some(vmac) = own.filter(|_| here) {
-            return vmac.to_owned();
+            return (vmac.to_owned(), true);
         }
         let base = device.unwrap_or(home.interface);
         if self.vmac || (home.vmac_for_addresses && (!here || v6 != home.v6)) {
-            return names.address(home.vrid, v6, base);
+            return (names.address(home.vrid, v6, base), true);
         }
-        base.to_owned()
+        (base.to_owned(), false)
     }
 }

@@ -10,6 +10,7 @@ use super::numbers::{Number, seconds, whole};
 use super::rules::{About, Common, Said};
 use super::statements::{Statement, quoted};
 use super::{Effect, Place, Trouble, keep, keywords, vmac};
+use crate::addresses::FurtherAddresses;
 use crate::advert_rules::{AdvertRules, Release};
 use crate::netlink::decode::IfName;
 
@@ -46,6 +47,21 @@ pub struct Instance {
     pub native_ipv6: bool,
     /// What it sends, and takes as a peer's advert.
     pub rules: AdvertRules,
+}
+
+impl Instance {
+    /// All addresses but the VIP. Those on an interface that keepalived makes are watched where the VIP is on it, too:
+    /// what another one is called, only the kernel knows.
+    pub fn further(&self) -> FurtherAddresses {
+        FurtherAddresses::new(self.addresses.iter().skip(1).filter_map(|held| {
+            let with_vip = held.interface == self.vip_interface;
+            match (held.made, with_vip) {
+                (true, false) => None,
+                (true, true) => Some((held.address, None)),
+                (false, _) => Some((held.address, Some(IfName::new(&held.interface)?))),
+            }
+        }))
+    }
 }
 
 /// What `global_defs` says.

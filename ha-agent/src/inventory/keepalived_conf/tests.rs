@@ -4,8 +4,10 @@ mod rules;
 use proptest::prelude::*;
 
 use super::*;
+use crate::addresses::FurtherAddresses;
 use crate::advert_rules::{AdvertRules, Authentication, Mode};
 use crate::core::model::Password;
+use crate::netlink::decode::IfName;
 
 /// The layout of Neutron 29's `KeepalivedConf`.
 const NEUTRON: &str = "\
@@ -66,7 +68,13 @@ fn with(lines: &str) -> String {
 }
 
 fn held(address: &str, prefix: u8, interface: &str, excluded: bool) -> Held {
-    Held { address: address.parse().expect("an address"), prefix, interface: interface.to_owned(), excluded }
+    Held {
+        address: address.parse().expect("an address"),
+        prefix,
+        interface: interface.to_owned(),
+        excluded,
+        made: false,
+    }
 }
 
 fn told(text: &str) -> String {
@@ -108,6 +116,30 @@ fn what_neutron_writes_is_read() {
             },
         }
     );
+}
+
+fn further(given: &[(&str, &str)]) -> FurtherAddresses {
+    let one = |(address, device): &(&str, &str)| (address.parse().expect("an address"), IfName::new(device));
+    FurtherAddresses::new(given.iter().map(one))
+}
+
+#[test]
+fn all_addresses_are_known_with_their_devices() {
+    let more = "virtual_ipaddress {\n 10.0.0.1/24\n 10.0.0.2 dev eth1\n 10.0.0.3/24 brd - label eth0:1\n fe80::9\n nonsense\n }";
+    let excluded = "virtual_ipaddress_excluded {\n 10.0.1.1/24 dev qg-1 no_track\n fe80::1/64 dev qr-1\n 10.0.1.2 dev\n x\n 10.0.1.3 use_vmac\n }";
+    let text = format!("vrrp_instance A {{\n interface eth0\n virtual_router_id 7\n{excluded}\n{more}\n}}");
+    let here = [("10.0.0.2", "eth1"), ("10.0.0.3", "eth0"), ("10.0.1.1", "qg-1"), ("fe80::1", "qr-1")];
+    let instance = one(&text);
+    assert_eq!(instance.further(), further(&here));
+    assert_eq!(instance.vip, "10.0.0.1".parse::<IpAddr>().expect("an address"));
+    // Those of the HA interface are where the VIP is.
+    let on_vmac = one(&text.replace("interface eth0", "interface eth0\n use_vmac")).further();
+    assert_eq!(on_vmac.len(), 4);
+    let of = |address: &str| {
+        let at = on_vmac.find(address.parse().expect("an address")).next().expect("it is there");
+        on_vmac.device(at)
+    };
+    assert_eq!((of("10.0.0.3"), of("10.0.1.1")), (None, IfName::new("qg-1")));
 }
 
 #[test]

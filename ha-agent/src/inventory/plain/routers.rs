@@ -92,6 +92,7 @@ fn router(netns: &Netns, instance: &Instance) -> Router {
         vip: instance.vip,
         prefix: instance.prefix,
         vip_interface: instance.vip_interface.clone(),
+        further: instance.further(),
         vrid: instance.vrid,
         advert_interval: instance.advert_interval,
         fifo_instance: Some(instance.name.clone()),
