@@ -134,7 +134,7 @@ fn all_addresses_are_known_with_their_devices() {
     assert_eq!(instance.vip, "10.0.0.1".parse::<IpAddr>().expect("an address"));
     // Those of the HA interface are where the VIP is.
     let on_vmac = one(&text.replace("interface eth0", "interface eth0\n use_vmac")).further();
-    assert_eq!(on_vmac.len(), 4);
+    assert_eq!(on_vmac.len(), 5, "the one with use_vmac is on it, too");
     let of = |address: &str| {
         let at = on_vmac.find(address.parse().expect("an address")).next().expect("it is there");
         on_vmac.device(at)
