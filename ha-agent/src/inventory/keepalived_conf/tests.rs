@@ -4,7 +4,7 @@ mod rules;
 use proptest::prelude::*;
 
 use super::*;
-use crate::advert_rules::{AdvertRules, Authentication, Mode};
+use crate::advert_rules::{AdvertRules, Authentication, GROUP_V4, Mode};
 use crate::core::model::Password;
 
 /// The layout of Neutron 29's `KeepalivedConf`.
@@ -91,7 +91,7 @@ fn what_neutron_writes_is_read() {
             native_ipv6: false,
             rules: AdvertRules {
                 version: Some(2),
-                mode: Some(Mode::Multicast { group: None }),
+                mode: Some(Mode::Multicast { group: Some(GROUP_V4.into()) }),
                 authentication: Some(Authentication::PassUnknown),
                 interval: Some(std::time::Duration::from_secs(2)),
                 addresses: Some(vec!["169.254.0.1".parse().expect("an address")]),
