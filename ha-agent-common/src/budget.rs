@@ -2,7 +2,7 @@
 
 use crate::{BUDGET_BURST, BUDGET_REFILL_NS, Watch};
 
-/// Adds the tokens that have grown since the last call, to each of the three buckets.
+/// Adds the tokens that have grown since the last call, to each of the buckets.
 ///
 /// Two processors may do so at once; then a bucket may gain a token twice, which the burst bounds.
 #[inline(always)]
@@ -22,6 +22,7 @@ pub fn refill(watch: &mut Watch, now_ns: u64) {
     watch.foreign_tokens = capped(watch.foreign_tokens, tokens);
     watch.refused_tokens = capped(watch.refused_tokens, tokens);
     watch.local_tokens = capped(watch.local_tokens, tokens);
+    watch.source_tokens = capped(watch.source_tokens, tokens);
 }
 
 #[inline(always)]

@@ -2,14 +2,17 @@
 //!
 //! | a frame | by | is |
 //! |---|---|---|
-//! | leaves, forwarded or sent by no VRRP socket | [`leaving`] | unheard |
-//! | leaves, sent by this host's VRRP socket | [`leaving`] | ours |
+//! | leaves, forwarded or sent by no VRRP socket of this namespace | [`leaving`] | unheard |
+//! | leaves for where our keepalived sends nothing to, or with another TTL | [`leaving`] | unheard |
+//! | leaves from another source than our keepalived's | [`standing`] | unheard |
+//! | leaves, sent by this host's VRRP socket | [`leaving`], [`standing`] | ours |
 //! | arrives, and the kernel does not deliver it to keepalived's socket | [`unheard`] | unheard |
 //! | arrives, and keepalived drops it | [`rejected`] | rejected |
 //! | arrives, and neither | | a peer's |
 //!
 //! Only one thing is left to user space: whether the kernel takes a packet from this source on this device
-//! (reverse path, own addresses), since a program cannot ask the routing table.
+//! (reverse path, own addresses), and whether the source of what leaves is this host's, since a program cannot
+//! ask the routing table.
 //!
 //! The checks and their order are those of keepalived 2.2.7 (`vrrp_check_packet`); what other releases do
 //! otherwise is in [`Rules`]. Like [`crate::frame`] it is free of helpers.
@@ -19,7 +22,7 @@ use crate::frame::{Link, Packet, folds_to_ones, half, halves, word};
 use crate::list::{List, content};
 use crate::{
     Class, FAMILY_V4, Reason, Rules, SPEAKER_AH, SPEAKER_OLD_CHECKSUM, SPEAKER_UNICAST, Speaker, WATCH_OLD_CHECKSUM,
-    Watch, ah, device,
+    WATCH_VOUCHED, Watch, ah, device,
 };
 
 const AUTH_LEN: u32 = 8;
@@ -38,7 +41,7 @@ const GROUP_V4: u32 = u32::from_ne_bytes([224, 0, 0, 18]);
 pub struct Sender {
     /// It came from another device.
     pub forwarded: bool,
-    /// A raw socket for VRRP sent it.
+    /// A raw socket for VRRP sent it, of the device's own namespace as far as that can be told.
     pub vrrp_socket: bool,
     /// That socket's cookie; 0: not known.
     pub cookie: u64,
@@ -54,7 +57,7 @@ pub struct PeerKey {
     pub address: [u8; 16],
 }
 
-/// A peer of `unicast_peer`, where `check_unicast_src` looks at it; in the map `PEERS`.
+/// A peer of `unicast_peer`: our adverts go to it, and `check_unicast_src` looks at it; in the map `PEERS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
@@ -270,6 +273,12 @@ fn reaches<P: Packet>(frame: &Frame<'_, P>, rules: &Rules) -> bool {
     }
 }
 
+/// Whether two addresses are the same.
+#[inline(always)]
+fn same(a: &[u8; 16], b: &[u8; 16]) -> bool {
+    word(a, 0) == word(b, 0) && word(a, 8) == word(b, 8)
+}
+
 /// What is remembered of a rejected advert. keepalived looks at the interval before it looks at the addresses;
 /// for people other addresses weigh more, since they show another virtual router.
 #[inline(always)]
@@ -459,17 +468,28 @@ fn sum_fits_v6<P: Packet>(frame: &Frame<'_, P>, list: Option<u64>) -> bool {
     folds_to_ones(sum)
 }
 
-/// Judges a frame that leaves for `watch`, and reads its list of addresses. What is ours but its source
-/// address, user space looks at.
+/// Judges a frame that leaves under these rules, and reads its list of addresses. `to_peer`: its destination is
+/// in the map `PEERS`. Its source is for [`standing`].
 #[inline(always)]
-pub fn leaving<P: Packet>(frame: &Frame<'_, P>, sender: &Sender, speaker: &mut Speaker, list: &mut List) -> Judgement {
+pub fn leaving<P: Packet>(
+    frame: &Frame<'_, P>,
+    sender: &Sender,
+    rules: &Rules,
+    to_peer: bool,
+    speaker: &mut Speaker,
+    list: &mut List,
+) -> Judgement {
     if sender.forwarded {
         return Judgement::unheard(Reason::Forwarded as u8);
     }
     if !sender.vrrp_socket {
         return Judgement::unheard(Reason::NotVrrpSocket as u8);
     }
-    if frame.is_multicast() && frame.envelope.ttl != 255 {
+    if !sends_to(frame, rules, to_peer) {
+        return Judgement::unheard(Reason::Destination as u8);
+    }
+    let ttl = if frame.is_multicast() { 255 } else { rules.ttl };
+    if ttl != 0 && frame.envelope.ttl != ttl {
         return Judgement::unheard(Reason::LocalTtl as u8);
     }
     let version = frame.version();
@@ -486,6 +506,44 @@ pub fn leaving<P: Packet>(frame: &Frame<'_, P>, sender: &Sender, speaker: &mut S
     Judgement { class: Class::Ours, reason: 0 }
 }
 
+/// Whether the destination is one that our keepalived sends to, as far as the configuration says.
+#[inline(always)]
+fn sends_to<P: Packet>(frame: &Frame<'_, P>, rules: &Rules, to_peer: bool) -> bool {
+    if !rules.has(Rules::MODE_CONFIGURED) {
+        return true;
+    }
+    let known = rules.has(Rules::KNOWS_TARGETS);
+    if rules.has(Rules::UNICAST) {
+        !frame.is_multicast() && (to_peer || !known)
+    } else {
+        frame.is_multicast() && (same(&frame.envelope.dst, &rules.destination) || !known)
+    }
+}
+
+/// What an advert is worth that is ours but for its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Standing {
+    /// Its source is vouched for: it counts, and shows the rules.
+    Vouched = 1,
+    /// No source is vouched for yet: it is remembered until user space has looked at it, and shows nothing.
+    Awaited = 2,
+    /// Another source is, or another one is looked at: it is unheard.
+    Stranger = 3,
+}
+
+/// What [`Standing::Stranger`] is.
+pub const STRANGER: Judgement = Judgement::unheard(Reason::LocalSource as u8);
+
+/// See [`Standing`]. `local`: whom this watch remembers on this host.
+#[inline(always)]
+pub fn standing(watch: &Watch, local: &Speaker, speaker: &Speaker) -> Standing {
+    if watch.state & WATCH_VOUCHED != 0 {
+        return if same(&watch.vouched, &speaker.src) { Standing::Vouched } else { Standing::Stranger };
+    }
+    if local.last_seen_ns == 0 || same(&local.src, &speaker.src) { Standing::Awaited } else { Standing::Stranger }
+}
+
 /// What our own advert, whose list sums up to `sum`, shows of our keepalived: the rules by which it takes
 /// others' adverts.
 #[inline(always)]
@@ -495,6 +553,7 @@ pub fn learn<P: Packet>(frame: &Frame<'_, P>, speaker: &Speaker, sum: u64, watch
     rules.vip_count = speaker.vip_count;
     rules.list = speaker.list;
     rules.flags |= Rules::KNOWS_LIST | Rules::KNOWS_MODE;
+    // Where the mode is configured, this is of that mode.
     if frame.is_multicast() {
         rules.flags &= !Rules::UNICAST;
         rules.destination = frame.envelope.dst;

@@ -34,14 +34,16 @@ pub use reason::{Class, Reason};
 pub use rules::Rules;
 
 /// Rises with every change of a record's layout or meaning.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 /// The classifier's global that carries [`LAYOUT_VERSION`]. The version is part of the name: an
 /// object of another layout lacks the symbol, and the loader says so before anything is attached.
-pub const LAYOUT_GLOBAL: &str = "LAYOUT_2";
-const _: () = assert!(LAYOUT_VERSION == 2, "rename LAYOUT_GLOBAL with it");
+pub const LAYOUT_GLOBAL: &str = "LAYOUT_3";
+const _: () = assert!(LAYOUT_VERSION == 3, "rename LAYOUT_GLOBAL with it");
 
 /// Routers that one node can watch: the size of [`Speaker`] array `LOCAL` and of `WATCHES`.
 pub const MAX_WATCHES: u32 = 8192;
+/// Peers of all watches: the size of `PEERS`.
+pub const MAX_PEERS: u32 = 4 * MAX_WATCHES;
 /// Foreign speakers remembered over all watches (LRU; unknown VRIDs never enter).
 pub const MAX_FOREIGN: u32 = 16384;
 
@@ -110,14 +112,18 @@ pub struct Watch {
     pub resigned_mac: [u8; 6],
     /// Zero.
     pub pad2: [u8; 2],
+    /// Our keepalived's source address, as far as it is vouched for; with [`WATCH_VOUCHED`].
+    pub vouched: [u8; 16],
     /// keepalived's counter of AH sequence numbers, as far as the wire shows it.
     pub ah_sequence: u32,
+    /// Tokens left for records about adverts like ours from another source than the vouched one.
+    pub source_tokens: u32,
     /// The reason of the newest frame that was refused, a [`Reason`]; 0: none.
     pub reason: u8,
     /// `WATCH_…` bits.
     pub state: u8,
     /// Zero.
-    pub pad: [u8; 2],
+    pub pad: [u8; 6],
     /// What its keepalived takes.
     pub rules: Rules,
 }
@@ -125,6 +131,9 @@ pub struct Watch {
 /// keepalived has heard a VRRPv3 unicast checksum of the old form, and keeps to it (`Watch::state`). The agent sets
 /// it, once it knows that the kernel takes packets from a speaker of [`SPEAKER_OLD_CHECKSUM`].
 pub const WATCH_OLD_CHECKSUM: u8 = 1;
+/// [`Watch::vouched`] holds (`Watch::state`): an address that the configuration names, or that the kernel says is
+/// this host's. The agent sets it.
+pub const WATCH_VOUCHED: u8 = 2;
 
 /// Records a watch may cause at once, per bucket.
 pub const BUDGET_BURST: u32 = 64;
@@ -329,9 +338,12 @@ pub struct DeviceKey {
 
 /// Names of the classifier's other globals (set before it is loaded, constant after).
 pub mod global {
-    /// `[u32; 4]`: 1 when the rest is valid, then the offsets of `sk_buff.dev`,
+    /// `[u32; 4]`: 1 when the cookie can be read, then the offsets of `sk_buff.dev`,
     /// `net_device.nd_net.net` and `net.net_cookie` in the running kernel, from its BTF.
     pub const NETNS_OFFSETS: &str = "NETNS_OFFSETS";
+    /// `[u32; 3]`: 1 when the rest is valid, and the first two offsets of [`NETNS_OFFSETS`], too; then the offsets
+    /// of `sk_buff.sk` and `sock.__sk_common.skc_net.net`.
+    pub const SOCKET_OFFSETS: &str = "SOCKET_OFFSETS";
     /// `[u64; 2]`: the secret of [`crate::list`], random for each run of the agent.
     pub const DIGEST_KEY: &str = "DIGEST_KEY";
     /// `u32`: 1 takes what leaves for our own whatever sent it, since a frame of a test run
@@ -366,6 +378,12 @@ pub mod counter {
 }
 
 impl Watch {
+    /// Our keepalived's adverts have this source.
+    pub const fn vouch(&mut self, source: [u8; 16]) {
+        self.vouched = source;
+        self.state |= WATCH_VOUCHED;
+    }
+
     /// A watch with full budgets.
     pub const fn new(id: u32, rules: Rules, now_ns: u64) -> Self {
         Self {
@@ -384,10 +402,12 @@ impl Watch {
             resigned_src: [0; 16],
             resigned_mac: [0; 6],
             pad2: [0; 2],
+            vouched: [0; 16],
             ah_sequence: 0,
+            source_tokens: BUDGET_BURST,
             reason: 0,
             state: 0,
-            pad: [0; 2],
+            pad: [0; 6],
             rules,
         }
     }
@@ -397,9 +417,9 @@ const _: () = {
     use core::mem::{offset_of, size_of};
     assert!(size_of::<WatchKey>() == 16);
     assert!(size_of::<Rules>() == 80);
-    assert!(size_of::<Watch>() == 192);
+    assert!(size_of::<Watch>() == 216);
     assert!(offset_of!(Watch, refilled_ns) == 16);
-    assert!(offset_of!(Watch, rules) == 112);
+    assert!(offset_of!(Watch, rules) == 136);
     assert!(size_of::<ForeignKey>() == 40);
     assert!(size_of::<Speaker>() == 96);
     assert!(offset_of!(Speaker, src) == 56);

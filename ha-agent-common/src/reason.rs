@@ -69,7 +69,8 @@ reasons! {
     Owner = 14,
     /// The frame is another host's by its destination MAC: a switch floods it, IP drops it.
     OtherHost = 20,
-    /// Sent to another address than the one that keepalived's socket is bound to.
+    /// Sent to another address than the one that keepalived's socket is bound to; or leaves here for another one
+    /// than our keepalived sends to.
     Destination = 21,
     /// The IP header is malformed, or its checksum is wrong.
     Header = 22,
@@ -83,9 +84,9 @@ reasons! {
     Protocol = 26,
     /// Leaves here, but came from another device: forwarded.
     Forwarded = 30,
-    /// Leaves here, but no raw socket for VRRP sent it.
+    /// Leaves here, but no raw socket for VRRP of this namespace sent it.
     NotVrrpSocket = 31,
-    /// Leaves here, but not from an address of this host.
+    /// Leaves here, but not from an address of this host, or not yet known to be from one.
     LocalSource = 32,
     /// Leaves here with a TTL or hop limit that keepalived does not send.
     LocalTtl = 33,

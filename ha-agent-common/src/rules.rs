@@ -1,7 +1,8 @@
 //! What the keepalived of one instance sends, and takes as a peer's advert.
 
 /// What is compared with a frame. The agent fills it from keepalived's configuration; what our own
-/// adverts say replaces it ([`crate::judge::learn`]), since keepalived may not have reread its file yet.
+/// adverts say replaces it ([`crate::judge::learn`]), since keepalived may not have reread its file yet. Where
+/// adverts go is an exception ([`Rules::MODE_CONFIGURED`]): by that our own are known.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -26,8 +27,10 @@ pub struct Rules {
     pub auth_type: u8,
     /// Addresses of the instance; with [`Rules::KNOWS_LIST`].
     pub vip_count: u8,
+    /// TTL or hop limit of our own unicast adverts; 0: not known.
+    pub ttl: u8,
     /// Zero.
-    pub pad: [u8; 5],
+    pub pad: [u8; 4],
 }
 
 impl Rules {
@@ -51,7 +54,7 @@ impl Rules {
     pub const NEVER_OLD_CHECKSUM: u16 = 1 << 8;
     /// `v3_checksum_as_v2`: VRRPv3's checksum is not looked at (from 2.2.8).
     pub const ANY_CHECKSUM: u16 = 1 << 9;
-    /// `check_unicast_src`: only peers that are in the map `PEERS`.
+    /// `check_unicast_src`: only adverts of peers that are in the map `PEERS`.
     pub const CHECK_PEERS: u16 = 1 << 10;
     /// `use_vmac`: keepalived's socket is on the virtual router's device, a macvlan.
     pub const VMAC: u16 = 1 << 11;
@@ -59,6 +62,11 @@ impl Rules {
     pub const TAKES_NONE: u16 = 1 << 12;
     /// `use_vmac`, but keepalived's socket is on the interface itself (`vmac_xmit_base`).
     pub const VMAC_BESIDE: u16 = 1 << 13;
+    /// The configuration says where our own adverts go to: to the group that is [`Rules::destination`], or to the
+    /// peers that are in the map `PEERS`.
+    pub const KNOWS_TARGETS: u16 = 1 << 14;
+    /// The configuration says whether adverts go to peers or to the group: no advert says otherwise.
+    pub const MODE_CONFIGURED: u16 = 1 << 15;
 
     /// Whether all of these bits are set.
     #[inline(always)]

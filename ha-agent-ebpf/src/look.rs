@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use ha_agent_common::frame::{self, Bytes, ETH_LEN, ETH_P_IP, ETH_P_IPV6, ETH_P_TAGGED, IPPROTO_AH, IPPROTO_VRRP};
 use ha_agent_common::{INGRESS, LAYOUT_VERSION, counter};
 
-use crate::maps::{LAYOUT_2, count};
+use crate::maps::{LAYOUT_3, count};
 use crate::observe;
 use crate::skb::Skb;
 
@@ -16,7 +16,7 @@ const PACKET_LOOPBACK: u32 = 5;
 /// Looks at one frame, whose link has a header of `link` bytes.
 #[inline(always)]
 pub(crate) fn frame(ctx: &TcContext, link: u32, direction: u8) {
-    if LAYOUT_2.load() != LAYOUT_VERSION {
+    if LAYOUT_3.load() != LAYOUT_VERSION {
         return;
     }
     count(counter::FRAMES);

@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use ha_agent_common::{
-    Device, DeviceKey, ForeignKey, LAYOUT_VERSION, MAX_FOREIGN, MAX_WATCHES, Speaker, Watch, WatchKey, ah, counter,
+    Device, DeviceKey, ForeignKey, LAYOUT_VERSION, MAX_FOREIGN, MAX_PEERS, MAX_WATCHES, Speaker, Watch, WatchKey, ah, counter,
     frame::{Bytes, Envelope, Link},
     judge::{Peer, PeerKey},
     list::List,
@@ -16,11 +16,15 @@ use ha_agent_common::{
 
 /// Carries the layout in its name, see `ha_agent_common::LAYOUT_GLOBAL`.
 #[unsafe(no_mangle)]
-pub(crate) static LAYOUT_2: Global<u32> = Global::new(LAYOUT_VERSION);
+pub(crate) static LAYOUT_3: Global<u32> = Global::new(LAYOUT_VERSION);
 
 /// See `ha_agent_common::global::NETNS_OFFSETS`.
 #[unsafe(no_mangle)]
 pub(crate) static NETNS_OFFSETS: Global<[u32; 4]> = Global::new([0; 4]);
+
+/// See `ha_agent_common::global::SOCKET_OFFSETS`.
+#[unsafe(no_mangle)]
+pub(crate) static SOCKET_OFFSETS: Global<[u32; 3]> = Global::new([0; 3]);
 
 /// See `ha_agent_common::global::DIGEST_KEY`.
 #[unsafe(no_mangle)]
@@ -34,9 +38,9 @@ pub(crate) static ANY_SENDER: Global<u32> = Global::new(0);
 #[map]
 pub(crate) static WATCHES: HashMap<WatchKey, Watch> = HashMap::with_max_entries(MAX_WATCHES, BPF_F_NO_PREALLOC);
 
-/// Peers of `unicast_peer`, where their addresses are checked. Written by the agent.
+/// Peers of `unicast_peer`, where they are known. Written by the agent.
 #[map]
-pub(crate) static PEERS: HashMap<PeerKey, Peer> = HashMap::with_max_entries(MAX_WATCHES, BPF_F_NO_PREALLOC);
+pub(crate) static PEERS: HashMap<PeerKey, Peer> = HashMap::with_max_entries(MAX_PEERS, BPF_F_NO_PREALLOC);
 
 /// Where the programs are attached. Written by the agent.
 #[map]

@@ -6,13 +6,13 @@
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_ns};
 use ha_agent_common::frame::{self, ETH_LEN, Link, Seen};
-use ha_agent_common::judge::{self, PeerKey};
+use ha_agent_common::judge::{self, PeerKey, Standing};
 use ha_agent_common::list::List;
 use ha_agent_common::{Class, FAMILY_V4, FAMILY_V6, INGRESS, Rules, Speaker, WatchKey, budget, counter};
 
-use crate::maps::{ADVERT, Advert, PEERS, WATCHES, count};
+use crate::maps::{ADVERT, Advert, LOCAL, PEERS, WATCHES, count};
 use crate::piece::ha_piece;
-use crate::remember::{Said, remember};
+use crate::remember::{Said, ha_unknown, remember};
 use crate::skb::{Ip, Skb};
 
 /// Looks at one packet that may be VRRP. `how`: the direction, and 256 for IPv6.
@@ -102,11 +102,24 @@ extern "C" fn ha_vrrp(skb: *mut __sk_buff, base: u32, direction: u32) -> u32 {
         *link = Link::default();
         judge::read(&frame, link, speaker);
         let mut list = List::default();
-        let judgement = judge::leaving(&frame, &packet.skb.sender(), speaker, &mut list);
-        if judgement.class as u8 == Class::Ours as u8 {
-            judge::learn(&frame, speaker, list.sum, watch);
+        let key = PeerKey { watch: watch.id, address: envelope.dst };
+        // SAFETY: only whether there is one is looked at.
+        let to_peer = watch.rules.is_unicast() && unsafe { PEERS.get(key) }.is_some();
+        let judgement = judge::leaving(&frame, &packet.skb.sender(), &watch.rules, to_peer, speaker, &mut list);
+        let Some(local) = LOCAL.get_ptr(watch.id) else {
+            return 0;
+        };
+        if judgement.class as u8 != Class::Ours as u8 {
+            judgement
+        } else {
+            // SAFETY: an array's values live as long as the program.
+            let standing = judge::standing(watch, unsafe { &*local }, speaker) as u32;
+            let standing = ha_unknown(standing);
+            if standing == Standing::Vouched as u32 {
+                judge::learn(&frame, speaker, list.sum, watch);
+            }
+            if standing == Standing::Stranger as u32 { judge::STRANGER } else { judgement }
         }
-        judgement
     };
     remember(advert, watch, Said::new(judgement, direction));
     1

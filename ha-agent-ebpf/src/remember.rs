@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::BPF_ANY, maps::RingBuf};
 use aya_log_ebpf::debug;
 use ha_agent_common::judge::{self, Judgement};
-use ha_agent_common::{Class, ForeignKey, INGRESS, RECORD_FRAME, Record, Speaker, Watch, budget, counter, speaker};
+use ha_agent_common::{Class, ForeignKey, INGRESS, RECORD_FRAME, Reason, Record, Speaker, Watch, budget, counter, speaker};
 
 use crate::maps::{ADVERT, Advert, DIGEST_KEY, FOREIGN, FOREIGN_EVENTS, LOCAL, LOCAL_EVENTS, count};
 
@@ -63,7 +63,7 @@ pub(crate) fn remember(advert: &mut Advert, watch: &mut Watch, said: Said) {
 /// reason that may have been found.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ha_unknown(number: u32) -> u32 {
+pub(crate) extern "C" fn ha_unknown(number: u32) -> u32 {
     core::hint::black_box(number)
 }
 
@@ -144,7 +144,8 @@ fn refused(watch: &mut Watch, frame: &mut Speaker, reason: u8, now: u64) -> u8 {
     watch.reason = reason;
     frame.last_seen_ns = now;
     frame.refused = reason;
-    if budget::take(&mut watch.refused_tokens) { RECORD_FRAME } else { withhold(watch) }
+    let tokens = if reason == Reason::LocalSource as u8 { &mut watch.source_tokens } else { &mut watch.refused_tokens };
+    if budget::take(tokens) { RECORD_FRAME } else { withhold(watch) }
 }
 
 /// Counts a record that the budget does not allow; 0, for none to send.

@@ -13,7 +13,7 @@ use ha_agent_common::judge::Sender;
 use ha_agent_common::list::{self, List};
 use ha_agent_common::options;
 
-use crate::maps::{AH_KEY, ANY_SENDER, DIGEST_KEY, LIST, NETNS_OFFSETS, OPTIONS, WORK};
+use crate::maps::{AH_KEY, ANY_SENDER, DIGEST_KEY, LIST, NETNS_OFFSETS, OPTIONS, SOCKET_OFFSETS, WORK};
 
 /// `linux/if_packet.h`: to this device.
 const PACKET_HOST: u32 = 0;
@@ -169,7 +169,7 @@ impl Skb {
         let protocol = unsafe { (*socket).protocol };
         let internet = family == AF_INET || family == AF_INET6;
         let vrrp = protocol == IPPROTO_VRRP as u32 || protocol == IPPROTO_AH as u32;
-        sender.vrrp_socket = internet && kind == SOCK_RAW && vrrp;
+        sender.vrrp_socket = internet && kind == SOCK_RAW && vrrp && self.is_of_its_device();
         // SAFETY: the helper takes a valid context.
         sender.cookie = unsafe { bpf_get_socket_cookie(self.skb.cast()) };
         sender
@@ -183,10 +183,28 @@ impl Skb {
             // SAFETY: the verifier rewrites this load of a valid context.
             return unsafe { (*self.skb).tc_classid } as u64;
         }
+        self.kernel_word(self.netns(dev, net) as usize, cookie)
+    }
+
+    /// Whether the socket that sent the frame is of the namespace that the device is in: what a virtual device in
+    /// another namespace hands over keeps its socket. True where that cannot be told.
+    #[inline(always)]
+    fn is_of_its_device(&self) -> bool {
+        let [known, sk, sk_net] = SOCKET_OFFSETS.load();
+        if known == 0 {
+            return true;
+        }
+        let [_, dev, net, _] = NETNS_OFFSETS.load();
+        let socket = self.kernel_word(self.skb as usize, sk);
+        self.kernel_word(socket as usize, sk_net) == self.netns(dev, net)
+    }
+
+    /// Address of the namespace that the device is in.
+    #[inline(always)]
+    fn netns(&self, dev: u32, net: u32) -> u64 {
         // The context pointer is the `sk_buff` itself at run time; each step reads one pointer.
         let dev = self.kernel_word(self.skb as usize, dev);
-        let net = self.kernel_word(dev as usize, net);
-        self.kernel_word(net as usize, cookie)
+        self.kernel_word(dev as usize, net)
     }
 
     /// A word of kernel memory; 0 when it cannot be read, which is no namespace's cookie.

@@ -6,7 +6,7 @@
 //! (`vrrp_check_packet`, `vrrp_complete_instance`), and of later releases where one is named.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +14,11 @@ use crate::core::model::Password;
 
 #[cfg(test)]
 mod tests;
+
+/// Where adverts over IPv4 go, if nothing else is configured (RFC 9568 section 5.1.1.2).
+pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+/// Where adverts over IPv6 go (RFC 9568 section 5.1.2.2).
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
 /// What an instance's keepalived sends, and takes as a peer's advert. `None`: not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +71,8 @@ pub struct AdvertRules {
 pub enum Mode {
     /// To a group. A frame to any other address never reaches it.
     Multicast {
-        /// `mcast_dst_ip`, or the group of all instances. None: 224.0.0.18 or ff02::12.
+        /// `mcast_dst_ip`, or the group of all instances, or [`GROUP_V4`] or [`GROUP_V6`]. None: not known (a
+        /// router given by hand).
         group: Option<IpAddr>,
     },
     /// To single addresses. A frame to another one than its own never reaches it; TTL may be anything.

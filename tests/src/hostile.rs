@@ -1,21 +1,27 @@
 //! Who attacks: a host on the HA network, and a tenant's virtual machine behind the router. Each has a
 //! namespace of its own and sends what it likes.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::command::{ip_in, run_in};
 use crate::forge::{Mac, from_mac, to_mac};
 use crate::frames::{Injector, sealed};
 use crate::lab::{Lab, Router, Site};
+use crate::place;
 
 /// A MAC that nobody has: a switch floods it, and every receiver takes it for another host's.
 pub const NOBODY: Mac = [0x02, 0, 0, 0, 0x99, 0x99];
+/// Length of an Ethernet header.
+const ETHERNET: usize = 14;
+/// IP protocol.
+const VRRP: i32 = 112;
 /// A host's interface and a virtual machine's are told apart by their names; the router's side of the latter.
 const INSIDE: &str = "qr-hostile";
 
@@ -38,6 +44,10 @@ pub struct Tenant {
     gateway: Mac,
     wire: Arc<Injector>,
 }
+
+/// A process with no right but `CAP_NET_RAW`, by the kind of socket that keepalived has.
+#[derive(Clone, Debug)]
+pub struct Process(Arc<Socket>);
 
 /// Sends the same frames again and again, in turn, until it is ended or dropped.
 #[derive(Debug)]
@@ -132,6 +142,56 @@ impl Sender for Tenant {
     /// To its router.
     fn send(&self, frame: &[u8]) -> Result<()> {
         self.wire.send_as_it_is(&sealed(&to_mac(from_mac(frame.to_vec(), self.mac), self.gateway)))
+    }
+}
+
+impl Process {
+    /// One in this namespace, whose frames leave by this interface.
+    ///
+    /// # Errors
+    /// When the socket cannot be opened.
+    pub fn within(netns: &str, interface: &str) -> Result<Self> {
+        let socket = place::within(netns, || {
+            let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(VRRP))).context("a raw socket")?;
+            socket.set_header_included_v4(true)?;
+            socket.set_multicast_loop_v4(false)?;
+            socket.bind_device(Some(interface.as_bytes()))?;
+            Ok(socket)
+        })?;
+        Ok(Self(Arc::new(socket)))
+    }
+
+    /// One in a container with a namespace of its own, which has a macvlan on the node's HA interface.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn in_container(site: &Site) -> Result<Self> {
+        let container = site.lab().site_planned(&format!("c-{}", site.node), &site.router);
+        container.add_netns()?;
+        let (inner, outer) = (container.netns.as_str(), site.netns.as_str());
+        let link = ["link", "add", INSIDE, "link", &site.interface, "type", "macvlan", "mode", "private"];
+        ip_in(outer, &link)?;
+        ip_in(outer, &["link", "set", INSIDE, "netns", inner])?;
+        ip_in(inner, &["link", "set", INSIDE, "up"])?;
+        // Of the router's network, so that it may send wherever it likes.
+        ip_in(inner, &["addr", "add", "10.99.1.1/24", "dev", INSIDE])?;
+        ip_in(inner, &["route", "add", "default", "dev", INSIDE])?;
+        // Nobody answers for an address that is nobody's.
+        ip_in(inner, &["link", "set", INSIDE, "arp", "off"])?;
+        Self::within(inner, INSIDE)
+    }
+}
+
+/// A frame without its Ethernet header: the kernel makes one.
+impl Sender for Process {
+    fn send(&self, frame: &[u8]) -> Result<()> {
+        // Without what Ethernet pads: the kernel takes all that it is given for the packet.
+        let length = frame.get(ETHERNET + 2..ETHERNET + 4).context("a length")?;
+        let end = ETHERNET + usize::from(u16::from_be_bytes([length[0], length[1]]));
+        let packet = frame.get(ETHERNET..end).context("a packet")?;
+        let to: [u8; 4] = packet.get(16..20).and_then(|to| to.try_into().ok()).context("a destination")?;
+        let to = SockAddr::from(SocketAddrV4::new(Ipv4Addr::from(to), 0));
+        self.0.send_to(packet, &to).map(drop).context("sending a packet")
     }
 }
 

@@ -12,7 +12,7 @@ use super::sources::{Source, Whose};
 use super::table::Entry;
 use super::{WireEvent, attach, translate};
 use crate::advert_rules::Mode;
-use crate::core::model::RouterId;
+use crate::core::model::{RouterId, Side};
 use crate::netns::NetnsThread;
 
 /// Questions that wait at once. One that finds no room is asked again with the next advert or reading.
@@ -71,7 +71,11 @@ impl Asker {
             if !self.shared.answered(entry.id, source, taken) {
                 continue;
             }
-            for event in self.held_back(router, &entry, source, taken == Some(true)) {
+            let held_back = self.held_back(router, &entry, source, taken == Some(true));
+            if source.0 == Whose::Ours && taken == Some(false) {
+                self.shared.disown(&entry, source.1);
+            }
+            for event in held_back {
                 if self.events.send(event).await.is_err() {
                     return;
                 }
@@ -81,13 +85,19 @@ impl Asker {
 
     /// What the source has said so far, as events.
     fn held_back(&self, router: RouterId, entry: &Entry, source: Source, taken: bool) -> Vec<WireEvent> {
-        let speakers = self.shared.of_source(entry, source).unwrap_or_default();
+        let mut speakers = self.shared.of_source(entry, source).unwrap_or_default();
         let family = entry.key.family;
+        if source.0 == Whose::Ours
+            && let Some(speaker) = self.shared.held(entry.id, &source.1)
+        {
+            let speaker = if taken { self.shared.promote(entry, &speaker) } else { speaker };
+            speakers = vec![(Side::Local, speaker)];
+        }
         speakers
             .into_iter()
             .map(|(side, speaker)| {
                 if taken {
-                    self.shared.adopt(entry, &speaker);
+                    self.shared.adopt(entry, side, &speaker);
                     return WireEvent::Advert { router, advert: translate::advert(&speaker, family, side) };
                 }
                 let reason = self.shared.refusal(entry, side, &speaker.src);

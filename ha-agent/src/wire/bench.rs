@@ -12,8 +12,9 @@ use ha_agent_common::build::Advert;
 use ha_agent_common::{BUDGET_BURST, EGRESS, FAMILY_V4, INGRESS, Watch, WatchKey, global};
 use serde::Serialize;
 
+use super::btf::{self, Offsets};
 use super::object::{self, EGRESS_PROGRAM, INGRESS_PROGRAM};
-use super::{WireError, attach, btf};
+use super::{WireError, attach};
 use crate::clock;
 
 /// Nanoseconds per frame.
@@ -43,11 +44,12 @@ impl Timed {
     /// [`WireError::Object`], [`WireError::NoBpf`], [`WireError::LayoutMismatch`], [`WireError::Map`].
     pub fn load(path: Option<&Path>) -> Result<Self, WireError> {
         let bytes = object::bytes(path)?;
-        let offsets = btf::netns_offsets(Path::new(btf::VMLINUX)).unwrap_or([0; 4]);
-        let realm = if offsets[0] == 0 { 0 } else { attach::cookie().unwrap_or_default() };
+        let offsets = Offsets::read(Path::new(btf::VMLINUX));
+        let realm = if offsets.has_cookie() { attach::cookie().unwrap_or_default() } else { 0 };
         let mut ebpf = EbpfLoader::new()
             .btf(None)
-            .override_global(global::NETNS_OFFSETS, &offsets, true)
+            .override_global(global::NETNS_OFFSETS, &offsets.netns, true)
+            .override_global(global::SOCKET_OFFSETS, &offsets.socket, false)
             .override_global(global::DIGEST_KEY, &[1_u64, 2], false)
             .override_global(global::ANY_SENDER, &1_u32, false)
             .load(&bytes)
@@ -120,6 +122,8 @@ fn watch(ebpf: &mut Ebpf, realm: u64) -> Result<(), WireError> {
     let map = ebpf.map_mut("WATCHES").ok_or(WireError::LayoutMismatch)?;
     match value_size(map) {
         Some(size) if size as usize == size_of::<Watch>() => insert::<{ size_of::<Watch>() }>(map, key, &head),
+        // Layout 2.
+        Some(192) => insert::<192>(map, key, &head),
         // Layout 1.
         Some(56) => insert::<56>(map, key, &head),
         _ => Err(WireError::LayoutMismatch),

@@ -1,4 +1,4 @@
-//! Where the running kernel keeps a device's namespace: member offsets, read from its BTF.
+//! Where the running kernel keeps the namespaces of a device and of a socket: member offsets, read from its BTF.
 //!
 //! Only what that needs: struct and union members by name, through anonymous ones. The format is
 //! that of the kernel's Documentation/bpf/btf.rst.
@@ -15,17 +15,46 @@ const KIND_TYPEDEF: u32 = 8;
 /// Kinds that only pass a type on: typedef, volatile, const, restrict, type tag.
 const KIND_PASSING: [u32; 5] = [KIND_TYPEDEF, 9, 10, 11, 18];
 
-/// `ha_agent_common::global::NETNS_OFFSETS` for this kernel; none when its BTF cannot be read or
-/// does not know the members (`net_cookie` came with 5.12).
-pub(super) fn netns_offsets(path: &Path) -> Option<[u32; 4]> {
-    let data = std::fs::read(path).ok()?;
-    let types = Types::parse(&data)?;
-    Some([
-        1,
-        types.offset("sk_buff", &["dev"])?,
-        types.offset("net_device", &["nd_net", "net"])?,
-        types.offset("net", &["net_cookie"])?,
-    ])
+/// What is known of this kernel; by default nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offsets {
+    /// `ha_agent_common::global::NETNS_OFFSETS`.
+    pub(super) netns: [u32; 4],
+    /// `ha_agent_common::global::SOCKET_OFFSETS`.
+    pub(super) socket: [u32; 3],
+}
+
+impl Offsets {
+    /// Reads what the BTF says: nothing where it cannot be read or does not know the members.
+    pub(super) fn read(path: &Path) -> Self {
+        let data = std::fs::read(path).unwrap_or_default();
+        Types::parse(&data).map(|types| Self::of(&types)).unwrap_or_default()
+    }
+
+    fn of(types: &Types<'_>) -> Self {
+        let device = types.offset("sk_buff", &["dev"]).zip(types.offset("net_device", &["nd_net", "net"]));
+        let Some((dev, net)) = device else {
+            return Self::default();
+        };
+        // It came with 5.12.
+        let cookie = types.offset("net", &["net_cookie"]);
+        let socket = types.offset("sk_buff", &["sk"]).zip(types.offset("sock", &["__sk_common", "skc_net", "net"]));
+        Self {
+            netns: [u32::from(cookie.is_some()), dev, net, cookie.unwrap_or(0)],
+            socket: socket.map_or([0; 3], |(sk, net)| [1, sk, net]),
+        }
+    }
+
+    /// Whether a namespace's cookie can be read.
+    pub(super) fn has_cookie(&self) -> bool {
+        self.netns[0] == 1
+    }
+
+    /// All but the cookie.
+    pub(super) fn without_cookie(self) -> Self {
+        let [_, dev, net, _] = self.netns;
+        Self { netns: [0, dev, net, 0], ..self }
+    }
 }
 
 /// A parsed BTF blob: where each type begins.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
-use ha_agent_common::{EGRESS, ForeignKey, INGRESS, RECORD_FRAME, Record, Speaker};
+use ha_agent_common::{EGRESS, ForeignKey, INGRESS, RECORD_FRAME, Reason, Record, Speaker};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -171,10 +171,15 @@ impl Reader {
             // A record in flight from an earlier holder of the number.
             (record.speaker.last_seen_ns >= entry.since.0).then(|| (router, entry.clone()))?
         };
-        if record.kind == RECORD_FRAME {
-            return translate::event(router, record);
-        }
         let side = translate::side(record);
+        if record.kind == RECORD_FRAME {
+            let asked = side == Side::Local && record.reason == Reason::LocalSource as u8;
+            return if asked {
+                self.unvouched(router, &entry, &record.speaker)
+            } else {
+                translate::event(router, record)
+            };
+        }
         if side == Side::Foreign {
             let key = ForeignKey::of(record.watch, record.family, &record.speaker);
             self.shared.note(key, &record.speaker, Mono(record.speaker.last_seen_ns));
@@ -193,7 +198,7 @@ impl Reader {
         let family = entry.key.family;
         match known.taken? {
             true => {
-                self.shared.adopt(entry, speaker);
+                self.shared.adopt(entry, side, speaker);
                 Some(WireEvent::Advert { router, advert: translate::advert(speaker, family, side) })
             }
             false => {
@@ -201,6 +206,27 @@ impl Reader {
                 Some(WireEvent::Invalid { router, frame: translate::frame(speaker, family, side, reason) })
             }
         }
+    }
+
+    /// An advert that is ours but for its source, which is not the one that ours have: keepalived may have another
+    /// one since it read its configuration again. Where that is not known yet, the asker tells it later.
+    fn unvouched(&self, router: RouterId, entry: &Entry, speaker: &Speaker) -> Option<WireEvent> {
+        let known = self.shared.look(entry, Whose::Ours, speaker, crate::clock::now());
+        if known.ask || known.taken.is_none() {
+            self.shared.hold(entry.id, speaker);
+        }
+        if known.ask {
+            // Without room it is asked again with a later advert.
+            let _full = self.asks.try_send(Ask { router, source: (Whose::Ours, speaker.src) });
+        }
+        let family = entry.key.family;
+        Some(if known.taken? {
+            let speaker = self.shared.promote(entry, speaker);
+            WireEvent::Advert { router, advert: translate::advert(&speaker, family, Side::Local) }
+        } else {
+            let reason = self.shared.refusal(entry, Side::Local, &speaker.src);
+            WireEvent::Invalid { router, frame: translate::frame(speaker, family, Side::Local, reason) }
+        })
     }
 
     /// What was withheld about a speaker that is not known, no reading tells: it is searched for.

@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
-use ha_agent_common::judge::{Judgement, Peer, PeerKey};
+use ha_agent_common::judge::{self, Judgement, Peer, PeerKey};
+use ha_agent_common::speaker::observe;
 use ha_agent_common::{
-    Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, SPEAKER_OLD_CHECKSUM, Speaker, WATCH_OLD_CHECKSUM, Watch,
-    WatchKey, counter,
+    Device, DeviceKey, FAMILY_V6, ForeignKey, Reason as Code, SPEAKER_OLD_CHECKSUM, Speaker, WATCH_OLD_CHECKSUM,
+    WATCH_VOUCHED, Watch, WatchKey, counter,
 };
 
 use super::batch::{Batches, Cursor};
@@ -24,6 +25,8 @@ use crate::clock;
 use crate::core::model::{Advert, Reason, RouterId, Side};
 use crate::core::time::Mono;
 
+/// Sources of one watch that are asked about at once: keepalived has one, or a new one after a reload.
+const HELD: usize = 8;
 /// `linux/bpf.h`: changes what is there, adds nothing.
 const BPF_EXIST: u64 = 2;
 
@@ -33,6 +36,8 @@ pub(super) struct Shared {
     known: Mutex<HashMap<u32, Known>>,
     sources: Mutex<HashMap<u32, Sources>>,
     pieces: Mutex<HashMap<u32, Tally>>,
+    /// By watch: adverts that leave, whose sources are asked about.
+    held: Mutex<HashMap<u32, Vec<Speaker>>>,
     /// Someone who goes on advertising is not known.
     left_out: AtomicBool,
     /// See [`super::Wire::pieces`].
@@ -74,6 +79,7 @@ impl Shared {
             known: Mutex::default(),
             sources: Mutex::default(),
             pieces: Mutex::default(),
+            held: Mutex::default(),
             left_out: AtomicBool::new(false),
             pieces_taken: AtomicU64::new(0),
             forget_pieces: AtomicBool::new(false),
@@ -115,12 +121,13 @@ impl Shared {
         locked(&self.watches).insert(key, watch, 0).map_err(|error| failed("WATCHES", &error))
     }
 
-    /// Ends a watch and forgets its speakers.
-    pub(super) fn remove_watch(&self, key: &WatchKey, id: u32) {
+    /// Ends a watch and forgets its speakers and peers.
+    pub(super) fn remove_watch(&self, key: &WatchKey, id: u32, peers: &[([u8; 16], Peer)]) {
         if let Err(error) = locked(&self.watches).remove(key) {
             tracing::debug!(%error, ?key, "watch not removed");
         }
         locked(&self.sources).remove(&id);
+        locked(&self.held).remove(&id);
         locked(&self.pieces).remove(&id);
         let keys = locked(&self.known).remove(&id).unwrap_or_default();
         let mut foreign = locked(&self.foreign);
@@ -131,10 +138,9 @@ impl Shared {
             }
         }
         drop(foreign);
-        let mut peers = locked(&self.peers);
-        let theirs: Vec<PeerKey> = peers.keys().flatten().filter(|peer| peer.watch == id).collect();
-        for peer in theirs {
-            if let Err(error) = peers.remove(&peer) {
+        for (address, _) in peers {
+            let peer = PeerKey { watch: id, address: *address };
+            if let Err(error) = locked(&self.peers).remove(&peer) {
                 tracing::debug!(%error, ?peer, "peer not removed");
             }
         }
@@ -174,19 +180,28 @@ impl Shared {
         if same {
             return;
         }
-        let mut watches = locked(&self.watches);
-        if let Ok(mut watch) = watches.get(key, 0)
-            && watch.id == after.id
-        {
+        self.change(key, after.id, |watch| {
             watch.ah_sequence = after.ah_sequence;
             watch.state = after.state;
             watch.resigned_ns = after.resigned_ns;
             watch.resigned_src = after.resigned_src;
             watch.resigned_mac = after.resigned_mac;
-            // Not where the watch has ended meanwhile.
-            if let Err(error) = watches.insert(key, watch, BPF_EXIST) {
-                tracing::debug!(%error, ?key, "watch not changed");
-            }
+        });
+    }
+
+    /// Changes a watch where that makes a difference. As for [`Shared::keep`], the program may be counting.
+    fn change(&self, key: &WatchKey, id: u32, change: impl FnOnce(&mut Watch)) {
+        let mut watches = locked(&self.watches);
+        let Some(before) = watches.get(key, 0).ok().filter(|watch| watch.id == id) else {
+            return;
+        };
+        let mut watch = before;
+        change(&mut watch);
+        // Not where the watch has ended meanwhile.
+        if watch != before
+            && let Err(error) = watches.insert(key, watch, BPF_EXIST)
+        {
+            tracing::debug!(%error, ?key, "watch not changed");
         }
     }
 
@@ -279,16 +294,69 @@ impl Shared {
         locked(&self.sources).entry(entry.id).or_default().look((whose, speaker.src), now)
     }
 
-    /// keepalived heard this speaker, whose source the kernel takes, and keeps to its form of checksum.
-    pub(super) fn adopt(&self, entry: &Entry, speaker: &Speaker) {
-        if speaker.flags & SPEAKER_OLD_CHECKSUM == 0 {
-            return;
+    /// The kernel takes this speaker's source. Our own keepalived is known by its own; with another one's,
+    /// keepalived keeps to the form of checksum that it heard.
+    pub(super) fn adopt(&self, entry: &Entry, side: Side, speaker: &Speaker) {
+        match side {
+            Side::Local => self.change(&entry.key, entry.id, |watch| watch.vouch(speaker.src)),
+            Side::Foreign if speaker.flags & SPEAKER_OLD_CHECKSUM != 0 => {
+                self.change(&entry.key, entry.id, |watch| watch.state |= WATCH_OLD_CHECKSUM);
+            }
+            Side::Foreign => {}
         }
-        if let Ok(Some(before)) = self.watch(&entry.key)
-            && before.id == entry.id
+    }
+
+    /// A source is no address of this host: nothing from it is ours, nor was what is remembered.
+    pub(super) fn disown(&self, entry: &Entry, source: [u8; 16]) {
+        self.change(&entry.key, entry.id, |watch| {
+            if watch.vouched == source {
+                watch.state &= !WATCH_VOUCHED;
+            }
+        });
+        let remembered = self.local(entry.id).ok().flatten();
+        if remembered.is_some_and(|speaker| speaker.src == source)
+            && let Err(error) = locked(&self.local).set(entry.id, Speaker::default(), 0)
         {
-            self.keep(&entry.key, &before, &Watch { state: before.state | WATCH_OLD_CHECKSUM, ..before });
+            tracing::debug!(%error, "local speaker not forgotten");
         }
+    }
+
+    /// Keeps an advert that left until its source has been asked about: of a source the newest one, and of few
+    /// sources.
+    pub(super) fn hold(&self, id: u32, speaker: &Speaker) {
+        let mut held = locked(&self.held);
+        let held = held.entry(id).or_default();
+        held.retain(|other| other.src != speaker.src);
+        if held.len() >= HELD {
+            held.remove(0);
+        }
+        held.push(*speaker);
+    }
+
+    /// The advert that was kept of a source.
+    pub(super) fn held(&self, id: u32, source: &[u8; 16]) -> Option<Speaker> {
+        let mut held = locked(&self.held);
+        let held = held.get_mut(&id)?;
+        let at = held.iter().position(|speaker| speaker.src == *source)?;
+        Some(held.swap_remove(at))
+    }
+
+    /// An advert that the program passed over is ours: its source is the one that ours have from now on, and it is
+    /// remembered as the program would have.
+    pub(super) fn promote(&self, entry: &Entry, speaker: &Speaker) -> Speaker {
+        self.adopt(entry, Side::Local, speaker);
+        let before = self.local(entry.id).ok().flatten().unwrap_or_default();
+        if before.src == speaker.src && before.last_seen_ns >= speaker.last_seen_ns {
+            return before;
+        }
+        let mut speaker = Speaker { refused: 0, ..*speaker };
+        judge::digest(self.key, &mut speaker);
+        let now = speaker.last_seen_ns;
+        observe(&before, &mut speaker, now);
+        if let Err(error) = locked(&self.local).set(entry.id, speaker, 0) {
+            tracing::debug!(%error, "local speaker not remembered");
+        }
+        speaker
     }
 
     /// Remembers an answer; whether it is another one than before.

@@ -58,7 +58,7 @@ use crate::core::model::RouterId;
 use crate::netns::NetnsThread;
 
 use self::asker::Ask;
-use self::attach::Mode;
+use self::attach::{Located, Mode};
 use self::attachments::Attachments;
 pub use self::error::WireError;
 use self::maps::Shared;
@@ -125,14 +125,11 @@ impl Wire {
             if entry.place == place && *entry.target == target && alive {
                 return Ok(());
             }
-            self.release(&mut attachments, target.router).await;
+            self.release(&mut attachments, target.router, Some(place)).await;
         }
-        if let Some(other) = self.shared.table().holder(place, target.vrid, target.family.code()) {
-            return Err(WireError::Taken { vrid: target.vrid, interface: target.interface, other });
-        }
-        let unicast = matches!(target.rules.mode, Some(AdvertMode::Unicast { .. }));
-        if unicast && target.rules.source.is_none() && located.own.is_none() {
-            return Err(WireError::NoAddress { interface: target.interface });
+        if let Err(error) = self.fits(&target, &located) {
+            attachments.drop_unused(&self.netns, &self.shared, place).await;
+            return Err(error);
         }
         if !alive {
             attachments.attach(&self.netns, &target, &located).await?;
@@ -168,7 +165,7 @@ impl Wire {
     /// routers are no error.
     pub async fn detach(&self, router: RouterId) {
         let mut attachments = self.attachments.lock().await;
-        self.release(&mut attachments, router).await;
+        self.release(&mut attachments, router, None).await;
     }
 
     /// Reads what is remembered of a router's speakers: a few map look-ups, no waiting.
@@ -225,24 +222,51 @@ impl Wire {
         self.attachments.into_inner().detach_all(&self.netns).await;
     }
 
+    /// Whether a router can be watched where it is.
+    fn fits(&self, target: &Target, located: &Located) -> Result<(), WireError> {
+        let interface = || target.interface.clone();
+        if let Some(other) = self.shared.table().holder(located.place, target.vrid, target.family.code()) {
+            return Err(WireError::Taken { vrid: target.vrid, interface: interface(), other });
+        }
+        let unicast = matches!(target.rules.mode, Some(AdvertMode::Unicast { .. }));
+        if unicast && target.rules.source.is_none() && located.own.is_none() {
+            return Err(WireError::NoAddress { interface: interface() });
+        }
+        Ok(())
+    }
+
+    /// Begins a watch. `own`: the address of the interface that keepalived sends from, unless it is told otherwise.
     fn watch(&self, target: &Target, place: Place, key: WatchKey, own: Option<IpAddr>) -> Result<(), WireError> {
         let now = clock::now();
-        let (rules, peers) = rules::kernel_rules(&target.rules, target.family, own, self.shared.key);
+        let rules = rules::kernel_rules(&target.rules, target.family, own, self.shared.key);
+        let peers = rules::kernel_peers(&target.rules);
         let id = self.shared.table().add(target, place, key, now)?;
-        if let Err(error) = self.shared.insert_watch(&key, &Watch::new(id, rules, now.0), &peers) {
+        let mut watch = Watch::new(id, rules, now.0);
+        if let Some(source) = target.rules.source.or(own) {
+            watch.vouch(rules::wide(source));
+        }
+        watch.ah_sequence = self.shared.table().sequence(place, &key, now);
+        if let Err(error) = self.shared.insert_watch(&key, &watch, &peers) {
             self.shared.table().remove(target.router);
             return Err(error);
         }
         Ok(())
     }
 
-    async fn release(&self, attachments: &mut Attachments, router: RouterId) {
+    /// Ends a router's watch. Its place is let go, where no other router is and it is not `kept`.
+    async fn release(&self, attachments: &mut Attachments, router: RouterId, kept: Option<Place>) {
         let removed = self.shared.table().remove(router);
-        let Some(Entry { place, key, id, .. }) = removed else {
+        let Some(entry) = removed else {
             return;
         };
-        self.shared.remove_watch(&key, id);
-        attachments.drop_unused(&self.netns, &self.shared, place).await;
+        if let Ok(Some(watch)) = self.shared.watch(&entry.key) {
+            self.shared.table().keep_sequence(&entry, watch.ah_sequence, clock::now());
+        }
+        let Entry { place, key, id, target, .. } = entry;
+        self.shared.remove_watch(&key, id, &rules::kernel_peers(&target.rules));
+        if kept != Some(place) {
+            attachments.drop_unused(&self.netns, &self.shared, place).await;
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use ha_agent_common::{LAYOUT_GLOBAL, LAYOUT_VERSION, global};
 
-use super::{WireError, btf};
+use super::WireError;
+use super::btf::{self, Offsets};
 
 /// Names of the programs for links with an Ethernet header.
 pub(super) const INGRESS_PROGRAM: &str = "ha_ingress";
@@ -57,25 +58,32 @@ pub(super) struct Choice<'a> {
 
 /// Loads the embedded object, or another one.
 ///
-/// Where the kernel does not let a classifier read the namespace's cookie (no BTF, no
-/// `CAP_PERFMON`, lockdown), the programs are loaded again without that part; the same if
-/// `force_class_id` asks for it.
+/// Where the kernel does not let a classifier read its memory (no BTF, no `CAP_PERFMON`, lockdown), the programs
+/// are loaded again without that part. `force_class_id` leaves out the cookie alone, as on a kernel that has none.
 pub(super) fn load(choice: Choice<'_>) -> Result<Loaded, WireError> {
     let key = secret()?;
     let bytes = &bytes(choice.path.map(PathBuf::as_path))?;
-    let offsets = if choice.force_class_id { None } else { btf::netns_offsets(Path::new(btf::VMLINUX)) };
-    if let Some(offsets) = offsets {
+    let mut offsets = Offsets::read(Path::new(btf::VMLINUX));
+    if choice.force_class_id {
+        offsets = offsets.without_cookie();
+    }
+    if offsets != Offsets::default() {
         match load_with(bytes, offsets, key, choice.any_sender) {
             Ok(ebpf) => {
-                return Ok(Loaded { ebpf, identity: Identity::Cookie, key });
+                let identity = if offsets.has_cookie() { Identity::Cookie } else { Identity::ClassId };
+                return Ok(Loaded { ebpf, identity, key });
             }
             Err(error @ WireError::LayoutMismatch) => return Err(error),
             Err(error) => {
-                tracing::debug!(%error, "loading without the namespace cookie");
+                tracing::debug!(%error, "loading without a look at namespaces");
             }
         }
     }
-    load_with(bytes, [0; 4], key, choice.any_sender).map(|ebpf| Loaded { ebpf, identity: Identity::ClassId, key })
+    load_with(bytes, Offsets::default(), key, choice.any_sender).map(|ebpf| Loaded {
+        ebpf,
+        identity: Identity::ClassId,
+        key,
+    })
 }
 
 /// The embedded object, or the one at a path.
@@ -105,12 +113,13 @@ fn give_memory_back() {
     let _ = unsafe { libc::malloc_trim(0) };
 }
 
-fn load_with(bytes: &[u8], offsets: [u32; 4], key: [u64; 2], any_sender: bool) -> Result<Ebpf, WireError> {
+fn load_with(bytes: &[u8], offsets: Offsets, key: [u64; 2], any_sender: bool) -> Result<Ebpf, WireError> {
     let loaded = EbpfLoader::new()
         // The object asks for no relocation by the kernel's types; [`btf`] gives the offsets it needs.
         .btf(None)
         .override_global(LAYOUT_GLOBAL, &LAYOUT_VERSION, true)
-        .override_global(global::NETNS_OFFSETS, &offsets, true)
+        .override_global(global::NETNS_OFFSETS, &offsets.netns, true)
+        .override_global(global::SOCKET_OFFSETS, &offsets.socket, true)
         .override_global(global::DIGEST_KEY, &key, true)
         .override_global(global::ANY_SENDER, &u32::from(any_sender), true)
         .override_global(aya_log::LEVEL, &log_level(), false)
@@ -134,7 +143,7 @@ fn load_error(error: EbpfError) -> WireError {
     match error {
         EbpfError::ParseError(aya_obj_error) => {
             let text = aya_obj_error.to_string();
-            if text.contains(LAYOUT_GLOBAL) || text.contains(global::NETNS_OFFSETS) {
+            if [LAYOUT_GLOBAL, global::NETNS_OFFSETS, global::SOCKET_OFFSETS].iter().any(|name| text.contains(name)) {
                 WireError::LayoutMismatch
             } else {
                 WireError::NoBpf(text)

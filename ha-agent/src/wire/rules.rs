@@ -1,48 +1,34 @@
 //! What an instance's keepalived takes, in the classifier's terms.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ha_agent_common::judge::Peer;
 use ha_agent_common::list::List;
 use ha_agent_common::{Rules, Speaker, ah};
 
 use super::{Family, Target};
-use crate::advert_rules::{AdvertRules, Authentication, Checksum, Mode};
+use crate::advert_rules::{AdvertRules, Authentication, Checksum, GROUP_V4, Mode, UnicastPeer};
 
-/// RFC 9568 section 5.1.1.2.
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-
-/// The rules by which frames are judged, and the peers where their addresses are checked.
+/// The rules by which frames are judged.
 ///
 /// `own` is the address that unicast adverts to this node have, where the configuration does not say.
-pub(super) fn kernel_rules(
-    rules: &AdvertRules,
-    family: Family,
-    own: Option<IpAddr>,
-    key: [u64; 2],
-) -> (Rules, Vec<([u8; 16], Peer)>) {
+pub(super) fn kernel_rules(rules: &AdvertRules, family: Family, own: Option<IpAddr>, key: [u64; 2]) -> Rules {
     let mut to = Rules { version: rules.version.unwrap_or(0), ..Rules::default() };
-    let mut peers = Vec::new();
     let flag = |to: &mut Rules, flag: u16, holds: bool| to.flags |= if holds { flag } else { 0 };
-    to.group = rules.old_checksum_group.unwrap_or(GROUP).octets();
+    to.group = rules.old_checksum_group.unwrap_or(GROUP_V4).octets();
     match &rules.mode {
         None => {}
         Some(Mode::Multicast { group }) => {
-            to.flags |= Rules::KNOWS_MODE;
+            to.flags |= Rules::KNOWS_MODE | Rules::MODE_CONFIGURED;
             to.destination = group.map_or([0; 16], wide);
+            flag(&mut to, Rules::KNOWS_TARGETS, group.is_some());
         }
         Some(Mode::Unicast { peers: given, check_source }) => {
-            to.flags |= Rules::KNOWS_MODE | Rules::UNICAST;
+            to.flags |= Rules::KNOWS_MODE | Rules::MODE_CONFIGURED | Rules::UNICAST;
             to.destination = rules.source.or(own).map_or([0; 16], wide);
-            if *check_source {
-                to.flags |= Rules::CHECK_PEERS;
-                peers = given
-                    .iter()
-                    .map(|peer| {
-                        (wide(peer.address), Peer { min_ttl: peer.min_ttl, max_ttl: peer.max_ttl, pad: [0; 2] })
-                    })
-                    .collect();
-            }
+            to.ttl = rules.ttl.unwrap_or(0);
+            flag(&mut to, Rules::CHECK_PEERS, *check_source);
+            flag(&mut to, Rules::KNOWS_TARGETS, !given.is_empty());
         }
     }
     if let Some(authentication) = rules.authentication {
@@ -79,7 +65,16 @@ pub(super) fn kernel_rules(
     flag(&mut to, Rules::TAKES_NONE, rules.takes_none);
     flag(&mut to, Rules::VMAC, rules.has_vmac && rules.receive_interface.is_some());
     flag(&mut to, Rules::VMAC_BESIDE, rules.has_vmac && rules.receive_interface.is_none());
-    (to, peers)
+    to
+}
+
+/// The peers, where they are known.
+pub(super) fn kernel_peers(rules: &AdvertRules) -> Vec<([u8; 16], Peer)> {
+    let Some(Mode::Unicast { peers, .. }) = &rules.mode else {
+        return Vec::new();
+    };
+    let limits = |peer: &UnicastPeer| Peer { min_ttl: peer.min_ttl, max_ttl: peer.max_ttl, pad: [0; 2] };
+    peers.iter().map(|peer| (wide(peer.address), limits(peer))).collect()
 }
 
 /// An address as the maps have it.

@@ -2,12 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ha_agent_common::{MAX_WATCHES, WatchKey};
 
 use super::{Target, WireError};
 use crate::core::model::RouterId;
 use crate::core::time::Mono;
+
+/// A watch that begins this long after another one ended is of the same keepalived.
+const HOLDS: Duration = Duration::from_secs(60);
 
 /// An interface of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +44,8 @@ pub(super) struct Table {
     by_id: HashMap<u32, RouterId>,
     by_key: HashMap<WatchKey, RouterId>,
     next: u32,
+    /// keepalived's counters of AH sequence numbers where watches have ended, and when they did.
+    sequences: HashMap<(Place, u8, u8), (u32, Mono)>,
     /// Numbers to use again, the longest unused first: records in flight still carry the others.
     free: VecDeque<u32>,
 }
@@ -76,6 +82,21 @@ impl Table {
         self.by_key.remove(&entry.key);
         self.free.push_back(entry.id);
         Some(entry)
+    }
+
+    /// Remembers for a while where the AH sequence stood when a watch ended: one that follows, since the rules are
+    /// others, has the same keepalived, which takes no earlier number.
+    pub(super) fn keep_sequence(&mut self, entry: &Entry, sequence: u32, now: Mono) {
+        self.sequences.retain(|_, (_, ended)| now.since(*ended) < HOLDS);
+        if sequence > 0 && self.sequences.len() < MAX_WATCHES as usize {
+            self.sequences.insert((entry.place, entry.key.vrid, entry.key.family), (sequence, now));
+        }
+    }
+
+    /// Where it stood, if that is not long ago; else 0.
+    pub(super) fn sequence(&self, place: Place, key: &WatchKey, now: Mono) -> u32 {
+        let found = self.sequences.get(&(place, key.vrid, key.family));
+        found.filter(|(_, ended)| now.since(*ended) < HOLDS).map_or(0, |(sequence, _)| *sequence)
     }
 
     /// Whether any router is watched at a place.

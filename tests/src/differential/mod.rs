@@ -106,12 +106,16 @@ impl Run {
             for vrid in &frames::VRIDS[..2] {
                 let rules = rules::rules(rng, family == FAMILY_V6, self.model.key);
                 let mut budget = || if rng.u8(0..8) == 0 { rng.u32(0..4) } else { BUDGET_BURST };
-                let watch = Watch {
+                let mut watch = Watch {
                     foreign_tokens: budget(),
                     refused_tokens: budget(),
                     local_tokens: budget(),
+                    source_tokens: budget(),
                     ..Watch::new(id, rules, NEVER)
                 };
+                if rng.u8(0..4) > 0 {
+                    watch.vouch(rules::ours(rng, family == FAMILY_V6));
+                }
                 self.trial.set_watch(self.trial.key(*vrid, family), watch)?;
                 self.trial.set_local(id, Speaker::default())?;
                 self.model.watches.insert((*vrid, family), watch);

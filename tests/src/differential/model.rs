@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ha_agent_common::judge::Peer;
+use ha_agent_common::judge::{Peer, STRANGER};
 use ha_agent_common::{
     Class, Device, EGRESS, ForeignKey, INGRESS, NO_VLAN, PIECE_BYTES, PieceHead, RECORD_CHANGED, RECORD_FIRST,
     RECORD_FRAME, RECORD_RESUMED, Record, Rules, Speaker, Watch, counter,
@@ -76,9 +76,11 @@ impl Model {
         let Some(watch) = self.watches.get(&(vrid, family)) else {
             return Step::Seen(sight);
         };
-        let checked = watch.rules.has(Rules::CHECK_PEERS);
-        let peer = self.peers.get(&(watch.id, reference::source(frame, base))).filter(|_| checked);
-        let judged = reference::judge(frame, base, direction, watch, peer.copied(), self.key);
+        let checked = direction == EGRESS || watch.rules.has(Rules::CHECK_PEERS);
+        let far = reference::far_end(frame, base, direction);
+        let peer = self.peers.get(&(watch.id, far)).filter(|_| checked).copied();
+        let local = self.local.get(&watch.id).copied().unwrap_or_default();
+        let judged = reference::judge(frame, base, direction, watch, (peer, &local), self.key);
         Step::Watched { watch: (vrid, family), judged: Box::new(judged) }
     }
 
@@ -116,7 +118,9 @@ impl Model {
                 watch.unheard += 1;
                 watch.reason = judgement.reason;
                 speaker.refused = judgement.reason;
-                (RECORD_FRAME, pay(&mut watch.refused_tokens))
+                let stranger = judgement == STRANGER;
+                let tokens = if stranger { &mut watch.source_tokens } else { &mut watch.refused_tokens };
+                (RECORD_FRAME, pay(tokens))
             }
             Class::Ours => {
                 watch.ours += 1;

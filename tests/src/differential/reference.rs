@@ -7,7 +7,7 @@ use ha_agent_common::frame::{
 use ha_agent_common::judge::{self, Frame, Judgement, Peer, Sender};
 use ha_agent_common::list::List;
 use ha_agent_common::slice::Slice;
-use ha_agent_common::{Class, FAMILY_V4, FAMILY_V6, INGRESS, Speaker, Watch};
+use ha_agent_common::{Class, FAMILY_V4, FAMILY_V6, INGRESS, Speaker, WATCH_VOUCHED, Watch};
 
 /// Tags that the program reads.
 const MOST_TAGS: usize = 8;
@@ -84,7 +84,16 @@ pub fn sight(bytes: &[u8], direction: u8) -> Sight {
 }
 
 /// Judges a frame that is VRRP for its watch. `key`: the secret of lists.
-pub fn judge(bytes: &[u8], base: usize, direction: u8, watch: &Watch, peer: Option<Peer>, key: [u64; 2]) -> Judged {
+///
+/// `peer`: by the address that decides, see [`far_end`]. `local`: whom this host's watch remembers.
+pub fn judge(
+    bytes: &[u8],
+    base: usize,
+    direction: u8,
+    watch: &Watch,
+    (peer, local): (Option<Peer>, &Speaker),
+    key: [u64; 2],
+) -> Judged {
     let mut watch = *watch;
     let mut speaker = Speaker::default();
     let packet = Slice::new(bytes.get(base..).unwrap_or(&[]), key);
@@ -100,11 +109,19 @@ pub fn judge(bytes: &[u8], base: usize, direction: u8, watch: &Watch, peer: Opti
         // A test run has no socket: `ANY_SENDER`.
         let sender = Sender { forwarded: false, vrrp_socket: true, cookie: 0 };
         let mut list = List::default();
-        let judgement = judge::leaving(&frame, &sender, &mut speaker, &mut list);
-        if judgement.class == Class::Ours {
-            judge::learn(&frame, &speaker, list.sum, &mut watch);
+        let to_peer = peer.is_some();
+        let judgement = judge::leaving(&frame, &sender, &watch.rules, to_peer, &mut speaker, &mut list);
+        let counts = judgement.class == Class::Ours;
+        let vouched = (watch.state & WATCH_VOUCHED != 0).then_some(watch.vouched);
+        match vouched.or((local.last_seen_ns != 0).then_some(local.src)) {
+            Some(source) if counts && source != speaker.src => judge::STRANGER,
+            _ => {
+                if counts && vouched.is_some() {
+                    judge::learn(&frame, &speaker, list.sum, &mut watch);
+                }
+                judgement
+            }
         }
-        judgement
     };
     if judgement.class == Class::Rejected {
         speaker.refused = judge::remembered(judgement.reason, &watch.rules, &speaker);
@@ -115,10 +132,11 @@ pub fn judge(bytes: &[u8], base: usize, direction: u8, watch: &Watch, peer: Opti
     Judged { judgement, speaker, watch }
 }
 
-/// Where it comes from.
-pub fn source(bytes: &[u8], base: usize) -> [u8; 16] {
+/// Whose address is looked up among the peers: where it comes from, or where it goes to.
+pub fn far_end(bytes: &[u8], base: usize, direction: u8) -> [u8; 16] {
     let packet = Slice::new(bytes.get(base..).unwrap_or(&[]), [0; 2]);
-    open(&packet, packet_version(&packet) == 6, true).1.src
+    let envelope = open(&packet, packet_version(&packet) == 6, true).1;
+    if direction == INGRESS { envelope.src } else { envelope.dst }
 }
 
 /// What the link says. A test run is on `lo`, whose MAC is zero (`eth_type_trans`).

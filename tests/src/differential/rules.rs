@@ -30,6 +30,16 @@ pub fn rules(rng: &mut Rng, v6: bool, key: [u64; 2]) -> Rules {
         if unicast && rng.bool() {
             rules.flags |= Rules::CHECK_PEERS;
         }
+        if rng.bool() {
+            rules.flags |= Rules::MODE_CONFIGURED;
+            // A group that is not named is not known.
+            if rng.bool() && (unicast || rules.destination != [0; 16]) {
+                rules.flags |= Rules::KNOWS_TARGETS;
+            }
+            if unicast {
+                rules.ttl = rng.choice([0, 64, 255]).unwrap_or(0);
+            }
+        }
     }
     if rng.u8(0..3) > 0 {
         let password = rng.choice(PASSWORDS).unwrap_or_default();
@@ -80,13 +90,22 @@ pub fn rules(rng: &mut Rng, v6: bool, key: [u64; 2]) -> Rules {
     rules
 }
 
+/// One of the sources, as our own.
+pub fn ours(rng: &mut Rng, v6: bool) -> [u8; 16] {
+    wide(source(v6, rng.u8(1..4)))
+}
+
 /// Some of the sources, as peers.
 pub fn peers(rng: &mut Rng, v6: bool) -> Vec<([u8; 16], Peer)> {
     let mut peer = |last| {
         let (low, high) = rng.choice([(0, 255), (255, 255), (64, 254)]).unwrap_or((0, 255));
         (wide(source(v6, last)), Peer { min_ttl: low, max_ttl: high, pad: [0; 2] })
     };
-    vec![peer(1), peer(2), peer(3)]
+    let mut peers = vec![peer(1), peer(2), peer(3)];
+    // Where adverts of these instances go to, too.
+    let to = peer(1).1;
+    peers.extend(rng.bool().then(|| (wide(own(v6)), to)));
+    peers
 }
 
 fn wide(address: IpAddr) -> [u8; 16] {

@@ -365,9 +365,8 @@ fn would_print(instance: &Instance) -> Vec<String> {
     lines.extend(rules.receive_interface.as_ref().map(|device| format!("bound to {device}")));
     lines.extend((!rules.check_addresses).then(|| "Skip checking advert IP addresses".to_owned()));
     lines.extend(rules.source.map(|source| format!("Using src_ip = {source} (from configuration)")));
-    let rfc = if instance.vip.is_ipv4() { "224.0.0.18" } else { "ff02::12" };
-    if let Some(Mode::Multicast { group }) = rules.mode {
-        lines.push(format!("Multicast address {}", group.map_or(rfc.to_owned(), |group| group.to_string())));
+    if let Some(Mode::Multicast { group: Some(group) }) = rules.mode {
+        lines.push(format!("Multicast address {group}"));
     }
     lines.push(format!("Send advert after receive lower priority advert = {}", !rules.lower_priority_unanswered));
     let word = match rules.authentication {

@@ -2,14 +2,19 @@ use super::*;
 
 const VRRP_SOCKET: Sender = Sender { forwarded: false, vrrp_socket: true, cookie: 77 };
 
-/// Judges a frame that leaves, and learns from it when it is ours.
+/// Judges a frame that leaves for nobody that is known as a peer, and learns from it when it is ours.
 fn leave(watch: &mut Watch, frame: &[u8], sender: Sender) -> (Judgement, Speaker) {
+    leave_for(false, watch, frame, sender)
+}
+
+fn leave_for(to_peer: bool, watch: &mut Watch, frame: &[u8], sender: Sender) -> (Judgement, Speaker) {
     let (packet, envelope, header) = open(frame, false).unwrap();
     let frame = Frame { packet: &packet, envelope: &envelope, header };
     let (mut speaker, mut list) = (Speaker::default(), List::default());
     read(&frame, &Link::default(), &mut speaker);
-    let judgement = leaving(&frame, &sender, &mut speaker, &mut list);
-    if judgement.class == Class::Ours {
+    let judgement = leaving(&frame, &sender, &watch.rules, to_peer, &mut speaker, &mut list);
+    let vouched = standing(watch, &Speaker::default(), &speaker) == Standing::Vouched;
+    if judgement.class == Class::Ours && vouched {
         learn(&frame, &speaker, list.sum, watch);
     }
     (judgement, speaker)
@@ -21,6 +26,7 @@ fn sent(advert: &Advert, sender: Sender) -> (Class, Option<Reason>) {
 
 fn learnt(from: Rules, advert: &Advert) -> Watch {
     let mut watch = watch(from);
+    watch.vouch(wide(advert.source));
     assert_eq!(told(leave(&mut watch, &advert.frame(), VRRP_SOCKET).0), (Class::Ours, None));
     watch
 }
@@ -67,10 +73,75 @@ fn the_rest_that_leaves_is_not() {
 #[test]
 fn what_is_not_ours_teaches_nothing() {
     let mut watch = watch(nothing());
+    watch.vouch(wide(Advert::v2().source));
     let before = watch;
     leave(&mut watch, &Advert::v3().frame(), Sender { forwarded: true, ..VRRP_SOCKET });
     leave(&mut watch, &Advert { ttl: 1, ..Advert::v2() }.frame(), VRRP_SOCKET);
     assert_eq!(watch, before);
+}
+
+#[test]
+fn what_is_not_vouched_for_teaches_nothing() {
+    let mut watch = watch(nothing());
+    let before = watch;
+    assert_eq!(told(leave(&mut watch, &Advert::v3().frame(), VRRP_SOCKET).0), (Class::Ours, None));
+    assert_eq!(watch, before);
+    watch.vouch(wide(v4(9)));
+    let before = watch;
+    leave(&mut watch, &Advert::v3().frame(), VRRP_SOCKET);
+    assert_eq!(watch, before);
+}
+
+#[test]
+fn only_the_vouched_source_counts_and_without_one_the_first() {
+    let from = |last| Speaker { src: wide(v4(last)), last_seen_ns: 1, ..Speaker::default() };
+    let (nobody, mut watch) = (Speaker::default(), watch(nothing()));
+    assert_eq!(standing(&watch, &nobody, &from(1)), Standing::Awaited);
+    assert_eq!(standing(&watch, &from(1), &from(1)), Standing::Awaited);
+    assert_eq!(standing(&watch, &from(2), &from(1)), Standing::Stranger, "another one is looked at");
+    watch.vouch(wide(v4(1)));
+    for local in [nobody, from(1), from(2)] {
+        assert_eq!(standing(&watch, &local, &from(1)), Standing::Vouched);
+        assert_eq!(standing(&watch, &local, &from(2)), Standing::Stranger);
+    }
+    assert_eq!(told(STRANGER), unheard_for(Reason::LocalSource));
+}
+
+#[test]
+fn where_the_mode_is_configured_no_advert_says_otherwise() {
+    let (v2, single) = (Advert::v2(), unicast(Advert::v2()));
+    let other = Advert { destination: IpAddr::from([224, 0, 0, 99]), ..Advert::v2() };
+    let configured = |advert: &Advert, targets| {
+        let destination = if targets { wide(advert.destination) } else { [0; 16] };
+        let flags = Rules::MODE_CONFIGURED | if targets { Rules::KNOWS_TARGETS } else { 0 };
+        with(Rules { destination, ..rules_like(advert) }, flags)
+    };
+    let is =
+        |rules, to_peer, advert: &Advert| told(leave_for(to_peer, &mut watch(rules), &advert.frame(), VRRP_SOCKET).0);
+    let (ours, elsewhere) = ((Class::Ours, None), unheard_for(Reason::Destination));
+    for (rules, to_peer, advert, expected) in [
+        (nothing(), false, &single, ours),
+        (rules_like(&v2), false, &single, ours),
+        (configured(&v2, true), false, &v2, ours),
+        (configured(&v2, true), false, &other, elsewhere),
+        (configured(&v2, true), true, &single, elsewhere),
+        // By hand: which group it is, nobody said.
+        (configured(&v2, false), false, &other, ours),
+        (configured(&v2, false), false, &single, elsewhere),
+        (configured(&single, true), true, &single, ours),
+        (configured(&single, true), false, &single, elsewhere),
+        (configured(&single, true), false, &v2, elsewhere),
+        (configured(&single, false), false, &single, ours),
+        (configured(&single, false), false, &v2, elsewhere),
+    ] {
+        assert_eq!(is(rules, to_peer, advert), expected, "{rules:?} {advert:?}");
+    }
+    // Its TTL is 64.
+    let mut rules = configured(&single, true);
+    for (ttl, expected) in [(0, ours), (64, ours), (255, unheard_for(Reason::LocalTtl))] {
+        rules.ttl = ttl;
+        assert_eq!(is(rules, true, &single), expected);
+    }
 }
 
 #[test]
@@ -136,6 +207,6 @@ fn our_own_unicast_checksum_shows_the_form() {
     assert_eq!(told(arrive(&mut watch, &back(&new).frame(), None).0), rejected_for(Reason::Checksum));
     let (judgement, _) = leave(&mut watch, &new.frame(), VRRP_SOCKET);
     assert_eq!(told(judgement), (Class::Ours, None));
-    assert_eq!(watch.state, 0);
+    assert_eq!(watch.state & WATCH_OLD_CHECKSUM, 0);
     assert_eq!(told(arrive(&mut watch, &back(&new).frame(), None).0), PEER);
 }

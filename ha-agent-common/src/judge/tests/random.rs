@@ -66,7 +66,7 @@ proptest! {
             let (mut speaker, mut list) = (Speaker::default(), List::default());
             let mut watch = watch(rules);
             let sender = Sender { forwarded: false, vrrp_socket: true, cookie: 1 };
-            let judgement = leaving(&frame, &sender, &mut speaker, &mut list);
+            let judgement = leaving(&frame, &sender, &rules, false, &mut speaker, &mut list);
             if judgement.class == Class::Ours {
                 learn(&frame, &speaker, list.sum, &mut watch);
             }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::due::Due;
 use super::*;
-use crate::advert_rules::{AdvertRules, Authentication, Checksum, Mode};
+use crate::advert_rules::{AdvertRules, Authentication, Checksum, GROUP_V4, Mode};
 use crate::config::Netns;
 use crate::telemetry::event::Event;
 
@@ -146,7 +146,7 @@ async fn what_is_there_is_told_before_complete() {
             password: None,
             rules: AdvertRules {
                 version: Some(2),
-                mode: Some(Mode::Multicast { group: None }),
+                mode: Some(Mode::Multicast { group: Some(GROUP_V4.into()) }),
                 authentication: Some(Authentication::None),
                 interval: Some(Duration::from_secs(2)),
                 addresses: Some(vec!["169.254.0.1".parse().expect("an address")]),

@@ -10,7 +10,7 @@ use super::Trouble;
 use super::addresses::Addresses;
 use super::numbers::{Number, whole};
 use super::statements::Statement;
-use crate::advert_rules::{AdvertRules, Authentication, Checksum, Mode, Release, UnicastPeer};
+use crate::advert_rules::{AdvertRules, Authentication, Checksum, GROUP_V4, GROUP_V6, Mode, Release, UnicastPeer};
 use crate::core::model::Password;
 
 /// What `global_defs` says of adverts.
@@ -274,7 +274,8 @@ impl Said {
         }
         let unicast = !self.peers.is_empty();
         let on_base = (self.transmits_on_base || self.names_unicast) && !strict;
-        let group = if about.v6 { common.group6 } else { common.group4.map(IpAddr::V4) };
+        let group =
+            if about.v6 { common.group6.unwrap_or(GROUP_V6.into()) } else { common.group4.unwrap_or(GROUP_V4).into() };
         let plain_v3 = release.has_plain_v3() && self.plain_v3.unwrap_or(common.plain_v3);
         AdvertRules {
             version: Some(about.version),
@@ -302,7 +303,7 @@ impl Said {
                 && (strict || self.owner_ignores.is_some() || common.owner_ignores == Some(true)),
             mode: Some(match unicast {
                 true => Mode::Unicast { peers: self.peers, check_source: self.check_source || common.check_source },
-                false => Mode::Multicast { group: self.group.or(group) },
+                false => Mode::Multicast { group: Some(self.group.unwrap_or(group)) },
             }),
             release,
         }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::addresses::FurtherAddresses;
-use crate::advert_rules::{AdvertRules, Authentication, Mode};
+use crate::advert_rules::{AdvertRules, Authentication, GROUP_V4, Mode};
 use crate::core::model::Password;
 use crate::netlink::decode::IfName;
 
@@ -107,7 +107,7 @@ fn what_neutron_writes_is_read() {
             native_ipv6: false,
             rules: AdvertRules {
                 version: Some(2),
-                mode: Some(Mode::Multicast { group: None }),
+                mode: Some(Mode::Multicast { group: Some(GROUP_V4.into()) }),
                 authentication: Some(Authentication::Pass(Password::new("secret"))),
                 interval: Some(std::time::Duration::from_secs(2)),
                 addresses: Some(vec!["169.254.0.1".parse().expect("an address")]),

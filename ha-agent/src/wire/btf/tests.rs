@@ -87,14 +87,34 @@ fn anything_cut_short_is_none_and_does_not_panic() {
 
 #[test]
 fn this_kernel_answers_or_has_no_btf() {
-    let offsets = netns_offsets(Path::new(VMLINUX));
+    let offsets = Offsets::read(Path::new(VMLINUX));
     if Path::new(VMLINUX).exists() {
-        let [known, dev, net, cookie] = offsets.unwrap();
+        let [known, dev, net, cookie] = offsets.netns;
         assert_eq!(known, 1);
-        // `dev` has been the third word of `sk_buff` since 4.19; the others move.
+        // `dev` has been the third word of `sk_buff` since 4.19, and `sk` the fourth; the others move.
         assert_eq!(dev, 16);
         assert!(net > 0 && cookie > 0);
+        let [known, sk, socket] = offsets.socket;
+        assert_eq!((known, sk), (1, 24));
+        assert!(socket > 0);
+        assert_eq!(offsets.without_cookie(), Offsets { netns: [0, dev, net, 0], ..offsets });
     } else {
-        assert_eq!(offsets, None);
+        assert_eq!(offsets, Offsets::default());
     }
+}
+
+#[test]
+fn a_kernel_without_cookies_tells_namespaces_apart_all_the_same() {
+    let mut blob = Blob::new();
+    // Type ids count from 1.
+    blob.structure(KIND_STRUCT, "sk_buff", &[("dev", 2, 128), ("sk", 5, 192)]);
+    blob.structure(KIND_STRUCT, "net_device", &[("nd_net", 3, 800)]);
+    blob.structure(KIND_STRUCT, "possible_net_t", &[("net", 4, 0)]);
+    blob.structure(KIND_STRUCT, "net", &[("count", 4, 0)]);
+    blob.structure(KIND_STRUCT, "sock", &[("__sk_common", 6, 0)]);
+    blob.structure(KIND_STRUCT, "sock_common", &[("skc_net", 3, 384)]);
+    let bytes = blob.bytes();
+    let offsets = Offsets::of(&Types::parse(&bytes).unwrap());
+    assert_eq!(offsets, Offsets { netns: [0, 16, 100, 0], socket: [1, 24, 48] });
+    assert!(!offsets.has_cookie());
 }

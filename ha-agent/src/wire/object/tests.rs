@@ -33,6 +33,9 @@ impl Bench {
     /// The same, after our own keepalived has sent its advert.
     fn taught() -> Self {
         let mut bench = Self::new();
+        let mut watch = bench.watch(0);
+        watch.vouch(super::super::rules::wide(from(9)));
+        bench.trial.set_watch(bench.keys[0], watch).unwrap();
         bench.one(EGRESS, &Advert { source: from(9), ..Advert::v2() });
         bench
     }

@@ -1,3 +1,4 @@
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
@@ -7,7 +8,7 @@ use crate::core::model::Password;
 const KEY: [u64; 2] = [3, 4];
 
 fn kernel(rules: &AdvertRules) -> Rules {
-    kernel_rules(rules, Family::V4, None, KEY).0
+    kernel_rules(rules, Family::V4, None, KEY)
 }
 
 fn unknown() -> AdvertRules {
@@ -42,7 +43,11 @@ fn what_is_known_is() {
         password: *b"secret\0\0",
         group: [224, 0, 0, 77],
         interval_cs: 200,
-        flags: Rules::KNOWS_MODE | Rules::KNOWS_AUTH | Rules::KNOWS_PASSWORD | Rules::KNOWS_LIST,
+        flags: Rules::KNOWS_MODE
+            | Rules::MODE_CONFIGURED
+            | Rules::KNOWS_AUTH
+            | Rules::KNOWS_PASSWORD
+            | Rules::KNOWS_LIST,
         version: 2,
         auth_type: 1,
         vip_count: 3,
@@ -71,22 +76,37 @@ fn every_kind_of_authentication() {
 fn the_destination_is_the_group_or_our_own_address() {
     let multicast =
         AdvertRules { mode: Some(Mode::Multicast { group: Some("239.1.2.3".parse().unwrap()) }), ..unknown() };
-    let (rules, peers) = kernel_rules(&multicast, Family::V4, Some(v4(9)), KEY);
+    let rules = kernel_rules(&multicast, Family::V4, Some(v4(9)), KEY);
     assert_eq!(rules.destination, wide("239.1.2.3".parse().unwrap()));
-    assert!(!rules.is_unicast() && peers.is_empty());
+    assert!(!rules.is_unicast() && rules.has(Rules::MODE_CONFIGURED | Rules::KNOWS_TARGETS));
+    assert!(kernel_peers(&multicast).is_empty());
     let peer = UnicastPeer { address: v4(2), min_ttl: 250, max_ttl: 255 };
     let unicast = |check_source, source| AdvertRules {
         mode: Some(Mode::Unicast { peers: vec![peer], check_source }),
         source,
+        ttl: Some(64),
         ..unknown()
     };
-    let (rules, peers) = kernel_rules(&unicast(false, None), Family::V4, Some(v4(9)), KEY);
-    assert_eq!(rules.destination, wide(v4(9)));
-    assert!(rules.is_unicast() && !rules.has(Rules::CHECK_PEERS) && peers.is_empty());
-    let (rules, peers) = kernel_rules(&unicast(true, Some(v4(7))), Family::V4, Some(v4(9)), KEY);
+    let rules = kernel_rules(&unicast(false, None), Family::V4, Some(v4(9)), KEY);
+    assert_eq!((rules.destination, rules.ttl), (wide(v4(9)), 64));
+    assert!(rules.is_unicast() && !rules.has(Rules::CHECK_PEERS));
+    assert!(rules.has(Rules::MODE_CONFIGURED | Rules::KNOWS_TARGETS));
+    let rules = kernel_rules(&unicast(true, Some(v4(7))), Family::V4, Some(v4(9)), KEY);
     assert_eq!(rules.destination, wide(v4(7)), "unicast_src_ip before the interface's first address");
     assert!(rules.has(Rules::CHECK_PEERS));
-    assert_eq!(peers, [(wide(v4(2)), Peer { min_ttl: 250, max_ttl: 255, pad: [0; 2] })]);
+    for check_source in [false, true] {
+        let peers = kernel_peers(&unicast(check_source, None));
+        assert_eq!(peers, [(wide(v4(2)), Peer { min_ttl: 250, max_ttl: 255, pad: [0; 2] })]);
+    }
+}
+
+#[test]
+fn of_a_router_given_by_hand_the_mode_is_known_and_no_more() {
+    let by_hand = |mode| kernel_rules(&AdvertRules { mode: Some(mode), ..unknown() }, Family::V4, Some(v4(9)), KEY);
+    let rules = by_hand(Mode::Multicast { group: None });
+    assert!(rules.has(Rules::MODE_CONFIGURED) && !rules.has(Rules::KNOWS_TARGETS) && rules.destination == [0; 16]);
+    let rules = by_hand(Mode::Unicast { peers: Vec::new(), check_source: false });
+    assert!(rules.has(Rules::MODE_CONFIGURED) && !rules.has(Rules::KNOWS_TARGETS) && rules.ttl == 0);
 }
 
 #[test]
@@ -121,5 +141,5 @@ fn addresses_are_digested_by_family() {
     let rules = AdvertRules { addresses: Some(vec!["fe80::1".parse().unwrap()]), ..unknown() };
     let mut list = List::default();
     list.add_v6(KEY, &"fe80::1".parse::<std::net::Ipv6Addr>().unwrap().octets());
-    assert_eq!(kernel_rules(&rules, Family::V6, None, KEY).0.list, list.digest);
+    assert_eq!(kernel_rules(&rules, Family::V6, None, KEY).list, list.digest);
 }

@@ -121,3 +121,53 @@ async fn privileged_an_advert_by_a_virtual_mac_is_ours() {
     assert!(leaving(&mut rig).await.is_ok());
     rig.stop().await;
 }
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_another_address_of_ours_counts_from_its_first_advert_on() {
+    let (pair, mut rig) = attached("resrc").await;
+    let socket = rig.vrrp_socket(pair.netns(0), "ha0", 112).await;
+    socket.send(&from_a(1, 50));
+    assert!(leaving(&mut rig).await.is_ok());
+    // As after a reload with another `mcast_src_ip`.
+    ip(&["-n", &pair.names[0], "addr", "add", "169.254.192.7/18", "dev", "ha0"]);
+    let moved: IpAddr = "169.254.192.7".parse().unwrap();
+    for priority in [51, 52] {
+        socket.send(&Frame { source: moved, ..from_a(1, priority) });
+        assert!(leaving(&mut rig).await.is_ok());
+        let reading = rig.wire.read(router(0, 1)).unwrap();
+        let speakers: Vec<_> = reading.speakers.iter().map(|speaker| (speaker.source, speaker.priority)).collect();
+        assert_eq!(speakers, [(moved, priority)]);
+    }
+    // The program passed over one of them, which the agent has made up for.
+    let judged = rig.wire.judged(router(0, 1)).unwrap();
+    assert_eq!((judged.ours, judged.unheard), (2, 1));
+    rig.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_nothing_is_learned_from_a_source_that_is_not_ours() {
+    let (pair, mut rig) = attached("learn").await;
+    let socket = rig.vrrp_socket(pair.netns(0), "ha0", 112).await;
+    let stranger = Frame { source: "169.254.192.99".parse().unwrap(), ..Frame::v3() };
+    socket.send(&stranger);
+    assert_eq!(leaving(&mut rig).await, Err(Reason::LocalSource));
+    let peer = Frame { source: "169.254.192.2".parse().unwrap(), ..Frame::v2() };
+    rig.send(pair.netns(1), peer.frame()).await;
+    let heard = rig.advert(|_, advert| advert.side == Side::Foreign).await;
+    assert_eq!(heard.refused, None, "another version would be refused");
+    // The control: ours does show the version.
+    socket.send(&Frame { source: "169.254.192.1".parse().unwrap(), ..Frame::v3() });
+    assert!(leaving(&mut rig).await.is_ok());
+    rig.send(pair.netns(1), Frame { priority: 60, ..peer }.frame()).await;
+    let heard = rig.advert(|_, advert| advert.side == Side::Foreign && advert.priority == 60).await;
+    assert_eq!(heard.refused, Some(Reason::Version));
+    // Nor is what was ours forgotten for it.
+    socket.send(&stranger);
+    assert_eq!(leaving(&mut rig).await, Err(Reason::LocalSource));
+    let reading = rig.wire.read(router(0, 1)).unwrap();
+    let ours = reading.speakers.iter().find(|speaker| speaker.side == Side::Local).map(|speaker| speaker.source);
+    assert_eq!(ours, Some("169.254.192.1".parse().unwrap()));
+    rig.stop().await;
+}

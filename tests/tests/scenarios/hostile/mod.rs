@@ -8,6 +8,7 @@ mod devices;
 mod forwarded;
 mod impersonation;
 mod missed;
+mod processes;
 mod rejected;
 mod rejecting_masters;
 mod reports;
@@ -61,12 +62,6 @@ fn beside(scene: Scene, name: &str) -> Result<(Pair, Host)> {
 
 /// `forged_advert` is raised after the mark, and its words name one of these reasons.
 fn forged(node: &mut Node, reasons: &[&str]) -> Result<Value> {
-    if std::env::var_os("DEV_CALM").is_some() {
-        return Ok(Value::Null);
-    } // DEV
-    if std::env::var_os("DEV_CALM").is_some() {
-        return Ok(Value::Null);
-    } // DEV
     let raised = node.raised(SLACK, "forged_advert")?;
     let detail = raised["detail"].as_str().unwrap_or_default();
     ensure!(reasons.iter().any(|reason| detail.contains(reason)), "node {}: {detail}", node.site.node);
