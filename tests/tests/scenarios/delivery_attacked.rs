@@ -46,7 +46,8 @@ fn states_go_to_the_folder_s_owner_and_nowhere_else() -> Result<()> {
     let mut scene = Scene::default();
     scene.agent.delivery = "retry_max = \"1s\"".to_owned();
     let mut pair = scene.start("squatted")?;
-    let (b, folder, socket) = (&mut pair.b, pair.lab.node_folder("users")?, pair.b.agent.l3_socket());
+    let (folder, socket) = (pair.lab.node_folder("users")?, pair.b.agent.l3_socket());
+    let b = &mut pair.b;
     chown(b.agent.neutron(), Some(NEUTRON), Some(GROUP))?;
     b.l3.stop();
     let _ = fs::remove_file(&socket);
