@@ -156,7 +156,7 @@ impl Machine {
                     _ => {}
                 }
             }
-            Input::Advert(advert) => self.hear(advert, now),
+            Input::Advert(advert) => self.hear(advert),
             Input::WireRead { speakers, rejected_at, as_of } => self.read(speakers, rejected_at, as_of),
             Input::InvalidFrame(frame) => self.anomalies.forged(Frame { at: frame.at.min(now), ..frame }),
             Input::Listener(listener) => self.listener = listener.filter(|_| self.listener_asked.is_some()),
@@ -179,9 +179,9 @@ impl Machine {
     }
 
     /// Takes in an advert: ours, a peer's, or one that keepalived rejects.
-    fn hear(&mut self, advert: Advert, now: Mono) {
+    fn hear(&mut self, advert: Advert) {
         match advert.refused {
-            None if self.is_stranger_s_resignation(&advert, now) => self.forged(&advert, Reason::StrangerResigned),
+            None if self.is_stranger_s_resignation(&advert, &[]) => self.forged(&advert, Reason::StrangerResigned),
             None => self.speakers.hear(advert),
             Some(reason) => {
                 if named_by(reason) == AnomalyKind::ForgedAdvert || !is_rejected(&advert) {
@@ -194,12 +194,15 @@ impl Machine {
         }
     }
 
-    /// Whether someone resigns who never was heard as a master. A master that leaves before it could be
-    /// heard at all is no stranger.
-    fn is_stranger_s_resignation(&self, advert: &Advert, now: Mono) -> bool {
-        let listened = now.since(self.anomalies.listening_since()) > silence(self.interval()) * 2;
-        let known = self.speakers.known().any(|known| known.is_same_host(advert));
-        advert.side == Side::Foreign && advert.priority == 0 && listened && !known
+    /// Whether someone resigns who never was heard as a master, nor stands among `others`. A master that
+    /// leaves before it could be heard at all is no stranger.
+    fn is_stranger_s_resignation(&self, advert: &Advert, others: &[Advert]) -> bool {
+        let listened = advert.at.since(self.anomalies.listening_since()) > silence(self.interval()) * 2;
+        let known = || {
+            let mut known = self.speakers.known().chain(self.speakers.local()).chain(others);
+            known.any(|known| known.priority > 0 && known.is_same_host(advert))
+        };
+        advert.side == Side::Foreign && advert.priority == 0 && listened && !known()
     }
 
     /// Takes in a reading. What one finds of us and of peers that only the refused were read for waits for
@@ -210,6 +213,11 @@ impl Machine {
         let (taken, refused): (Vec<_>, Vec<_>) = speakers.into_iter().partition(|one| one.refused.is_none());
         self.refused.read(refused.into_iter().filter(is_rejected), as_of);
         if !only_refused {
+            let is_stranger_s = |advert: &Advert| self.is_stranger_s_resignation(advert, &taken);
+            let (strangers, taken) = taken.iter().cloned().partition(is_stranger_s);
+            for stranger in Vec::from(strangers) {
+                self.forged(&stranger, Reason::StrangerResigned);
+            }
             self.speakers.read(taken, rejected_at, as_of);
         }
     }

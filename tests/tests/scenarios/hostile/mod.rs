@@ -11,6 +11,7 @@ mod missed;
 mod rejected;
 mod rejecting_masters;
 mod reports;
+mod succession;
 mod unheard;
 
 use std::net::Ipv4Addr;
@@ -61,12 +62,6 @@ fn beside(scene: Scene, name: &str) -> Result<(Pair, Host)> {
 
 /// `forged_advert` is raised after the mark, and its words name one of these reasons.
 fn forged(node: &mut Node, reasons: &[&str]) -> Result<Value> {
-    if std::env::var_os("DEV_CALM").is_some() {
-        return Ok(Value::Null);
-    } // DEV
-    if std::env::var_os("DEV_CALM").is_some() {
-        return Ok(Value::Null);
-    } // DEV
     let raised = node.raised(SLACK, "forged_advert")?;
     let detail = raised["detail"].as_str().unwrap_or_default();
     ensure!(reasons.iter().any(|reason| detail.contains(reason)), "node {}: {detail}", node.site.node);
