@@ -21,6 +21,9 @@ pub struct NodeStatus {
     pub degraded: Vec<Degraded>,
     /// The L3 agent's side.
     pub delivery: DeliveryStatus,
+    /// Where events go: `stdout`, `journald`, `file:/path`.
+    #[serde(default)]
+    pub sinks: Vec<String>,
     /// Every watched router, by id.
     pub routers: Vec<RouterStatus>,
 }

@@ -5,6 +5,7 @@
 mod tests;
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -50,10 +51,33 @@ fn places(config: &Config, config_path: Option<&Path>) -> Vec<Place> {
     if let Some(path) = &config.intake.token_file {
         add(path, Kind::Secret);
     }
+    // One that is not there lets nobody in: see `missing`.
     for (_, hook) in hooks(config) {
-        add(&hook.program, Kind::Program);
+        if unusable(&hook.program).is_none() {
+            add(&hook.program, Kind::Program);
+        }
     }
     places
+}
+
+/// The hooks that cannot be run, each with its key and what to do: the agent does not start with them.
+pub fn missing(config: &Config) -> Vec<String> {
+    let line = |(key, hook): (&str, &Hook)| {
+        let why = unusable(&hook.program)?;
+        let program = hook.program.display();
+        Some(format!("actions.{key}: {program}: {why}: put a program there, or name another one"))
+    };
+    hooks(config).filter_map(line).collect()
+}
+
+/// Why it cannot be run; none: it can, or it cannot be looked at.
+fn unusable(program: &Path) -> Option<&'static str> {
+    match std::fs::metadata(program) {
+        Ok(found) if !found.is_file() => Some("is no file"),
+        Ok(found) if found.mode() & 0o111 == 0 => Some("is not executable"),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Some("does not exist"),
+        _ => None,
+    }
 }
 
 /// The configured hooks, each with its key.
@@ -79,6 +103,8 @@ pub struct Trust {
     pub fifos: Vec<Fifo>,
     /// What is run as root.
     pub hooks: Vec<Program>,
+    /// Hooks that cannot be run, each with its key: the agent does not start.
+    pub missing: Vec<String>,
     /// Places that let in somebody else, with what to do about it: the agent does not start.
     pub openings: Vec<String>,
     /// Places that the calling user may not look at.
@@ -113,6 +139,9 @@ pub struct Fifo {
     pub path: PathBuf,
     /// Whose it is; absent: it is not there yet, and is made as the agent's own, 0600.
     pub file: Option<File>,
+    /// Whether the calling user may not look at it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub hidden: bool,
     /// Its routers, or `*`.
     pub routers: Vec<String>,
 }
@@ -126,6 +155,9 @@ pub struct Program {
     pub program: PathBuf,
     /// Whose it is, where links lead; absent: it is not there, or cannot be seen.
     pub file: Option<File>,
+    /// Whether the calling user may not look at it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub hidden: bool,
 }
 
 /// Owner and mode.
@@ -169,11 +201,22 @@ impl Trust {
             fifos: intake
                 .notify_fifos
                 .iter()
-                .map(|path| Fifo { path: path.clone(), file: file(path), routers: routers(by_fifo.get(path)) })
+                .map(|path| Fifo {
+                    path: path.clone(),
+                    file: file(path),
+                    hidden: is_hidden(path),
+                    routers: routers(by_fifo.get(path)),
+                })
                 .collect(),
             hooks: hooks(config)
-                .map(|(on, hook)| Program { on, program: hook.program.clone(), file: file(&hook.program) })
+                .map(|(on, hook)| Program {
+                    on,
+                    program: hook.program.clone(),
+                    file: file(&hook.program),
+                    hidden: is_hidden(&hook.program),
+                })
                 .collect(),
+            missing: missing(config),
             openings: words(openings),
             hidden: words(hidden),
         }
@@ -195,9 +238,12 @@ impl Trust {
 
     /// The FIFOs, a line each.
     pub fn fifo_lines(&self) -> Vec<String> {
-        let line = |Fifo { path, file, routers }: &Fifo| {
-            let whose =
-                file.map_or("not there yet, will be the agent's own, mode 0600".to_owned(), |file| file.to_string());
+        let line = |Fifo { path, file, hidden, routers }: &Fifo| {
+            let whose = match file {
+                Some(file) => file.to_string(),
+                None if *hidden => CANNOT_LOOK.to_owned(),
+                None => "not there yet, will be the agent's own, mode 0600".to_owned(),
+            };
             format!("{}: {whose}: {}", path.display(), counted(routers))
         };
         self.fifos.iter().map(line).collect()
@@ -205,8 +251,12 @@ impl Trust {
 
     /// The hooks, a line each.
     pub fn hook_lines(&self) -> Vec<String> {
-        let line = |Program { on, program, file }: &Program| {
-            let whose = file.map_or("not seen".to_owned(), |file| file.to_string());
+        let line = |Program { on, program, file, hidden }: &Program| {
+            let whose = match file {
+                Some(file) => file.to_string(),
+                None if *hidden => CANNOT_LOOK.to_owned(),
+                None => "does not exist".to_owned(),
+            };
             format!("{on} {}: {whose}", program.display())
         };
         self.hooks.iter().map(line).collect()
@@ -217,6 +267,19 @@ impl std::fmt::Display for File {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "uid {}, gid {}, mode {:04o}", self.uid, self.gid, self.mode)
     }
+}
+
+/// What is said of a place that the calling user may not look at.
+pub const CANNOT_LOOK: &str = "cannot look: permission";
+
+/// Whether the calling user may not look at it.
+pub fn is_hidden(path: &Path) -> bool {
+    std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Where links lead.

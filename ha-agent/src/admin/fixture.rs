@@ -120,6 +120,7 @@ pub(crate) fn node() -> NodeStatus {
         started_at: "2026-01-02T03:00:00.000000Z".to_owned(),
         degraded: vec![],
         delivery: DeliveryStatus { answering: Some(true), pending: 1, last_error: None },
+        sinks: vec!["file:/var/log/ha-agent/events.jsonl".to_owned()],
         routers: vec![row(0), split, backup, waiting],
     }
 }

@@ -99,6 +99,7 @@ impl Board for AgentBoard {
             started_at: self.started_at.clone(),
             degraded,
             delivery: self.delivery.status(),
+            sinks: self.sinks.names(),
             routers: inner.routers.keys().filter_map(|id| Some(self.row(&inner, *id)?.status)).collect(),
         }
     }

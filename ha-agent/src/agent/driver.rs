@@ -33,7 +33,7 @@ use crate::actions::{Change, Orders};
 use crate::clock;
 use crate::config::{Corroboration, Mode, Netns, Router};
 use crate::core::io::{Input, Output, Transition};
-use crate::core::model::{RouterId, State};
+use crate::core::model::{AnomalyKind, RouterId, State};
 use crate::core::time::Mono;
 use crate::intake::Report;
 use crate::inventory::{Directory, Discovery, Registration, Registrations};
@@ -100,6 +100,8 @@ pub(super) struct Parts {
     pub(super) wire: Option<Arc<Wire>>,
     /// To the attacher.
     pub(super) attachments: Mailbox<AttachJob>,
+    /// Routers whose attachments are to be looked at.
+    pub(super) doubts: Mailbox<()>,
     /// To the looker.
     pub(super) places: Mailbox<Netns>,
     /// Takes confirmed states.
@@ -302,6 +304,10 @@ impl Driver {
             }
             Output::AnomalyRaised { kind, detail, evidence } => {
                 metrics.raised(kind.as_str());
+                if matches!(kind, AnomalyKind::SilentPrimary | AnomalyKind::NoPrimary | AnomalyKind::OrphanVip) {
+                    // A silence may be our own deafness.
+                    self.parts.doubts.post(router_id, ());
+                }
                 events.emit(Event::AnomalyRaised { router_id, kind, detail, evidence });
             }
             Output::AnomalyCleared { kind, lasted } => {

@@ -66,6 +66,9 @@ pub enum AgentError {
     /// Others could change what the agent trusts.
     #[error("others could change what the agent trusts:\n{0}")]
     Open(String),
+    /// A hook that cannot be run.
+    #[error("the configuration names what cannot be run:\n{0}")]
+    Missing(String),
     /// The state-change socket.
     #[error(transparent)]
     Intake(#[from] IntakeError),
@@ -106,6 +109,10 @@ pub fn run(config: Config, options: Options) -> Result<(), AgentError> {
         return Err(AgentError::NotPermitted);
     }
     raise_descriptor_limit();
+    let missing = trust::missing(&config);
+    if !missing.is_empty() {
+        return Err(AgentError::Missing(missing.join("\n")));
+    }
     let openings = trust::openings(&config, options.config_path.as_deref(), trust::When::Start);
     if !openings.is_empty() {
         return Err(AgentError::Open(openings.join("\n")));

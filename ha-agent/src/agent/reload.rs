@@ -10,8 +10,10 @@ use crate::status::Degraded;
 use crate::telemetry::event::Event;
 use crate::trust;
 
-/// The channel that events and `status` name when a reload is refused.
-const CHANNEL: &str = "trust";
+/// The channel that events and `status` name when others could change what the agent trusts, ...
+const TRUST: &str = "trust";
+/// ... and when the configuration cannot be read.
+const CONFIGURATION: &str = "configuration";
 
 impl Agent {
     /// Reads the configuration again: validated first, kept as it was on error.
@@ -21,6 +23,11 @@ impl Agent {
             Ok(new) => new,
             Err(error) => {
                 error!("configuration kept as it was:\n{error}");
+                let problems = error.to_string().replace('\n', "; ");
+                self.stands(
+                    CONFIGURATION,
+                    Some(format!("the reload is refused, what was read before holds: {problems}")),
+                );
                 return;
             }
         };
@@ -62,26 +69,37 @@ impl Agent {
         info!("configuration read again");
     }
 
-    /// Whether nobody else could change what the agent trusts. If somebody could, the event stream and
-    /// `status` say so, until a later reload finds it in order.
+    /// Whether the agent would start with it: its hooks can be run, and nobody else could change what it trusts.
     fn check_trust(&self, new: &Config, path: Option<&std::path::Path>) -> bool {
+        let missing = trust::missing(new);
+        if !missing.is_empty() {
+            error!("configuration kept as it was:\n{}", missing.join("\n"));
+        }
+        let refused = |why: &[String]| (!why.is_empty()).then(|| format!("the reload is refused: {}", why.join("; ")));
+        self.stands(CONFIGURATION, refused(&missing));
         let openings = trust::openings(new, path, trust::When::Reload(&self.config));
+        if !openings.is_empty() {
+            error!("configuration kept as it was, others could change what the agent trusts:\n{}", openings.join("\n"));
+        }
+        self.stands(TRUST, refused(&openings));
+        missing.is_empty() && openings.is_empty()
+    }
+
+    /// How a channel of the whole node stands: the event stream and `status` say so when it is degraded, until a later
+    /// reload finds it in order.
+    fn stands(&self, channel: &str, reason: Option<String>) {
         let mut inner = self.shared.lock();
         let before = inner.degraded.len();
-        inner.degraded.retain(|degraded| degraded.channel != CHANNEL);
+        inner.degraded.retain(|degraded| degraded.channel != channel);
         let restored = inner.degraded.len() < before;
-        if openings.is_empty() {
+        let channel = channel.to_owned();
+        if let Some(reason) = reason {
+            inner.degraded.push(Degraded { channel: channel.clone(), reason: reason.clone() });
             drop(inner);
-            if restored {
-                self.events.emit(Event::ChannelRestored { channel: CHANNEL.to_owned(), router_id: None });
-            }
-            return true;
+            self.events.emit(Event::ChannelDegraded { channel, reason, router_id: None });
+        } else if restored {
+            drop(inner);
+            self.events.emit(Event::ChannelRestored { channel, router_id: None });
         }
-        error!("configuration kept as it was, others could change what the agent trusts:\n{}", openings.join("\n"));
-        let reason = format!("the reload is refused: {}", openings.join("; "));
-        inner.degraded.push(Degraded { channel: CHANNEL.to_owned(), reason: reason.clone() });
-        drop(inner);
-        self.events.emit(Event::ChannelDegraded { channel: CHANNEL.to_owned(), reason, router_id: None });
-        false
     }
 }

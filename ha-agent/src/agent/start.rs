@@ -94,11 +94,11 @@ impl Agent {
 
         let actions = Actions::start(&config, events.clone(), &mut registry, CancellationToken::new())?;
         let driver_stop = CancellationToken::new();
-        let attachments = Mailbox::default();
+        let (attachments, doubts) = (Mailbox::default(), Mailbox::default());
         let (attached_sender, attached_inbox) = mpsc::channel(capacity::ATTACHED);
-        let attacher = wire
-            .as_ref()
-            .map(|wire| attacher::run(attachments.clone(), Arc::clone(wire), attached_sender, driver_stop.clone()));
+        let attacher = wire.as_ref().map(|wire| {
+            attacher::run(attachments.clone(), doubts.clone(), Arc::clone(wire), attached_sender, driver_stop.clone())
+        });
         let places = Mailbox::default();
         let (looked_sender, looked_inbox) = mpsc::channel(capacity::LOOKED);
         let looker = looker::run(places.clone(), netns.clone(), looked_sender, driver_stop.clone());
@@ -153,6 +153,7 @@ impl Agent {
             netlink,
             wire: wire.clone(),
             attachments,
+            doubts,
             places,
             outbox: outbox.clone(),
             actions: actions.orders(),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::core::model::RouterId;
 use crate::notify;
 use crate::wire::WireOptions;
 
@@ -55,8 +54,9 @@ pub enum Command {
                       ha-agent run --config /etc/ha-agent/ha-agent.toml --log info,ha_agent=debug"
     )]
     Run(Run),
-    /// Show every router: claimed, VIP, wire, confirmed, since, delivered, anomalies
-    #[command(after_help = "Columns:\n  \
+    /// Show every router, or those named: claimed, VIP, wire, confirmed, since, delivered, anomalies
+    #[command(after_help = "Those in trouble come first, then by name.\n\n\
+        Columns:\n  \
         CLAIMED    what keepalived's side reported last\n  \
         VIP        whether the primary VIP is in the kernel's address table\n  \
         WIRE       what our VRRP adverts on the HA interface show\n  \
@@ -64,7 +64,9 @@ pub enum Command {
         DELIVERED  the state that the L3 agent acknowledged last\n\n\
         Examples:\n  \
         ha-agent status\n  \
+        ha-agent status VI_1\n  \
         ha-agent status --full\n  \
+        ha-agent status --socket /run/ha-agent/admin.sock\n  \
         ha-agent status -o json | jq '.routers[] | select(.anomalies != [])'")]
     Status(Status),
     /// Say in words why a router is in its state, and what happened to it last
@@ -74,7 +76,8 @@ pub enum Command {
         ha-agent explain 2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d -o json")]
     Explain(Explain),
     /// Show the last events, and with --follow each new one
-    #[command(after_help = "Examples:\n  \
+    #[command(after_help = "The agent keeps the last thousand in memory; all of them are where events.sinks says.\n\n\
+        Examples:\n  \
         ha-agent events\n  \
         ha-agent events --follow --router 2f0c1c52\n  \
         ha-agent events --follow -o json | jq 'select(.event == \"transition.rejected\")'")]
@@ -83,9 +86,11 @@ pub enum Command {
     #[command(
         long_about = "Reports a state to the agent, for keepalived's notify scripts. The trailing words are what keepalived \
                       appends to a generic `notify` script: INSTANCE|GROUP NAME STATE PRIORITY; a state alone is \
-                      taken too.",
+                      taken too. A line about another instance than the router's is refused, as an event \
+                      (report.refused).",
         after_help = "Examples, in keepalived.conf:\n  \
-            notify \"/usr/bin/ha-agent notify --router 2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d\"\n  \
+            notify \"/usr/bin/ha-agent notify --router VI_1\"\n  \
+            notify \"/usr/bin/ha-agent notify --router blue/VI_1\"          where two namespaces have a VI_1\n  \
             notify_master \"/usr/bin/ha-agent notify --router 2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d primary\""
     )]
     Notify(NotifyArgs),
@@ -99,10 +104,13 @@ pub enum Command {
     )]
     Doctor(Doctor),
     /// Check the configuration and say everything that is wrong with it
-    #[command(after_help = "Exit code 78 when something is wrong.\n\n\
+    #[command(
+        after_help = "Exit code 78 when something is wrong with the file, or a hook that it names cannot be run; 1 when\n\
+        others could change what the agent trusts. The agent does not start with either.\n\n\
         Examples:\n  \
         ha-agent check-config\n  \
-        ha-agent check-config --config ./ha-agent.toml -o json")]
+        ha-agent check-config --config ./ha-agent.toml -o json"
+    )]
     CheckConfig,
 }
 
@@ -129,17 +137,34 @@ impl From<&Run> for WireOptions {
 /// `status`.
 #[derive(Clone, Debug, Args)]
 pub struct Status {
+    /// Only these: an id, a beginning of one, an instance's name or NETNS/INSTANCE, which may be several
+    #[arg(value_name = "ROUTER")]
+    pub routers: Vec<String>,
+    /// Where the agent is asked.
+    #[command(flatten)]
+    pub at: At,
     /// Show whole router ids
     #[arg(long)]
     pub full: bool,
 }
 
+/// Where the agent is asked.
+#[derive(Clone, Debug, Args)]
+pub struct At {
+    /// The agent's status socket; without it the configured one, which needs no right configuration
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
 /// `explain`.
 #[derive(Clone, Debug, Args)]
 pub struct Explain {
-    /// A router's id, a beginning of it that no other router has, or its instance's name
+    /// A router's id, a beginning of it that no other router has, its instance's name, or NETNS/INSTANCE
     #[arg(value_name = "ROUTER")]
     pub router: String,
+    /// Where the agent is asked.
+    #[command(flatten)]
+    pub at: At,
 }
 
 /// `events`.
@@ -151,14 +176,17 @@ pub struct Events {
     /// Only events about this router: its id, an unambiguous beginning, or its instance's name
     #[arg(long, value_name = "ROUTER")]
     pub router: Option<String>,
+    /// Where the agent is asked.
+    #[command(flatten)]
+    pub at: At,
 }
 
 /// `notify`.
 #[derive(Clone, Debug, Args)]
 pub struct NotifyArgs {
-    /// The router that is reported on
-    #[arg(long, value_name = "ID")]
-    pub router: RouterId,
+    /// The router that is reported on: its id, its instance's name, or NETNS/INSTANCE
+    #[arg(long, value_name = "ROUTER")]
+    pub router: String,
     /// The agent's state-change socket; without it the configured one
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,

@@ -8,6 +8,7 @@ use super::args::Format;
 use super::exit;
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Mode, Protocol, Sink};
 use crate::inventory::keepalived_release::Installed;
+use crate::telemetry::line::{self, escape_lines};
 use crate::trust::Trust;
 
 /// What to show, and the exit code: also for a right configuration that the agent would not start with, because
@@ -17,22 +18,26 @@ pub(super) fn render(path: Option<&Path>, loaded: Result<Config, ConfigError>, f
     match loaded {
         Ok(config) => {
             let trust = Trust::of(&config, path);
-            let closed = trust.openings.is_empty();
+            let code = match (trust.missing.as_slice(), trust.openings.as_slice()) {
+                ([], []) => 0,
+                ([], _) => exit::FAILURE,
+                _ => exit::CONFIG,
+            };
             let text = match format {
-                Format::Json => {
-                    json!({"ok": closed, "problems": [], "trust": trust, "keepalived": keepalived(&config)}).to_string()
-                }
+                Format::Json => line::json(
+                    &json!({"ok": code == 0, "problems": trust.missing, "trust": trust, "keepalived": keepalived(&config)}),
+                ),
                 Format::Table => right(file, &config, &trust),
             };
-            (text, if closed { 0 } else { exit::FAILURE })
+            (text, code)
         }
         Err(error) => {
             let text = match format {
-                Format::Json => json!({"ok": false, "problems": error.problems()}).to_string(),
+                Format::Json => line::json(&json!({"ok": false, "problems": error.problems()})),
                 Format::Table => {
                     let count = error.problems().len();
                     let noun = if count == 1 { "problem" } else { "problems" };
-                    format!("{error}\n\n{count} {noun}\n")
+                    escape_lines(&format!("{error}\n\n{count} {noun}\n")).into_owned()
                 }
             };
             (text, exit::CONFIG)
@@ -48,19 +53,20 @@ fn keepalived(config: &Config) -> serde_json::Value {
 }
 
 fn right(file: &Path, config: &Config, trust: &Trust) -> String {
-    let missing = config.keepalived.missing();
-    let head = if !missing.is_empty() {
-        let paths: Vec<String> = missing.iter().map(|path| path.display().to_string()).collect();
-        format!(
-            "{} can be read, but a file that keepalived.configs names is not there: {}. It is waited for; correct the path \
-             if keepalived reads another file.",
-            file.display(),
-            paths.join(", ")
-        )
-    } else if file.exists() {
-        format!("{} is right.", file.display())
-    } else {
-        format!("{} does not exist: every default holds.", file.display())
+    let shown = file.display();
+    let absent: Vec<String> = config.keepalived.missing().iter().map(|path| path.display().to_string()).collect();
+    let head = match (trust.missing.is_empty(), trust.openings.is_empty()) {
+        (false, _) => format!("The agent does not start with {shown}: a hook cannot be run (see \"missing\")."),
+        (_, false) => {
+            format!("The agent does not start with {shown}: others could change what it trusts (see \"open\").")
+        }
+        _ if !absent.is_empty() => format!(
+            "{shown} can be read, but a file that keepalived.configs names is not there: {}. It is waited for; correct the \
+             path if keepalived reads another file.",
+            absent.join(", ")
+        ),
+        _ if file.exists() => format!("{shown} is right."),
+        _ => format!("{shown} does not exist: every default holds."),
     };
     let sinks: Vec<String> = config
         .sinks
@@ -116,6 +122,7 @@ fn right(file: &Path, config: &Config, trust: &Trust) -> String {
             or_none(config.admin.listen.map(|address| format!("http://{address}/metrics")).unwrap_or_default()),
         ),
         ("state in", config.state_dir.display().to_string()),
+        ("missing", or_none(several(trust.missing.clone()))),
         ("open", or_none(several(trust.openings.clone()))),
         ("not seen", or_none(several(trust.hidden.clone()))),
     ];
@@ -123,7 +130,7 @@ fn right(file: &Path, config: &Config, trust: &Trust) -> String {
     for (name, value) in rows {
         out.push_str(&format!("  {name:<12} {value}\n"));
     }
-    out
+    escape_lines(&out).into_owned()
 }
 
 /// One below the other, where values stand.

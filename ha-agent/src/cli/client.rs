@@ -1,5 +1,7 @@
 //! HTTP over the admin socket.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,13 +11,16 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::runtime;
 use tokio::time::timeout;
 
 use crate::core::model::RouterId;
-use crate::status::NodeStatus;
+use crate::status::{NodeStatus, RouterStatus};
+use crate::telemetry::line::escape;
 
 /// Time for an answer's head, and for the whole of one that ends by itself.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -45,7 +50,7 @@ pub(super) enum ClientError {
         "no router here has an id that begins with {0:?}, or an instance of that name\n`ha-agent status --full` lists them."
     )]
     NoRouter(String),
-    #[error("{given:?} stands for several routers:\n{}", found.join("\n"))]
+    #[error("{given:?} stands for several routers; name one by its id or as NETNS/INSTANCE:\n{}", found.join("\n"))]
     Ambiguous { given: String, found: Vec<String> },
     #[error("the stream was cut: the agent ended, or this reader was too slow")]
     Cut,
@@ -69,28 +74,83 @@ pub(super) fn read<T: DeserializeOwned>(answer: &str) -> Result<T, ClientError> 
     serde_json::from_str(answer).map_err(|error| ClientError::NotUnderstood(error.to_string()))
 }
 
-/// The router that `given` means: its instance's name, its id, or a beginning of that which is unambiguous.
+/// The same with nothing in it that a terminal obeys, whoever chose the names in it.
+pub(super) fn shown<T: Serialize + DeserializeOwned>(answer: &T) -> Result<T, ClientError> {
+    let not_understood = |error: serde_json::Error| ClientError::NotUnderstood(error.to_string());
+    let mut value = serde_json::to_value(answer).map_err(not_understood)?;
+    escape_all(&mut value);
+    serde_json::from_value(value).map_err(not_understood)
+}
+
+/// Every text in a value.
+pub(super) fn escape_all(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(escaped) = escape(text) {
+                *text = escaped;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(escape_all),
+        Value::Object(fields) => fields.values_mut().for_each(escape_all),
+        _ => {}
+    }
+}
+
+/// The router that `given` means: its instance's name, `NETNS/INSTANCE`, its id, or a beginning of that which is
+/// unambiguous.
 pub(super) fn resolve(socket: &Path, given: &str) -> Result<RouterId, ClientError> {
     let node: NodeStatus = read(&get(socket, "/v1/routers")?)?;
     choose(&node, given)
 }
 
 pub(super) fn choose(node: &NodeStatus, given: &str) -> Result<RouterId, ClientError> {
-    let wanted = given.to_lowercase();
-    let named = node.routers.iter().filter(|router| router.instance.as_deref() == Some(given));
-    let mut found: Vec<RouterId> = named.map(|router| router.router_id).collect();
-    if found.is_empty() {
-        let ids = node.routers.iter().map(|router| router.router_id);
-        found = ids.filter(|id| id.to_string().starts_with(&wanted)).collect();
-    }
-    match found.as_slice() {
-        [one] => Ok(*one),
+    match meant(node, given).as_slice() {
+        [one] => Ok(one.router_id),
         [] => Err(ClientError::NoRouter(given.to_owned())),
-        several => Err(ClientError::Ambiguous {
-            given: given.to_owned(),
-            found: several.iter().map(ToString::to_string).collect(),
-        }),
+        several => {
+            let found = several.iter().map(|router| choice(router)).collect();
+            Err(ClientError::Ambiguous { given: given.to_owned(), found })
+        }
     }
+}
+
+/// Leaves the routers that are meant; all, where none is named.
+pub(super) fn only(node: &mut NodeStatus, given: &[String]) -> Result<(), ClientError> {
+    if given.is_empty() {
+        return Ok(());
+    }
+    let mut wanted = BTreeSet::new();
+    for given in given {
+        let meant = meant(node, given);
+        if meant.is_empty() {
+            return Err(ClientError::NoRouter(given.clone()));
+        }
+        wanted.extend(meant.iter().map(|router| router.router_id));
+    }
+    node.routers.retain(|router| wanted.contains(&router.router_id));
+    Ok(())
+}
+
+fn meant<'a>(node: &'a NodeStatus, given: &str) -> Vec<&'a RouterStatus> {
+    let is_name = |router: &&RouterStatus| {
+        router.instance.as_deref().is_some_and(|name| {
+            let with_netns = given.strip_prefix(&*router.netns).and_then(|rest| rest.strip_prefix('/'));
+            name == given || with_netns == Some(name)
+        })
+    };
+    let named: Vec<&RouterStatus> = node.routers.iter().filter(is_name).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let wanted = given.to_lowercase();
+    node.routers.iter().filter(|router| router.router_id.to_string().starts_with(&wanted)).collect()
+}
+
+/// What tells it from others of its name.
+fn choice(router: &RouterStatus) -> String {
+    let RouterStatus { router_id, netns, interface, vrid, instance, .. } = router;
+    let name = instance.as_ref().map(|name| format!("instance {name}, ")).unwrap_or_default();
+    format!("  {router_id}: {name}namespace {netns}, interface {interface}, VRID {vrid}")
 }
 
 /// Calls `each` with every line until the stream ends or `each` says no.
@@ -163,7 +223,7 @@ async fn open(socket: &Path, path: &str) -> Result<Response<Incoming>, ClientErr
     let status = response.status();
     let body = response.into_body().collect().await;
     let said = body.map(|body| body.to_bytes()).unwrap_or_default();
-    let said: serde_json::Value = serde_json::from_slice(&said).unwrap_or_default();
+    let said: Value = serde_json::from_slice(&said).unwrap_or_default();
     Err(ClientError::Refused(match said["error"].as_str() {
         Some(error) => error.to_owned(),
         None => format!("HTTP {status}"),

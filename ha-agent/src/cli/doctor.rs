@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::terminal::{Terminal, Tone};
 use crate::doctor::{Finding, Outcome};
+use crate::telemetry::line::escape_lines;
 
 pub(super) fn json(findings: &[Finding]) -> String {
     crate::telemetry::line::json(findings)
@@ -11,6 +12,17 @@ pub(super) fn json(findings: &[Finding]) -> String {
 
 pub(super) fn fails(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.result == Outcome::Fail)
+}
+
+/// For a terminal: with nothing in it that one obeys.
+pub(super) fn shown(mut findings: Vec<Finding>) -> Vec<Finding> {
+    for finding in &mut findings {
+        let texts = [Some(&mut finding.found), finding.means.as_mut(), finding.remedy.as_mut()];
+        for text in texts.into_iter().flatten() {
+            *text = escape_lines(text).into_owned();
+        }
+    }
+    findings
 }
 
 pub(super) fn render(findings: &[Finding], terminal: &Terminal) -> String {

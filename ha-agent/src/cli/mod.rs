@@ -22,12 +22,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::agent::{self, AgentError, Options};
-use crate::config::{self, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::intake::fifo::FifoError;
 use crate::notify::{self, NotifyError};
+use crate::status::{NodeStatus, RouterDetail};
 use crate::telemetry::diagnostics::Diagnostics;
+use crate::telemetry::line;
 use crate::wire::{self, WireOptions};
-use args::{Cli, Command, Format};
+use args::{At, Cli, Command, Format};
 use client::ClientError;
 use terminal::Terminal;
 
@@ -65,11 +67,11 @@ enum CliError {
 impl CliError {
     fn code(&self) -> u8 {
         match self {
-            Self::Config(_) => exit::CONFIG,
+            Self::Config(_) | Self::Agent(AgentError::Missing(_)) => exit::CONFIG,
             Self::Client(ClientError::Denied { .. }) | Self::Agent(AgentError::NotPermitted) => exit::NO_PERMISSION,
             Self::Agent(AgentError::Paths(error)) if error.is_already_running() => exit::ALREADY_RUNNING,
             Self::Agent(AgentError::Fifo(FifoError::InUse(_))) => exit::ALREADY_RUNNING,
-            Self::Notify(NotifyError::Words) => exit::USAGE,
+            Self::Notify(NotifyError::Words | NotifyError::Name) => exit::USAGE,
             Self::Notify(error) if error.is_denied() => exit::NO_PERMISSION,
             _ => exit::FAILURE,
         }
@@ -78,14 +80,22 @@ impl CliError {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version.
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            let _ = write!(io::stderr(), "{}", line::escape_lines(&error.render().to_string()));
+            return ExitCode::from(exit::USAGE);
+        }
+    };
     let terminal = Terminal::detect();
     match dispatch(cli, terminal) {
         Ok(code) => code,
         // Whoever read has seen enough, as with `| head`.
         Err(CliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "ha-agent: {error}");
+            say(&error.to_string());
             ExitCode::from(error.code())
         }
     }
@@ -111,38 +121,51 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<ExitCode, CliError> {
         Command::Notify(args) => {
             let socket = match &args.socket {
                 Some(socket) => socket.clone(),
-                None => config::load_as_client(path)?.intake.socket,
+                None => as_client(path)?.intake.socket,
             };
             notify::run(&socket, args.into_call())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Status(status) => {
-            let answer = client::get(&socket(path)?, "/v1/routers")?;
+            let answer = client::get(&socket(path, &status.at)?, "/v1/routers")?;
+            let mut node: NodeStatus = client::read(&answer)?;
+            client::only(&mut node, &status.routers)?;
             let text = match format {
-                Format::Json => answer,
-                Format::Table => status::render(&client::read(&answer)?, &terminal, status.full, time::now()),
+                Format::Json if status.routers.is_empty() => answer,
+                Format::Json => line::json(&node),
+                Format::Table => status::render(&client::shown(&node)?, &terminal, status.full, time::now()),
             };
             show(&text)
         }
         Command::Explain(explain) => {
-            let socket = socket(path)?;
+            let socket = socket(path, &explain.at)?;
             let id = client::resolve(&socket, &explain.router)?;
             let answer = client::get(&socket, &format!("/v1/routers/{id}"))?;
             let text = match format {
                 Format::Json => answer,
-                Format::Table => explain::render(&client::read(&answer)?, &terminal, time::now()),
+                Format::Table => {
+                    let detail: RouterDetail = client::read(&answer)?;
+                    explain::render(&client::shown(&detail)?, &terminal, time::now())
+                }
             };
             show(&text)
         }
         Command::Events(events) => {
-            let socket = socket(path)?;
+            let socket = socket(path, &events.at)?;
             let router = match &events.router {
                 Some(given) => Some(client::resolve(&socket, given)?),
                 None => None,
             };
+            let mut origin = match format {
+                Format::Json => None,
+                Format::Table => Some(client::read::<NodeStatus>(&client::get(&socket, "/v1/routers")?)?.sinks),
+            };
             let mut out = io::stdout().lock();
             let mut failed = Ok(());
             let result = client::events(&socket, events.follow, router, |line| {
+                if let Some(sinks) = origin.take() {
+                    say(&events::origin(line, &sinks));
+                }
                 let text = match format {
                     Format::Json => line.to_owned(),
                     Format::Table => events::render(line, &terminal),
@@ -158,7 +181,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<ExitCode, CliError> {
             let findings = crate::doctor::examine(path, args.routers, Some(wire::probe));
             show(&match format {
                 Format::Json => doctor::json(&findings),
-                Format::Table => doctor::render(&findings, &terminal),
+                Format::Table => doctor::render(&doctor::shown(findings.clone()), &terminal),
             })?;
             Ok(if doctor::fails(&findings) { ExitCode::from(exit::FAILURE) } else { ExitCode::SUCCESS })
         }
@@ -170,8 +193,27 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<ExitCode, CliError> {
     }
 }
 
-fn socket(path: Option<&Path>) -> Result<PathBuf, CliError> {
-    Ok(config::load_as_client(path)?.admin.socket)
+/// Where the agent is asked: it needs no configuration that is right.
+fn socket(path: Option<&Path>, at: &At) -> Result<PathBuf, CliError> {
+    match &at.socket {
+        Some(socket) => Ok(socket.clone()),
+        None => Ok(as_client(path)?.admin.socket),
+    }
+}
+
+/// What can be understood of the configuration; what is wrong with the rest is said.
+fn as_client(path: Option<&Path>) -> Result<Config, CliError> {
+    let (config, wrong) = config::as_client(path)?;
+    if let Some(wrong) = wrong {
+        let socket = config.admin.socket.display();
+        say(&format!("the configuration has mistakes; the agent is looked for at {socket} all the same:\n{wrong}"));
+    }
+    Ok(config)
+}
+
+/// On stderr, with nothing that a terminal obeys.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "ha-agent: {}", line::escape_lines(text));
 }
 
 fn show(text: &str) -> Result<ExitCode, CliError> {

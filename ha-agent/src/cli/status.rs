@@ -11,37 +11,61 @@ use crate::core::model::State;
 use crate::status::{NodeStatus, RouterStatus};
 use crate::telemetry::summary::{vip, wire};
 
-const HEAD: &[&str] = &["ROUTER", "INSTANCE", "CLAIMED", "VIP", "WIRE", "CONFIRMED", "SINCE", "DELIVERED", "ANOMALIES"];
-/// Where in [`HEAD`] the instance's name is.
+const HEAD: &[&str] = &[
+    "ROUTER",
+    "INSTANCE",
+    "NETNS",
+    "INTERFACE",
+    "VRID",
+    "CLAIMED",
+    "VIP",
+    "WIRE",
+    "CONFIRMED",
+    "SINCE",
+    "DELIVERED",
+    "ANOMALIES",
+];
+/// Where in [`HEAD`] the instance's name is, and its namespace.
 const INSTANCE: usize = 1;
+const NETNS: usize = 2;
 /// Shortest form of an id.
 const SHORT: usize = 8;
 
 pub(super) fn render(node: &NodeStatus, terminal: &Terminal, full: bool, now: Timestamp) -> String {
-    let ids: Vec<String> = node.routers.iter().map(|router| router.router_id.to_string()).collect();
+    let mut routers: Vec<&RouterStatus> = node.routers.iter().collect();
+    routers.sort_by_cached_key(|router| (trouble(router), router.instance.clone(), router.router_id));
+    let ids: Vec<String> = routers.iter().map(|router| router.router_id.to_string()).collect();
     let shown: Vec<&str> = if full { ids.iter().map(String::as_str).collect() } else { shorten(&ids) };
     let mut out = heading(node, terminal, now);
     for degraded in &node.degraded {
         out.push_str(&note(terminal, &degraded.channel, &degraded.reason));
     }
     out.push('\n');
-    if node.routers.is_empty() {
+    if routers.is_empty() {
         out.push_str("No routers are watched here yet.\n");
         return out;
     }
     let mut rows: Vec<Vec<Cell>> =
-        node.routers.iter().zip(&shown).map(|(router, id)| row(router, id, terminal, now)).collect();
+        routers.iter().zip(&shown).map(|(router, id)| row(router, id, terminal, now)).collect();
     let mut head = HEAD.to_vec();
-    if node.routers.iter().all(|router| router.instance.is_none()) {
-        // As it is with Neutron's routers.
-        head.remove(INSTANCE);
+    let mut leave_out = |column: usize| {
+        head.remove(column);
         for row in &mut rows {
-            row.remove(INSTANCE);
+            row.remove(column);
         }
+    };
+    // Neutron's are in a namespace that has their id.
+    let has_own = |router: &&RouterStatus| router.netns.ends_with(&router.router_id.to_string());
+    let first = routers.first().map(|router| &router.netns);
+    if routers.iter().all(has_own) || routers.iter().all(|router| Some(&router.netns) == first) {
+        leave_out(NETNS);
+    }
+    if routers.iter().all(|router| router.instance.is_none()) {
+        leave_out(INSTANCE);
     }
     out.push_str(&terminal.table(&head, &rows));
     out.push('\n');
-    for (router, id) in node.routers.iter().zip(&shown) {
+    for (router, id) in routers.iter().zip(&shown) {
         for degraded in &router.degraded {
             let what = format!("{id} {}", degraded.channel);
             out.push_str(&note(terminal, &what, &degraded.reason));
@@ -49,6 +73,19 @@ pub(super) fn render(node: &NodeStatus, terminal: &Terminal, full: bool, now: Ti
     }
     out.push_str(&count(&node.routers));
     out
+}
+
+/// What wants attention comes first: anomalies, what cannot be watched, what is not as it was claimed or told.
+fn trouble(router: &RouterStatus) -> usize {
+    let signs = [
+        !router.anomalies.is_empty(),
+        router.confirmed == Some(State::Fault),
+        !router.degraded.is_empty(),
+        router.confirmed.is_none(),
+        router.claimed.is_some() && router.claimed != router.confirmed,
+        router.delivered.is_some() && router.delivered != router.confirmed,
+    ];
+    signs.iter().position(|sign| *sign).unwrap_or(signs.len())
 }
 
 fn heading(node: &NodeStatus, terminal: &Terminal, now: Timestamp) -> String {
@@ -95,6 +132,9 @@ fn row(router: &RouterStatus, id: &str, terminal: &Terminal, now: Timestamp) -> 
     vec![
         Cell::new(id, Tone::Strong),
         router.instance.as_ref().map_or_else(|| terminal.none(), |name| Cell::new(name.clone(), Tone::Plain)),
+        Cell::new(router.netns.clone(), Tone::Plain),
+        Cell::new(router.interface.clone(), Tone::Plain),
+        Cell::new(router.vrid.to_string(), Tone::Plain),
         against(router.claimed),
         Cell::new(vip(router.vip), Tone::Plain),
         Cell::new(wire(router.wire), Tone::Plain),

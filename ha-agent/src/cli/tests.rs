@@ -13,7 +13,7 @@ use crate::core::model::{AnomalyKind, Channel, Reporter, State, Vip};
 use crate::doctor::{Finding, Outcome};
 use crate::status::RouterDetail;
 use crate::telemetry::event::{Event, Line, SCHEMA};
-use crate::telemetry::line::line;
+use crate::telemetry::line::{self, line};
 use crate::telemetry::{Events, Telemetry, metrics};
 
 const PLAIN: Terminal = Terminal { colour: false, utf8: true };
@@ -54,16 +54,44 @@ fn status_is_a_table_with_what_matters() {
         "\
 ha-x · ha-agent 0.1.0 · enforce · started 7m 17s ago · L3 agent answers, 1 state waits for it
 
-ROUTER                                CLAIMED  VIP      WIRE          CONFIRMED  SINCE       DELIVERED  ANOMALIES
-────────────────────────────────────  ───────  ───────  ────────────  ─────────  ──────────  ─────────  ─────────────────────
-2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d  primary  present  transmitting  primary    3m 12s ago  primary
-2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6e  primary  present  transmitting  primary    3m 12s ago  backup     split_brain, flapping
-7d31e0aa                              backup   absent   silent        backup     3m 12s ago  backup
-c94b7720                              –        unknown  unknown       –          –           –
+ROUTER                                INTERFACE       VRID  CLAIMED  VIP      WIRE          CONFIRMED  SINCE       DELIVERED  ANOMALIES
+────────────────────────────────────  ──────────────  ────  ───────  ───────  ────────────  ─────────  ──────────  ─────────  ─────────────────────
+2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6e  ha-1b2c3d4e-5f  2     primary  present  transmitting  primary    3m 12s ago  backup     split_brain, flapping
+c94b7720                              ha-1b2c3d4e-5f  4     –        unknown  unknown       –          –           –
+2f0c1c52-5b1d-4f53-9f0e-2f2f3a4b5c6d  ha-1b2c3d4e-5f  1     primary  present  transmitting  primary    3m 12s ago  primary
+7d31e0aa                              ha-1b2c3d4e-5f  3     backup   absent   silent        backup     3m 12s ago  backup
 
 ▲ c94b7720 vip: its namespace does not exist yet
 4 routers: 2 primary, 1 backup, 1 not yet confirmed; 1 with anomalies: see `ha-agent explain ROUTER`
 "
+    );
+}
+
+#[test]
+fn those_in_trouble_come_first_then_by_name_and_each_says_where_it_is() {
+    let mut node = fixture::node();
+    for (index, (name, netns)) in
+        [("VI_2", "blue"), ("VI_9", "blue"), ("VI_1", "green"), ("VI_1", "blue")].iter().enumerate()
+    {
+        node.routers[index].instance = Some((*name).to_owned());
+        node.routers[index].netns = (*netns).to_owned();
+    }
+    // A healthy one beside one of the same name whose claim is not what is confirmed.
+    node.routers[3] =
+        crate::status::RouterStatus { router_id: id(3), netns: "blue".to_owned(), ..node.routers[2].clone() };
+    node.routers[2].claimed = Some(State::Primary);
+    let text = status::render(&node, &DUMB, false, now());
+    let order: Vec<Vec<&str>> =
+        text.lines().skip(4).take(4).map(|line| line.split_whitespace().skip(1).take(4).collect()).collect();
+    assert_eq!(
+        order,
+        [
+            ["VI_9", "blue", "ha-1b2c3d4e-5f", "2"],
+            ["VI_1", "green", "ha-1b2c3d4e-5f", "3"],
+            ["VI_1", "blue", "ha-1b2c3d4e-5f", "3"],
+            ["VI_2", "blue", "ha-1b2c3d4e-5f", "1"],
+        ],
+        "{text}"
     );
 }
 
@@ -80,10 +108,10 @@ fn ids_are_as_short_as_they_may_and_ascii_where_nothing_else_shows() {
         "\
 ha-x | ha-agent 0.1.0 | enforce | started 7m 17s ago | L3 agent does not answer: connection refused
 
-ROUTER    CLAIMED  VIP      WIRE          CONFIRMED  SINCE       DELIVERED  ANOMALIES
---------  -------  -------  ------------  ---------  ----------  ---------  ---------
-2f0c1c52  primary  present  transmitting  primary    3m 12s ago  primary
-7d31e0aa  backup   absent   silent        backup     3m 12s ago  backup
+ROUTER    INTERFACE       VRID  CLAIMED  VIP      WIRE          CONFIRMED  SINCE       DELIVERED  ANOMALIES
+--------  --------------  ----  -------  -------  ------------  ---------  ----------  ---------  ---------
+2f0c1c52  ha-1b2c3d4e-5f  1     primary  present  transmitting  primary    3m 12s ago  primary
+7d31e0aa  ha-1b2c3d4e-5f  3     backup   absent   silent        backup     3m 12s ago  backup
 
 2 routers: 1 primary, 1 backup; no anomalies
 "
@@ -91,6 +119,102 @@ ROUTER    CLAIMED  VIP      WIRE          CONFIRMED  SINCE       DELIVERED  ANOM
     assert!(status::render(&node, &DUMB, true, now()).contains(IDS[2]));
     node.routers.clear();
     assert!(status::render(&node, &DUMB, false, now()).ends_with("No routers are watched here yet.\n"));
+}
+
+/// What a name in keepalived.conf, a process or a file can carry.
+const EVIL: &str = "a\u{1b}]0;x\u{7}\u{1b}[2J\u{9b}31m\r\nb\u{202e}c\u{7f}\u{200b}";
+
+fn harmless(text: &str) {
+    let bad: Vec<char> = text.chars().filter(|c| *c != '\n' && line::is_deceiving(*c)).collect();
+    assert!(bad.is_empty(), "{bad:?} in {text:?}");
+    assert!(text.contains("a\\x1b]0;x\\x07\\x1b[2J\\x9b31m\\x0d\\x0ab\\u{202e}c\\x7f\\u{200b}"), "{text:?}");
+}
+
+#[test]
+fn no_output_carries_what_a_terminal_obeys() {
+    let evil = || EVIL.to_owned();
+    for terminal in [PLAIN, DUMB] {
+        let mut node = fixture::node();
+        node.host = evil();
+        node.delivery.answering = Some(false);
+        node.delivery.last_error = Some(evil());
+        node.degraded.push(crate::status::Degraded { channel: evil(), reason: evil() });
+        for router in &mut node.routers {
+            (router.interface, router.netns, router.instance) = (evil(), evil(), Some(evil()));
+            (router.since, router.vip_address, router.source) = (Some(evil()), evil(), evil());
+            router.degraded.push(crate::status::Degraded { channel: evil(), reason: evil() });
+        }
+        let shown = client::shown(&node).expect("the same type");
+        harmless(&status::render(&shown, &terminal, true, now()));
+        let watched = Event::RouterWatched {
+            router_id: id(0),
+            source: evil(),
+            netns: evil(),
+            interface: evil(),
+            vip: evil(),
+            vrid: 1,
+            instance: Some(evil()),
+        };
+        let detail = RouterDetail {
+            status: node.routers[1].clone(),
+            evidence: fixture::evidence(),
+            recent: vec![event(EVIL, watched.clone())],
+        };
+        harmless(&explain::render(&client::shown(&detail).expect("the same type"), &terminal, now()));
+        harmless(&events::render(&line("2026-01-02T03:04:05.678901Z", 1, EVIL, &watched), &terminal));
+        let raw = format!("{{\"event\":\"new.kind\",\"name\":\"{EVIL}\"}}");
+        harmless(&events::render(&raw, &terminal));
+        let found =
+            Finding { name: "x", result: Outcome::Fail, found: evil(), means: Some(evil()), remedy: Some(evil()) };
+        let lines = doctor::render(&doctor::shown(vec![found]), &terminal);
+        assert!(!lines.chars().any(|c| c != '\n' && line::is_deceiving(c)), "{lines:?}");
+        let error = ClientError::NoRouter(evil());
+        assert!(!error.to_string().contains('\u{1b}'), "{error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a\u{1b}[31m\u{9b}.toml");
+    for text in ["mode = \"\u{9b}2J\"\n\"k\\u001b\" = 1\n", "[actions]\non_backup = [\"/a\\u001b[2J\"]\n", ""] {
+        std::fs::write(&path, text).unwrap();
+        for format in [Format::Table, Format::Json] {
+            let (said, _) = check_config::render(Some(&path), config::load(Some(&path)), format);
+            assert!(!said.chars().any(|c| c != '\n' && line::is_deceiving(c)), "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn events_say_how_far_back_the_memory_goes_and_where_the_rest_is() {
+    let first = line("2026-01-02T03:04:05.678901Z", 1, "x", &Event::AgentStopped { reason: String::new() });
+    let said =
+        events::origin(&first, &["stdout".to_owned(), "file:/var/log/e.jsonl".to_owned(), "journald".to_owned()]);
+    assert_eq!(
+        said,
+        "these are the last events that the agent has in memory, since 2026-01-02 03:04:05 UTC; all of them are in \
+         /var/log/e.jsonl and journald"
+    );
+    assert!(events::origin(&first, &["stdout".to_owned()]).ends_with("no sink keeps all of them (events.sinks)"));
+}
+
+#[test]
+fn some_routers_are_chosen_by_name() {
+    let mut node = fixture::node();
+    for index in [0, 2] {
+        node.routers[index].instance = Some("VI_1".to_owned());
+        node.routers[index].netns = ["blue", "", "green"][index].to_owned();
+    }
+    let chosen = |given: &[&str]| {
+        let mut node = node.clone();
+        let given: Vec<String> = given.iter().map(|given| (*given).to_owned()).collect();
+        client::only(&mut node, &given).map(|()| node.routers.iter().map(|router| router.router_id).collect::<Vec<_>>())
+    };
+    assert_eq!(chosen(&["VI_1"]).expect("both"), [id(0), id(2)]);
+    assert_eq!(chosen(&["green/VI_1", "c94b"]).expect("both"), [id(2), id(3)]);
+    assert_eq!(chosen(&[]).expect("all").len(), 4);
+    assert!(chosen(&["VI_1", "red/VI_1"]).is_err());
+    assert_eq!(client::choose(&node, "blue/VI_1").expect("one"), id(0));
+    let several = client::choose(&node, "VI_1").expect_err("two").to_string();
+    let place = format!("{}: instance VI_1, namespace green, interface ha-1b2c3d4e-5f, VRID 3", id(2));
+    assert!(several.contains(&place), "{several}");
 }
 
 #[test]
@@ -213,7 +337,7 @@ fn events_are_a_line_each_and_unknown_ones_are_harmless() {
         events::render(&report, &PLAIN),
         "03:04:05.678  warning            report.refused         report refused: peer_not_allowed (403), from uid 42, gid 42, pid 7"
     );
-    assert_eq!(events::render("{\"event\":\"new.kind\"\u{1b}[2J}", &PLAIN), "{\"event\":\"new.kind\"[2J}");
+    assert_eq!(events::render("{\"event\":\"new.kind\"\u{1b}[2J}", &PLAIN), "{\"event\":\"new.kind\"\\x1b[2J}");
 }
 
 #[test]
@@ -303,6 +427,43 @@ fn check_config_fails_where_the_agent_would_not_start() {
 }
 
 #[test]
+fn a_hook_that_is_not_there_is_named_with_its_key() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (path, hook) = (dir.path().join("c.toml"), dir.path().join("a hook"));
+    std::fs::write(&path, format!("[actions]\non_backup = [{hook:?}]\n")).unwrap();
+    let render = |format| check_config::render(Some(&path), config::load(Some(&path)), format);
+    let named = format!("actions.on_backup: {}: ", hook.display());
+    for what in ["does not exist", "is no file", "is not executable"] {
+        match what {
+            "is no file" => std::fs::create_dir(&hook).unwrap(),
+            "is not executable" => {
+                std::fs::remove_dir(&hook).unwrap();
+                std::fs::write(&hook, "").unwrap();
+            }
+            _ => {}
+        }
+        let (text, code) = render(Format::Table);
+        assert_eq!(code, exit::CONFIG, "{text}");
+        assert!(text.starts_with("The agent does not start with ") && text.contains("a hook cannot be run"), "{text}");
+        assert!(text.contains(&format!("  missing      {named}{what}")), "{text}");
+        assert!(text.contains("  open         none\n") && !text.contains("is right"), "{text}");
+        let (text, code) = render(Format::Json);
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((code, read["ok"].as_bool()), (exit::CONFIG, Some(false)));
+        assert!(read["problems"][0].as_str().is_some_and(|problem| problem.starts_with(&named)), "{text}");
+    }
+    let error = CliError::from(AgentError::Missing(named));
+    assert_eq!(error.code(), exit::CONFIG);
+    // What others could write is another matter, and the command can be pasted.
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let (text, code) = render(Format::Table);
+    assert_eq!(code, exit::FAILURE);
+    assert!(text.contains(&format!("chmod 0755 '{}'", hook.display())), "{text}");
+    assert!(text.contains("others could change what it trusts") && text.contains("  missing      none\n"), "{text}");
+}
+
+#[test]
 fn ages_and_moments_read_well() {
     for (seconds, text) in [(0, "0s"), (59, "59s"), (192, "3m 12s"), (3_700, "1h 1m"), (200_000, "2d 7h")] {
         assert_eq!(time::span(seconds), text);
@@ -336,7 +497,7 @@ async fn the_client_resolves_reads_and_follows() {
     let seen = tokio::task::spawn_blocking(move || {
         assert_eq!(client::resolve(&socket, "7D31").expect("one"), id(2));
         let error = client::resolve(&socket, "2f0c").expect_err("two");
-        assert!(error.to_string().ends_with(&format!("{}\n{}", IDS[0], IDS[1])), "{error}");
+        assert!(error.to_string().contains(IDS[0]) && error.to_string().contains("VRID 2"), "{error}");
         let error = client::resolve(&socket, "ffff").expect_err("none");
         assert!(error.to_string().contains("\"ffff\""), "{error}");
         let answer = client::get(&socket, &format!("/v1/routers/{}", IDS[0])).expect("a router");

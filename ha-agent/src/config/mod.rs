@@ -48,22 +48,30 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
-/// For commands that only look for the agent's sockets: what concerns `[intake]` (a token file that this user may
-/// not look at, users that exist elsewhere) is not complained about.
+/// For commands that only look for the agent's sockets: what can be understood of the file, and what is wrong with the
+/// rest. What concerns `[intake]` (a token file that this user may not look at, users that exist elsewhere) is not
+/// complained about.
 ///
 /// # Errors
-/// As [`load`], without problems of this section.
-pub fn load_as_client(path: Option<&Path>) -> Result<Config, ConfigError> {
+/// A `path` that is given does not exist.
+pub fn as_client(path: Option<&Path>) -> Result<(Config, Option<ConfigError>), ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let mut problems = error::Problems::new(file);
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
-        Err(_) => return load(path),
+        Err(error) if path.is_some() && error.kind() == std::io::ErrorKind::NotFound => {
+            return load(path).map(|config| (config, None));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            problems.add(None, "", format!("cannot read the configuration: {error}"));
+            String::new()
+        }
     };
-    let mut problems = error::Problems::new(file);
-    let document = raw::Document::read(&text, &mut problems);
+    let document = raw::Document::read_as_far_as_possible(&text, &mut problems);
     let config = validate::config(document, &Accounts::local(), &mut problems);
     problems.forget_section("intake");
-    problems.into_result(config)
+    Ok((config.clone(), problems.into_result(config).err()))
 }
 
 /// Validates the text of a file named `file`, with these accounts.

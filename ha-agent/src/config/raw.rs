@@ -35,18 +35,28 @@ impl Document {
     /// Reads the text; what is wrong goes to `problems`, and what is right is kept.
     pub(super) fn read(text: &str, problems: &mut Problems) -> Self {
         let lines = Lines::new(text);
-        let mut document = Self::default();
-        let table = match DeTable::parse(text) {
-            Ok(table) => table,
+        match DeTable::parse(text) {
+            Ok(table) => Self::of(table.get_ref(), &lines, problems),
             Err(error) => {
-                let line = error.span().map(|span| lines.at(span.start));
-                let message = error.message().replace('\n', "; ");
-                problems.add(line, "", format!("not valid TOML: {message}"));
-                return document;
+                not_toml(&error, &lines, problems);
+                Self::default()
             }
-        };
-        let table = table.get_ref();
-        document.sections.insert("", Section::read("", 1, table, &lines, problems));
+        }
+    }
+
+    /// The same of a text that may be no TOML: the rest of it is read all the same.
+    pub(super) fn read_as_far_as_possible(text: &str, problems: &mut Problems) -> Self {
+        let lines = Lines::new(text);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            not_toml(error, &lines, problems);
+        }
+        Self::of(table.get_ref(), &lines, problems)
+    }
+
+    fn of(table: &DeTable<'_>, lines: &Lines, problems: &mut Problems) -> Self {
+        let mut document = Self::default();
+        document.sections.insert("", Section::read("", 1, table, lines, problems));
         for (name, entry) in table {
             let line = lines.at(name.span().start);
             let Some(&section) = SECTIONS.iter().find(|known| *known == name.get_ref()) else {
@@ -56,12 +66,12 @@ impl Document {
                 (DeValue::Table(table), false) => {
                     for (key, list) in table.iter().filter(|(key, _)| keys::is_list_within(section, key.get_ref())) {
                         let line = lines.at(key.span().start);
-                        document.grants = tables(GRANT, line, list.get_ref(), &lines, problems);
+                        document.grants = tables(GRANT, line, list.get_ref(), lines, problems);
                     }
-                    let read = Section::read(section, line, table, &lines, problems);
+                    let read = Section::read(section, line, table, lines, problems);
                     document.sections.insert(section, read);
                 }
-                (_, true) => document.routers = tables(section, line, entry.get_ref(), &lines, problems),
+                (_, true) => document.routers = tables(section, line, entry.get_ref(), lines, problems),
                 (_, false) => problems.add(Some(line), section, format!("expected a table, written as [{section}]")),
             }
         }
@@ -72,6 +82,12 @@ impl Document {
     pub(super) fn section(&mut self, name: &'static str) -> Section {
         self.sections.remove(name).unwrap_or(Section { name, ..Section::default() })
     }
+}
+
+fn not_toml(error: &toml::de::Error, lines: &Lines, problems: &mut Problems) {
+    let line = error.span().map(|span| lines.at(span.start));
+    let message = error.message().replace('\n', "; ");
+    problems.add(line, "", format!("not valid TOML: {message}"));
 }
 
 impl Section {

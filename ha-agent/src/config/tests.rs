@@ -461,7 +461,7 @@ fn the_release_is_looked_up_when_a_file_is_loaded_and_does_not_say() {
     assert_eq!(said, Installed { release: Release::new(2, 3, 3), origin: Origin::Configured });
     // A client, which runs at every notification, looks at no program.
     std::fs::write(&file, format!("[keepalived]\nprogram = {program:?}\n")).expect("written");
-    assert_eq!(load_as_client(Some(&file)).expect("right").keepalived.installed, Installed::default());
+    assert_eq!(as_client(Some(&file)).expect("there").0.keepalived.installed, Installed::default());
 }
 
 #[test]
@@ -481,4 +481,20 @@ fn durations_round_trip_in_their_largest_unit() {
     for text in ["", "5", "ms", "-1s", "1.5s", "1d", "99999999999999999999s"] {
         assert_eq!(value::duration(text), None, "{text}");
     }
+}
+
+#[test]
+fn who_only_looks_for_the_socket_needs_no_configuration_that_is_right() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("c.toml");
+    for broken in ["mode = \"x\"", "= 3", "[intake", "[[router]]\nid = 1", "[admin]\nlisten = \"x\""] {
+        std::fs::write(&file, format!("runtime_dir = \"/srv/a\"\n{broken}\n")).expect("writable");
+        let (config, wrong) = as_client(Some(&file)).expect("there");
+        assert_eq!(config.admin.socket, Path::new("/srv/a/admin.sock"), "{broken}");
+        assert!(wrong.expect("something is wrong").to_string().contains("c.toml:"), "{broken}");
+    }
+    std::fs::write(&file, "[admin]\nsocket = \"/x\"\n[intake]\ntoken_file = \"/nonexistent\"\n").expect("writable");
+    let (config, wrong) = as_client(Some(&file)).expect("there");
+    assert_eq!((config.admin.socket.to_str(), wrong), (Some("/x"), None));
+    assert!(as_client(Some(&folder.path().join("none"))).is_err());
 }

@@ -25,7 +25,7 @@ mod way;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::registry::Registry;
@@ -41,6 +41,13 @@ use crate::telemetry::Events;
 
 use driver::Driver;
 use metrics::Metrics;
+
+/// Why delivery would not go the way to this socket, where a link on it is the reason: for `doctor`.
+pub fn refused_way(socket: &Path) -> Option<String> {
+    let error = way::find(socket).err()?;
+    // The kernel's own refusals have a number.
+    error.raw_os_error().is_none().then(|| error.to_string())
+}
 
 /// What callers leave for the task; latest wins, so it is bounded.
 #[derive(Debug, Default)]

@@ -13,9 +13,11 @@ use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use rustix::fs::{Access, access, statfs};
 use rustix::process::{Resource, getrlimit};
 
-use crate::config::Keepalived;
+use crate::config::{Accounts, Keepalived};
+use crate::delivery;
 use crate::inventory::keepalived_conf;
 use crate::inventory::plain::Disk;
+use crate::trust::{CANNOT_LOOK, is_hidden};
 
 /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of `linux/magic.h`.
 const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
@@ -29,6 +31,8 @@ pub(super) enum Directory {
     Creatable,
     /// Neither.
     Unusable(String),
+    /// The calling user, who is not root, may not look at it or write there.
+    Hidden,
 }
 
 /// The L3 agent's socket.
@@ -40,6 +44,8 @@ pub(super) enum SocketFact {
     NotASocket,
     /// A socket.
     There { uid: u32, listening: bool },
+    /// A link on the way that delivery does not follow.
+    Link(String),
     /// Cannot be looked at.
     Hidden(String),
 }
@@ -73,6 +79,18 @@ pub(super) fn descriptors() -> (Option<u64>, Option<u64>) {
 }
 
 pub(super) fn directory(path: &Path) -> Directory {
+    match looked_at(path) {
+        // What root may do there is not known.
+        Directory::Unusable(_) if !rustix::process::geteuid().is_root() && !is_no_directory(path) => Directory::Hidden,
+        found => found,
+    }
+}
+
+fn is_no_directory(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_dir())
+}
+
+fn looked_at(path: &Path) -> Directory {
     match fs::metadata(path) {
         Ok(found) if !found.is_dir() => Directory::Unusable("it is not a directory".to_owned()),
         Ok(_) => match access(path, Access::WRITE_OK | Access::EXEC_OK) {
@@ -95,6 +113,9 @@ pub(super) fn directory(path: &Path) -> Directory {
 }
 
 pub(super) fn socket(path: &Path) -> SocketFact {
+    if let Some(why) = delivery::refused_way(path) {
+        return SocketFact::Link(why);
+    }
     match fs::metadata(path) {
         Ok(found) if found.file_type().is_socket() => SocketFact::There {
             uid: found.uid(),
@@ -102,7 +123,8 @@ pub(super) fn socket(path: &Path) -> SocketFact {
         },
         Ok(_) => SocketFact::NotASocket,
         Err(error) if error.kind() == io::ErrorKind::NotFound => SocketFact::Absent,
-        Err(error) => SocketFact::Hidden(error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => SocketFact::Hidden(CANNOT_LOOK.to_owned()),
+        Err(error) => SocketFact::Hidden(format!("cannot be looked at: {error}")),
     }
 }
 
@@ -120,16 +142,40 @@ pub(super) fn listening(list: &str, path: &Path) -> bool {
     })
 }
 
-/// Whether an agent answers; nothing is sent.
-pub(super) fn answers(path: &Path) -> bool {
-    UnixStream::connect(path).is_ok()
+/// Whether an agent answers; nothing is sent. None: this user may not ask.
+pub(super) fn answers(path: &Path) -> Option<bool> {
+    match UnixStream::connect(path) {
+        Ok(_) => Some(true),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(_) => Some(false),
+    }
 }
 
-/// How many entries a directory has; none when it is not there.
-pub(super) fn count(path: &Path) -> Option<usize> {
-    fs::read_dir(path)
-        .ok()
-        .map(|entries| entries.flatten().filter(|entry| entry.path().join("keepalived.conf").exists()).count())
+/// Routers in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// So many.
+    These(usize),
+    /// It is not there.
+    Absent,
+    /// This user may not look.
+    Hidden,
+}
+
+/// How many routers a directory has.
+pub(super) fn count(path: &Path) -> Found {
+    match fs::read_dir(path) {
+        Ok(entries) => {
+            Found::These(entries.flatten().filter(|entry| entry.path().join("keepalived.conf").exists()).count())
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Found::Hidden,
+        Err(_) => Found::Absent,
+    }
+}
+
+/// Whether there is anything of Neutron's: its folder, or its user.
+pub(super) fn neutron(state_path: &Path) -> bool {
+    Accounts::local().uid("neutron").is_some() || fs::symlink_metadata(state_path).is_ok() || is_hidden(state_path)
 }
 
 /// What a plain keepalived's files say.
@@ -144,6 +190,9 @@ pub(super) struct Plain {
 /// Reads a plain keepalived's files; one that is not there says nothing.
 pub(super) fn plain(settings: &Keepalived) -> Plain {
     let mut plain = Plain::default();
+    for path in settings.configs.iter().filter(|path| is_hidden(path)) {
+        plain.troubles.push(format!("{}: {CANNOT_LOOK}", path.display()));
+    }
     for path in settings.configs.iter().filter(|path| path.exists()) {
         let reading =
             keepalived_conf::read(path, &settings.config_id, settings.installed.release, &mut Disk::default());

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::Finding;
-use super::facts::{Directory, SocketFact};
+use super::facts::{Directory, Found, SocketFact};
 use crate::config::{Config, ConfigError};
 use crate::inventory::keepalived_release::{Installed, Origin};
 use crate::privilege::facts::Facts;
-use crate::trust::Trust;
+use crate::trust::{CANNOT_LOOK, Trust};
 
 /// Descriptors that the agent needs for itself, and for each router (a namespace, two attachments).
 const DESCRIPTORS: (u64, u64) = (256, 3);
@@ -180,6 +180,12 @@ pub(super) fn directory(name: &'static str, path: &Path, fact: &Directory, means
         ),
         Directory::Writable { .. } => Finding::ok(name, format!("{shown} is writable")),
         Directory::Creatable => Finding::ok(name, format!("{shown} will be created")),
+        Directory::Hidden => Finding::warn(
+            name,
+            format!("{shown}: {CANNOT_LOOK}"),
+            "it is not known whether the agent can use it",
+            "run this as root",
+        ),
         Directory::Unusable(why) => Finding::fail(
             name,
             format!("{shown}: {why}"),
@@ -189,7 +195,7 @@ pub(super) fn directory(name: &'static str, path: &Path, fact: &Directory, means
     }
 }
 
-pub(super) fn l3_agent(path: &Path, fact: SocketFact) -> Finding {
+pub(super) fn l3_agent(path: &Path, fact: SocketFact, neutron: bool) -> Finding {
     let name = "L3 agent";
     let shown = path.display();
     let means = "confirmed states wait, and are delivered when it is there";
@@ -203,6 +209,9 @@ pub(super) fn l3_agent(path: &Path, fact: SocketFact) -> Finding {
             means,
             "start the L3 agent; disregard this if it knows the path by another name, as in a container",
         ),
+        SocketFact::Absent if !neutron => {
+            Finding::ok(name, format!("{shown} does not exist, and nothing else of Neutron is here: none is expected"))
+        }
         SocketFact::Absent => Finding::warn(
             name,
             format!("{shown} does not exist"),
@@ -215,9 +224,15 @@ pub(super) fn l3_agent(path: &Path, fact: SocketFact) -> Finding {
             "nothing can be delivered",
             "set delivery.socket to where the L3 agent listens",
         ),
+        SocketFact::Link(why) => Finding::fail(
+            name,
+            format!("{shown}: {why}"),
+            "nothing is delivered (delivery.failed)",
+            "remove the link, or set delivery.socket to where the L3 agent listens",
+        ),
         SocketFact::Hidden(error) => Finding::warn(
             name,
-            format!("{shown} cannot be looked at: {error}"),
+            format!("{shown}: {error}"),
             "it is not known whether states can be delivered",
             "run this as root",
         ),
@@ -225,19 +240,25 @@ pub(super) fn l3_agent(path: &Path, fact: SocketFact) -> Finding {
 }
 
 /// Routers given by hand, in a plain keepalived's files, and in `ha_confs` where that is there.
-pub(super) fn routers(given: usize, plain: usize, path: &Path, found: Option<usize>) -> Finding {
+pub(super) fn routers(given: usize, plain: usize, path: &Path, found: Found) -> Finding {
     let name = "routers";
     let shown = path.display();
     let given_and_plain = format!("{given} configured, {plain} in keepalived's configuration");
     match (given + plain, found) {
-        (0, None) => Finding::warn(
+        (0, Found::Absent) => Finding::warn(
             name,
             format!("none configured, none in keepalived's configuration, and {shown} is not there"),
             "no router is watched until it appears",
             "set neutron.state_path to Neutron's, keepalived.configs to keepalived's files, or write [[router]] sections",
         ),
-        (_, None) => Finding::ok(name, format!("{given_and_plain}; {shown} is not there")),
-        (_, Some(found)) => Finding::ok(name, format!("{given_and_plain}, {found} in {shown}")),
+        (_, Found::Hidden) => Finding::warn(
+            name,
+            format!("{given_and_plain}; {shown}: {CANNOT_LOOK}"),
+            "it is not known which routers of Neutron are found",
+            "run this as root",
+        ),
+        (_, Found::Absent) => Finding::ok(name, format!("{given_and_plain}; {shown} is not there")),
+        (_, Found::These(found)) => Finding::ok(name, format!("{given_and_plain}, {found} in {shown}")),
     }
 }
 
@@ -280,13 +301,13 @@ pub(super) fn release(installed: &Installed) -> Finding {
 }
 
 /// Who is let in, and whether the places that decide on it are closed to all others.
-pub(super) fn trust(trust: &Trust) -> [Finding; 4] {
+pub(super) fn trust(trust: &Trust, neutron: bool) -> [Finding; 4] {
     let or_none = |lines: Vec<String>| if lines.is_empty() { "none".to_owned() } else { lines.join("\n") };
     let reporters = trust.reporters().join("\n");
     let name = "places";
     let (openings, hidden) = (trust.openings.join("\n"), trust.hidden.join("\n"));
     [
-        if trust.users.is_empty() && trust.groups.is_empty() {
+        if neutron && trust.users.is_empty() && trust.groups.is_empty() {
             Finding::warn(
                 "reporters",
                 reporters,
@@ -297,7 +318,16 @@ pub(super) fn trust(trust: &Trust) -> [Finding; 4] {
             Finding::ok("reporters", reporters)
         },
         Finding::ok("FIFOs", or_none(trust.fifo_lines())),
-        Finding::ok("hooks", or_none(trust.hook_lines())),
+        if trust.missing.is_empty() {
+            Finding::ok("hooks", or_none(trust.hook_lines()))
+        } else {
+            Finding::fail(
+                "hooks",
+                trust.missing.join("\n"),
+                "the agent does not start with it (exit code 78), and refuses to reload",
+                "do what each line says",
+            )
+        },
         if !trust.openings.is_empty() {
             Finding::fail(
                 name,
@@ -313,12 +343,19 @@ pub(super) fn trust(trust: &Trust) -> [Finding; 4] {
     ]
 }
 
-pub(super) fn running(socket: &Path, answers: bool) -> Finding {
-    let shown = socket.display();
-    if answers {
-        Finding::ok("agent", format!("one runs and answers at {shown}; a second one would end with exit code 75"))
-    } else {
-        Finding::ok("agent", format!("none answers at {shown}"))
+pub(super) fn running(socket: &Path, answers: Option<bool>) -> Finding {
+    let (name, shown) = ("agent", socket.display());
+    match answers {
+        Some(true) => {
+            Finding::ok(name, format!("one runs and answers at {shown}; a second one would end with exit code 75"))
+        }
+        Some(false) => Finding::ok(name, format!("none answers at {shown}")),
+        None => Finding::warn(
+            name,
+            format!("{shown}: {CANNOT_LOOK}"),
+            "it is not known whether one runs",
+            "run this as root, or as a member of root's group",
+        ),
     }
 }
 

@@ -72,7 +72,7 @@ pub fn examine(path: Option<&Path>, routers: u64, wire_probe: Option<WireProbe>)
     let loaded = config::load(path);
     let mut findings = vec![judge::configuration(path.unwrap_or(Path::new(config::DEFAULT_PATH)), &loaded)];
     let config = loaded
-        .or_else(|_| config::load_as_client(path).map(Config::with_release))
+        .or_else(|_| config::as_client(path).map(|(config, _)| config.with_release()))
         .unwrap_or_else(|_| Config::default().with_release());
     findings.push(judge::capabilities(facts::effective_capabilities()));
     findings.push(judge::confinement(&crate::privilege::facts::gather()));
@@ -96,7 +96,8 @@ pub fn examine(path: Option<&Path>, routers: u64, wire_probe: Option<WireProbe>)
         &facts::directory(&config.state_dir),
         "confirmed states are kept in memory only and do not outlive the agent",
     ));
-    findings.push(judge::l3_agent(&config.delivery.socket, facts::socket(&config.delivery.socket)));
+    let neutron = facts::neutron(&config.neutron.state_path);
+    findings.push(judge::l3_agent(&config.delivery.socket, facts::socket(&config.delivery.socket), neutron));
     let plain = facts::plain(&config.keepalived);
     findings.push(judge::routers(
         config.routers.len(),
@@ -107,7 +108,7 @@ pub fn examine(path: Option<&Path>, routers: u64, wire_probe: Option<WireProbe>)
     findings.extend(judge::plain_configuration(&plain.troubles));
     findings.push(judge::keepalived(facts::keepalived()));
     findings.push(judge::release(&config.keepalived.installed));
-    findings.extend(judge::trust(&Trust::of(&config, path)));
+    findings.extend(judge::trust(&Trust::of(&config, path), neutron));
     findings.push(judge::running(&config.admin.socket, facts::answers(&config.admin.socket)));
     findings
 }

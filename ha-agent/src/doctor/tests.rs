@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::facts::{Directory, SocketFact};
+use super::facts::{Directory, Found, SocketFact};
 use super::*;
 use crate::inventory::keepalived_release::Installed;
 
@@ -80,11 +80,17 @@ fn the_l3_agents_socket_is_told_from_what_is_not_one() {
         }
     };
     assert!(matches!(stale, SocketFact::There { listening: false, .. }));
-    assert_eq!(judge::l3_agent(&path, stale).result, Outcome::Warn);
+    assert_eq!(judge::l3_agent(&path, stale, true).result, Outcome::Warn);
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "").unwrap();
     let fact = facts::socket(&path);
-    assert_eq!(judge::l3_agent(&path, fact).result, Outcome::Fail);
+    assert_eq!(judge::l3_agent(&path, fact, true).result, Outcome::Fail);
+    // One that anybody could have put there: the folder is not closed.
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let finding = judge::l3_agent(&link, facts::socket(&link), true);
+    assert!(finding.result == Outcome::Fail && finding.found.contains("symbolic link"), "{finding:?}");
 }
 
 #[test]
@@ -98,9 +104,12 @@ fn what_is_not_well_always_says_what_it_means_and_what_to_do() {
         judge::classifier(refused()),
         judge::all_namespaces(&Err("refused".to_owned())),
         judge::descriptors(Some(1), Some(1), 1),
-        judge::l3_agent(&path, SocketFact::Absent),
-        judge::l3_agent(&path, SocketFact::Hidden("refused".to_owned())),
-        judge::routers(0, 0, &path, None),
+        judge::l3_agent(&path, SocketFact::Absent, true),
+        judge::l3_agent(&path, SocketFact::Hidden("refused".to_owned()), false),
+        judge::routers(0, 0, &path, Found::Absent),
+        judge::routers(1, 0, &path, Found::Hidden),
+        judge::running(&path, None),
+        judge::directory("x", &path, &Directory::Hidden, ""),
         judge::plain_configuration(&["k.conf:3: wrong".to_owned()]).expect("something is wrong"),
         judge::keepalived(None),
         judge::release(&Installed::default()),
@@ -119,8 +128,8 @@ fn trusts() -> impl Iterator<Item = Finding> {
     let closed = Trust::of(&Config::default(), None);
     let open = Trust { openings: vec!["chmod 0755 /x".to_owned()], ..closed.clone() };
     let hidden = Trust { hidden: vec!["cannot inspect /x".to_owned()], openings: Vec::new(), ..closed };
-    let [nobody, _, _, open] = judge::trust(&open);
-    let [.., hidden] = judge::trust(&hidden);
+    let [nobody, _, _, open] = judge::trust(&open, true);
+    let [.., hidden] = judge::trust(&hidden, true);
     assert_eq!((open.result, hidden.result), (Outcome::Fail, Outcome::Warn));
     [nobody, open, hidden].into_iter()
 }
@@ -142,7 +151,7 @@ fn instances_of_a_plain_keepalived_count_and_what_is_broken_is_named() {
     assert_eq!(plain.instances, 1);
     let finding = judge::plain_configuration(&plain.troubles).expect("one is broken");
     assert!(finding.found.contains(&format!("{}:10: expected a number", path.display())), "{finding:?}");
-    let routers = judge::routers(0, plain.instances, &path, None);
+    let routers = judge::routers(0, plain.instances, &path, Found::Absent);
     assert_eq!(routers.result, Outcome::Ok, "{routers:?}");
 }
 
@@ -179,4 +188,58 @@ fn a_wrong_configuration_fails_and_the_examination_goes_on() {
             "agent"
         ]
     );
+}
+
+#[test]
+fn where_nothing_of_neutron_is_nobody_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let absent = dir.path().join("none");
+    assert_eq!(judge::l3_agent(&absent, facts::socket(&absent), false).result, Outcome::Ok);
+    assert_eq!(judge::l3_agent(&absent, facts::socket(&absent), true).result, Outcome::Warn);
+    let nobody = Trust::of(&Config::default(), None);
+    assert_eq!(judge::trust(&nobody, false)[0].result, Outcome::Ok);
+    assert_eq!(judge::trust(&nobody, true)[0].result, Outcome::Warn);
+    assert!(facts::neutron(dir.path()), "its folder is there");
+}
+
+/// As a user who may look at nothing in a folder of root's.
+#[test]
+#[ignore = "needs root"]
+fn privileged_what_a_user_may_not_look_at_is_called_so() {
+    use rustix::process::{Gid, Uid};
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let closed = dir.path().join("closed");
+    let path = closed.join("c.toml");
+    std::fs::create_dir(&closed).unwrap();
+    let (fifo, socket, hook) = (closed.join("fifo"), closed.join("admin.sock"), closed.join("hook"));
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mut settings = Config::default();
+    settings.intake.notify_fifos = vec![fifo];
+    settings.actions.on_fault = Some(config::Hook { program: hook, arguments: vec![] });
+    settings.keepalived.configs = vec![closed.join("keepalived.conf")];
+    let words = std::thread::spawn(move || {
+        let (uid, gid) = (Uid::from_raw(65_534), Gid::from_raw(65_534));
+        set_thread_groups(&[]).unwrap();
+        set_thread_res_gid(gid, gid, gid).unwrap();
+        set_thread_res_uid(uid, uid, uid).unwrap();
+        let trust = Trust::of(&settings, Some(&path));
+        let plain = facts::plain(&settings.keepalived);
+        assert!(facts::neutron(&closed.join("neutron")), "it may be there");
+        [
+            judge::l3_agent(&socket, facts::socket(&socket), true).found,
+            judge::routers(0, plain.instances, &closed, facts::count(&closed)).found,
+            judge::running(&socket, facts::answers(&socket)).found,
+            judge::directory("state directory", &closed, &facts::directory(&closed), "").found,
+            trust.fifo_lines().join(""),
+            trust.hook_lines().join(""),
+            plain.troubles.join(""),
+        ]
+    });
+    for words in words.join().expect("no panic") {
+        assert!(words.contains("cannot look: permission"), "{words}");
+    }
 }

@@ -109,6 +109,11 @@ impl Limits {
         self.grants.get(&uid).is_none_or(|granted| granted.covers(router))
     }
 
+    /// Whether a user may report some routers only.
+    pub(super) fn is_bound(&self, uid: u32) -> bool {
+        self.grants.get(&uid).is_some_and(|granted| *granted != Granted::All)
+    }
+
     /// Counts a request; an error when the peer may not report, or is over its rate.
     pub(super) fn count_request(&self, peer: Peer) -> Result<(), Refusal> {
         let whom = self.admitted(peer).ok_or(Refusal::PeerNotAllowed)?;

@@ -41,6 +41,8 @@ refusals! {
     DuplicateRouterId = 400, "duplicate_router_id", "X-Neutron-Router-Id was sent more than once: send it once";
     /// Not a hyphenated UUID.
     BadRouterId = 400, "bad_router_id", "X-Neutron-Router-Id is not a UUID with hyphens";
+    /// A name that no instance can have, or two names.
+    BadInstanceName = 400, "bad_instance_name", "X-Ha-Agent-Router and X-Ha-Agent-Instance take one name in UTF-8, of 1 to 255 bytes";
     /// No `X-Neutron-State`.
     MissingState = 400, "missing_state", "X-Neutron-State is missing: send it once, as primary, master, backup, fault or unknown";
     /// More than one.
@@ -63,6 +65,12 @@ refusals! {
     UnknownPath = 404, "unknown_path", "only / takes reports";
     /// Not watched here.
     UnknownRouter = 404, "unknown_router", "this router is not known here";
+    /// No instance here has this name.
+    NoSuchInstance = 404, "no_such_instance", "no router here has an instance of this name: ha-agent status lists them";
+    /// Several have it.
+    SeveralInstances = 409, "several_instances", "several routers have an instance of this name: name one of them";
+    /// What keepalived said is about another instance than the router's.
+    OtherInstance = 409, "other_instance", "this line is about another instance than this router's: correct --router in keepalived.conf";
     /// Head or body did not come in time.
     TooSlow = 408, "too_slow", "the request did not come in time";
     /// A body beyond what is read and thrown away.

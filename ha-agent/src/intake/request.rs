@@ -16,30 +16,47 @@ pub const MAX_BODY: u64 = 8 * 1024;
 
 const ROUTER_ID: &str = "x-neutron-router-id";
 const STATE: &str = "x-neutron-state";
+/// Instead of the id: the name of a router's instance, or `NETNS/INSTANCE`.
+const ROUTER: &str = "x-ha-agent-router";
+/// The instance that the line is about which keepalived gave to its notify script.
+const INSTANCE: &str = "x-ha-agent-instance";
+/// Longest name, bytes.
+const MAX_NAME: usize = 255;
+
+/// Which router is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// By its id.
+    Id(RouterId),
+    /// By its instance's name.
+    Name(String),
+}
+
+/// What a request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Of which router.
+    pub whom: Whom,
+    /// The state that it claims.
+    pub state: State,
+    /// Of which instance keepalived spoke, where that is told.
+    pub instance: Option<String>,
+}
 
 /// The claim that a request makes, or why it is refused. The first thing wrong counts, in the
 /// order path, token, router, state, body, so that a stranger learns as little as possible.
 ///
 /// `body` is the body's length in bytes as far as it is known from the headers; `token` the bearer
 /// token that is wanted, if one is. The answer never contains any of the input.
-pub fn validate(
-    path: &str,
-    headers: &HeaderMap,
-    body: Option<u64>,
-    token: Option<&[u8]>,
-) -> Result<(RouterId, State), Refusal> {
+pub fn validate(path: &str, headers: &HeaderMap, body: Option<u64>, token: Option<&[u8]>) -> Result<Claim, Refusal> {
     if path != "/" {
         return Err(Refusal::UnknownPath);
     }
     if let Some(token) = token {
         authorise(headers, token)?;
     }
-    let router = once(headers, ROUTER_ID)
-        .map_err(|n| n.refusal(Refusal::MissingRouterId, Refusal::DuplicateRouterId))?
-        .to_str()
-        .ok()
-        .and_then(|text| RouterId::from_str(text).ok())
-        .ok_or(Refusal::BadRouterId)?;
+    let whom = whom(headers)?;
+    let instance = name(headers, INSTANCE, Refusal::BadInstanceName)?;
     let state = once(headers, STATE)
         .map_err(|n| n.refusal(Refusal::MissingState, Refusal::DuplicateState))?
         .to_str()
@@ -49,7 +66,32 @@ pub fn validate(
     if body.is_some_and(|length| length > MAX_BODY) {
         return Err(Refusal::BodyTooLarge);
     }
-    Ok((router, state))
+    Ok(Claim { whom, state, instance })
+}
+
+fn whom(headers: &HeaderMap) -> Result<Whom, Refusal> {
+    let Some(name) = name(headers, ROUTER, Refusal::BadInstanceName)? else {
+        let id = once(headers, ROUTER_ID)
+            .map_err(|n| n.refusal(Refusal::MissingRouterId, Refusal::DuplicateRouterId))?
+            .to_str()
+            .ok()
+            .and_then(|text| RouterId::from_str(text).ok())
+            .ok_or(Refusal::BadRouterId)?;
+        return Ok(Whom::Id(id));
+    };
+    if headers.contains_key(ROUTER_ID) { Err(Refusal::DuplicateRouterId) } else { Ok(Whom::Name(name)) }
+}
+
+/// A name, in UTF-8 and of no more than [`MAX_NAME`] bytes, where there is one.
+fn name(headers: &HeaderMap, header: &str, bad: Refusal) -> Result<Option<String>, Refusal> {
+    match once(headers, header) {
+        Ok(value) => {
+            let name = std::str::from_utf8(value.as_bytes()).map_err(|_| bad)?;
+            if name.is_empty() || name.len() > MAX_NAME { Err(bad) } else { Ok(Some(name.to_owned())) }
+        }
+        Err(NotOnce::Missing) => Ok(None),
+        Err(NotOnce::More) => Err(bad),
+    }
 }
 
 /// The router that a refused request names, for the event: only one that parses, and only one.

@@ -26,7 +26,8 @@ use super::gate::Gate;
 use super::limits::{Limits, Share};
 use super::metrics::Metrics;
 use super::refusal::{self, Refusal};
-use super::{Report, STOP_LIMIT, request};
+use super::request::{self, Whom};
+use super::{Report, STOP_LIMIT};
 use crate::clock;
 use crate::core::model::{RouterId, State};
 use crate::core::reporter::Naming;
@@ -34,6 +35,7 @@ use crate::inventory::Directory;
 use crate::peer::{Caller, Peer};
 use crate::telemetry::Events;
 use crate::telemetry::event::Event;
+use crate::telemetry::line::escape;
 
 /// For a head; hyper's smallest.
 const MAX_HEAD: usize = 8 * 1024;
@@ -50,6 +52,22 @@ const LINGER: Duration = Duration::from_millis(500);
 /// So often what it still sends is taken off its hands, up to 4 KiB each time: one who floods would keep
 /// us reading.
 const LINGER_READS: usize = 8;
+
+/// Instances of one name that a refusal lists.
+const CHOICES: usize = 8;
+
+/// A refusal, of which router, and what is said instead of its usual text.
+struct Refused {
+    refusal: Refusal,
+    router: Option<RouterId>,
+    said: Option<String>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, router: None, said: None }
+    }
+}
 
 /// What every connection uses.
 #[derive(Debug)]
@@ -83,27 +101,53 @@ impl Shared {
     }
 
     /// Judges a request, its body apart.
-    fn judge<B: Body>(&self, peer: Peer, request: &Request<B>) -> Result<(RouterId, State), Refusal> {
+    fn judge<B: Body>(&self, peer: Peer, request: &Request<B>) -> Result<(RouterId, State), Refused> {
         let limits = self.limits.load();
         // Asked again for each request: the user may have been struck off since it connected.
         limits.count_request(peer)?;
         if self.stopping.is_cancelled() {
-            return Err(Refusal::Stopping);
+            return Err(Refusal::Stopping.into());
         }
-        let (router, state) = request::validate(
+        let claim = request::validate(
             request.uri().path(),
             request.headers(),
             Some(request.body().size_hint().lower()),
             limits.token.as_deref(),
         )?;
+        let router = match claim.whom {
+            Whom::Id(router) => router,
+            Whom::Name(name) => self.router_named(&name, &limits, peer.uid)?,
+        };
+        let of_it = |refusal| Refused { refusal, router: Some(router), said: None };
         // Before it is looked up: whoever may not report it does not learn whether it is here.
         if !limits.may_report(peer.uid, router) {
-            return Err(Refusal::RouterNotGranted);
+            return Err(of_it(Refusal::RouterNotGranted));
         }
-        if !self.directory.knows(router) {
-            return Err(Refusal::UnknownRouter);
+        let place = self.directory.place(router).ok_or_else(|| of_it(Refusal::UnknownRouter))?;
+        match (claim.instance, &place.instance) {
+            (Some(told), Some(own)) if told != *own => Err(of_it(Refusal::OtherInstance)),
+            _ => Ok((router, claim.state)),
         }
-        Ok((router, state))
+    }
+
+    /// The one router of this name that the user may report.
+    fn router_named(&self, name: &str, limits: &Limits, uid: u32) -> Result<RouterId, Refused> {
+        let mut found = self.directory.named(name);
+        found.retain(|router| limits.may_report(uid, *router));
+        match found.as_slice() {
+            [one] => Ok(*one),
+            // One that is bound to some routers does not learn of others.
+            [] if limits.is_bound(uid) => Err(Refusal::RouterNotGranted.into()),
+            [] => Err(Refusal::NoSuchInstance.into()),
+            several => {
+                let choices = several.iter().take(CHOICES).filter_map(|router| {
+                    let place = self.directory.place(*router)?;
+                    Some(format!("  {router}: {}\n", escape(&place.to_string())))
+                });
+                let said = format!("{}{}", Refusal::SeveralInstances.text(), choices.collect::<String>());
+                Err(Refused { refusal: Refusal::SeveralInstances, router: None, said: Some(said) })
+            }
+        }
     }
 
     /// Hands a report on. The event goes first: what the core makes of the report comes after it
@@ -130,20 +174,27 @@ impl Shared {
     ) -> Response<Full<Bytes>> {
         let named = |headers| request::named_router(headers);
         let outcome = match self.judge(caller.peer, &request) {
-            Err(refusal) => Err((refusal, named(request.headers()))),
+            Err(refused) => {
+                let router = refused.router.or_else(|| named(request.headers()));
+                Err(Refused { router, ..refused })
+            }
             Ok((router, state)) => drain(request.into_body(), body_timeout)
                 .await
                 .and_then(|()| self.take(caller, router, state))
-                .map_err(|refusal| (refusal, Some(router))),
+                .map_err(|refusal| Refused { refusal, router: Some(router), said: None }),
         };
         let mut response = match outcome {
             Ok(()) => refusal::taken(),
-            Err((refusal, router)) => {
+            Err(Refused { refusal, router, said }) => {
                 self.refused(refusal, caller, router);
                 if refusal == Refusal::TooManyRequests {
                     self.stopping.run_until_cancelled(sleep(HELD_BACK)).await;
                 }
-                refusal.response()
+                let mut response = refusal.response();
+                if let Some(said) = said {
+                    *response.body_mut() = Full::new(said.into());
+                }
+                response
             }
         };
         if share.is_wanted() {

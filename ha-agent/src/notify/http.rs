@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use crate::core::model::{RouterId, State};
+use super::Report;
+use crate::telemetry::line::is_deceiving;
 
 /// Beyond this an answer is not the agent's.
 const MAX_ANSWER: u64 = 8 * 1024;
-/// So much of the agent's words goes into an error.
-const MAX_TEXT: usize = 200;
+/// So much of the agent's words goes into an error: a list of routers is in it.
+const MAX_TEXT: usize = 4096;
 
 pub(super) enum Attempt {
     Answered(Answer),
@@ -27,11 +28,17 @@ pub(super) struct Answer {
     pub(super) text: String,
 }
 
-pub(super) fn request(router: RouterId, state: State, token: Option<&str>) -> String {
-    let mut request = format!(
-        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Neutron-Router-Id: {router}\r\n\
-         X-Neutron-State: {state}\r\nConnection: close\r\n"
-    );
+pub(super) fn request(report: &Report<'_>, token: Option<&str>) -> String {
+    let Report { router, state, instance } = report;
+    let router = match router.parse::<crate::core::model::RouterId>() {
+        Ok(id) => format!("X-Neutron-Router-Id: {id}"),
+        Err(_) => format!("X-Ha-Agent-Router: {router}"),
+    };
+    let mut request =
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\n{router}\r\nX-Neutron-State: {state}\r\nConnection: close\r\n");
+    if let Some(instance) = instance {
+        let _ = write!(request, "X-Ha-Agent-Instance: {instance}\r\n");
+    }
     if let Some(token) = token {
         let _ = write!(request, "Authorization: Bearer {token}\r\n");
     }
@@ -117,6 +124,6 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("retry-after").then(|| value.trim().parse().ok().map(Duration::from_secs))?
     });
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let printable = |c: char| if is_deceiving(c) && c != '\n' { ' ' } else { c };
     Some(Answer { status, retry_after, text: body.trim().chars().take(MAX_TEXT).map(printable).collect() })
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::core::model::RouterId;
+use crate::core::model::State;
 
 use http::{Answer, Attempt};
 
@@ -27,8 +27,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// The command's arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Args {
-    /// The router that changed.
-    pub router: RouterId,
+    /// The router that changed: its id, its instance's name, or `NETNS/INSTANCE`.
+    pub router: String,
     /// Either the state alone, or what keepalived appends to a generic notify script: `INSTANCE`
     /// or `GROUP`, the name, the state, and the priority. keepalived's words and Neutron's, in
     /// either case.
@@ -50,6 +50,12 @@ pub enum NotifyError {
          MASTER, BACKUP, FAULT, STOP, primary or unknown"
     )]
     Words,
+    /// Usage, too.
+    #[error(
+        "a router or instance has a name of 1 to 255 bytes without control characters: --router takes an id, an \
+         instance's name, or NETNS/INSTANCE"
+    )]
+    Name,
     /// The token cannot be read or used.
     #[error("cannot take the token from {}: {source}", path.display())]
     Token {
@@ -99,6 +105,14 @@ impl NotifyError {
     }
 }
 
+/// What is told.
+struct Report<'a> {
+    router: &'a str,
+    state: State,
+    /// Of which instance keepalived speaks.
+    instance: Option<&'a str>,
+}
+
 /// Tells the agent behind `socket` what the words say; tries again while it is absent, busy or
 /// starting. Words that tell of no change of state (`MASTER_RX_LOWER_PRI` and the like) succeed
 /// without a request.
@@ -106,8 +120,12 @@ pub fn run(socket: &Path, args: Args) -> Result<(), NotifyError> {
     let Some(state) = words::claim(&args.words).ok_or(NotifyError::Words)? else {
         return Ok(());
     };
+    let report = Report { router: &args.router, state, instance: words::instance(&args.words) };
+    if ![Some(report.router), report.instance].into_iter().flatten().all(is_name) {
+        return Err(NotifyError::Name);
+    }
     let token = args.token_file.as_deref().map(read_token).transpose()?;
-    let request = http::request(args.router, state, token.as_deref());
+    let request = http::request(&report, token.as_deref());
 
     let begin = Instant::now();
     let deadline = begin + args.timeout;
@@ -135,6 +153,11 @@ pub fn run(socket: &Path, args: Args) -> Result<(), NotifyError> {
         std::thread::sleep(wait);
         pause = (pause * 2).min(BACKOFF.1);
     }
+}
+
+/// Whether it can stand in a header, as it is.
+fn is_name(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
 }
 
 fn read_token(path: &Path) -> Result<String, NotifyError> {

@@ -9,7 +9,7 @@ const ROUTER: &str = "8f3c1d2e-4b5a-4c6d-9e7f-0123456789ab";
 
 fn args(words: &[&str]) -> Args {
     Args {
-        router: ROUTER.parse().unwrap(),
+        router: ROUTER.to_owned(),
         words: words.iter().map(|w| (*w).to_owned()).collect(),
         token_file: None,
         timeout: Duration::from_secs(5),
@@ -81,6 +81,7 @@ fn a_state_is_told_in_one_segment_with_its_token() {
     for header in [
         format!("X-Neutron-Router-Id: {ROUTER}\r\n"),
         "X-Neutron-State: primary\r\n".to_owned(),
+        "X-Ha-Agent-Instance: VR_1\r\n".to_owned(),
         "Authorization: Bearer secret\r\n".to_owned(),
         "Connection: close\r\n".to_owned(),
     ] {
@@ -173,4 +174,23 @@ fn it_waits_for_no_end_of_time() {
     let error = run(&socket, args(&["BACKUP"])).unwrap_err();
     assert!(matches!(&error, NotifyError::Unreachable { last, .. } if last == "503 never"), "{error}");
     server.join().unwrap();
+}
+
+#[test]
+fn a_router_is_named_by_its_instance_and_a_name_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let server = server(&socket, &[TAKEN, "HTTP/1.1 409 Conflict\r\n\r\nseveral:\n  one\x1b[31m\n  two\n"]);
+    let named = |router: &str, words: &[&str]| run(&socket, Args { router: router.to_owned(), ..args(words) });
+    named("blue/VI_1", &["GROUP", "VG_1", "MASTER", "50"]).unwrap();
+    let error = named("VI_1", &["BACKUP"]).unwrap_err().to_string();
+    assert!(error.contains("(409): several:\n  one [31m\n  two"), "{error}");
+    let asked = server.join().unwrap().remove(0);
+    assert!(asked.contains("X-Ha-Agent-Router: blue/VI_1\r\n") && !asked.contains("X-Neutron-Router-Id"), "{asked}");
+    assert!(!asked.contains("X-Ha-Agent-Instance"), "a group is no instance: {asked}");
+    let long = "x".repeat(256);
+    for name in ["", " VI_1", "a\nb", "a\rX-Neutron-State: fault", &long] {
+        assert!(matches!(named(name, &["BACKUP"]), Err(NotifyError::Name)), "{name:?}");
+        assert!(matches!(named("VI_1", &["INSTANCE", name, "BACKUP", "50"]), Err(NotifyError::Name)), "{name:?}");
+    }
 }

@@ -17,3 +17,11 @@ pub(super) fn claim(words: &[String]) -> Option<Option<State>> {
     // The FIFO's words first: there `STOP` is a claim of backup for reasons given there.
     fifo::claim(&word.to_ascii_uppercase()).or_else(|| State::from_word(&word.to_ascii_lowercase()).map(Some))
 }
+
+/// The instance that keepalived names; a group's name is none.
+pub(super) fn instance(words: &[String]) -> Option<&str> {
+    match words {
+        [kind, name, ..] if kind.eq_ignore_ascii_case("INSTANCE") => Some(name),
+        _ => None,
+    }
+}

@@ -31,7 +31,7 @@ pub enum PathsError {
     #[error("{} is not a directory: remove it or name another one", .0.display())]
     NotADirectory(PathBuf),
     /// Its owner could change what is in it.
-    #[error("{0} belongs to uid {owner}, not to root or uid {us} (the agent): chown {us} {0}, or remove it", path.display())]
+    #[error("{0} belongs to uid {owner}, not to root or uid {us} (the agent): chown {us} {quoted}, or remove it", path.display(), quoted = quoted(path))]
     Owner {
         /// The directory or FIFO.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum PathsError {
         us: u32,
     },
     /// Others could change what is in it.
-    #[error("{0} has mode {mode:04o}, writable by others than {wanted:04o} allows: chmod {wanted:04o} {0}", path.display())]
+    #[error("{0} has mode {mode:04o}, writable by others than {wanted:04o} allows: chmod {wanted:04o} {quoted}", path.display(), quoted = quoted(path))]
     Writable {
         /// The directory or FIFO.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum PathsError {
         wanted: u32,
     },
     /// Everyone could read a secret.
-    #[error("{0} has mode {mode:04o}, a secret that everyone can read: chmod 0640 {0}", path.display())]
+    #[error("{0} has mode {mode:04o}, a secret that everyone can read: chmod 0640 {quoted}", path.display(), quoted = quoted(path))]
     Readable {
         /// The file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum PathsError {
         mode: u32,
     },
     /// Not something that can be executed.
-    #[error("{} is not an executable file: chmod +x it, or name another one", .0.display())]
+    #[error("{} is not an executable file: chmod +x {}, or name another one", .0.display(), quoted(.0))]
     NotExecutable(PathBuf),
     /// A socket that was bound has lost its name.
     #[error("{} was removed: nobody can reach the agent there until it is restarted", .0.display())]
@@ -100,6 +100,13 @@ pub enum PathsError {
         /// Why not.
         source: io::Error,
     },
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,=@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 impl PathsError {

@@ -1,5 +1,6 @@
 //! An event → one line of JSON: stable key order, unique keys, nothing that a terminal obeys.
 
+use std::borrow::Cow;
 use std::io;
 
 use serde::Serialize;
@@ -58,6 +59,30 @@ impl Formatter for Escaping {
         }
         writer.write_all(&fragment.as_bytes()[clean..])
     }
+}
+
+/// The text for people: what would deceive them stands as `\xNN` or `\u{NNNN}`.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_deceiving) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match u32::from(c) {
+            code if is_deceiving(c) && code < 0x100 => out.push_str(&format!("\\x{code:02x}")),
+            code if is_deceiving(c) => out.push_str(&format!("\\u{{{code:x}}}")),
+            _ => out.push(c),
+        }
+    }
+    out.into()
+}
+
+/// As [`escape`], of several lines.
+pub fn escape_lines(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|c| c == '\n' || !is_deceiving(c)) {
+        return text.into();
+    }
+    text.split('\n').map(escape).collect::<Vec<_>>().join("\n").into()
 }
 
 /// Controls (C0, DEL, C1), line and paragraph separators, bidirectional controls, the zero-width

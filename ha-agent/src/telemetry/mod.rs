@@ -8,6 +8,8 @@
 //!                                       └──4096──▶ one thread per sink: stdout, file, journald
 //! ```
 //!
+//! What one user, one peer or one file can have written without end is limited there (`limit`).
+//!
 //! A sink that stands still fills its own queue only. What is lost is counted and is itself an
 //! event, `channel.degraded` with channel `events`. A new event kind is a variant in `event` and a
 //! line in `golden/events.jsonl`; a new sink is a file in `sink`.
@@ -15,6 +17,7 @@
 pub mod diagnostics;
 pub mod event;
 mod events;
+mod limit;
 pub mod line;
 pub mod metrics;
 mod recent;

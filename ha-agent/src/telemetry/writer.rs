@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
 use super::events::{Events, QUEUE};
+use super::limit::Limiter;
 use super::line::line;
 use super::metrics::Metrics;
 use super::recent::{Recent, Record};
@@ -75,6 +76,7 @@ pub fn start(
         outlets,
         lost,
         lost_told: 0,
+        limiter: Limiter::new(),
     };
     let telemetry = Telemetry { task: tokio::spawn(writer.run(queue, stop.clone())), stop, sinks: Sinks { health } };
     (events, recent, telemetry)
@@ -109,6 +111,11 @@ pub struct Sinks {
 }
 
 impl Sinks {
+    /// Where events go: `stdout`, `journald`, `file:/path`.
+    pub fn names(&self) -> Vec<String> {
+        self.health.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// One entry, channel `events`, for each sink that takes no lines now.
     pub fn degraded(&self) -> Vec<Degraded> {
         self.health
@@ -142,6 +149,7 @@ struct Writer {
     outlets: Vec<Outstanding>,
     lost: Arc<AtomicU64>,
     lost_told: u64,
+    limiter: Limiter,
 }
 
 impl Writer {
@@ -149,6 +157,7 @@ impl Writer {
         let mut batch = Vec::with_capacity(BATCH);
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut limited = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -158,15 +167,25 @@ impl Writer {
                         break;
                     }
                     for event in batch.drain(..) {
-                        self.write(&event);
+                        self.offer(&event);
                     }
                 }
                 _ = tick.tick() => {}
+            }
+            // Not only when nothing comes: it is what never ends that is limited.
+            if limited.elapsed() >= LOOK {
+                limited = Instant::now();
+                for event in self.limiter.due() {
+                    self.write(&event);
+                }
             }
             self.look();
         }
         queue.close();
         while let Some(event) = queue.recv().await {
+            self.offer(&event);
+        }
+        for event in self.limiter.finish() {
             self.write(&event);
         }
         self.look();
@@ -177,6 +196,13 @@ impl Writer {
             if timeout_at(deadline, end).await.is_err() {
                 tracing::warn!(%sink, "ended without writing all events: it takes no lines");
             }
+        }
+    }
+
+    /// Writes it, unless there are too many of its kind.
+    fn offer(&mut self, event: &Event) {
+        if self.limiter.admits(event) {
+            self.write(event);
         }
     }
 

@@ -62,7 +62,7 @@ fn who_is_let_in_is_told_in_words() {
         trust.hook_lines(),
         [
             format!("on_primary {}: uid {uid}, gid {gid}, mode 0755", at("hook")),
-            format!("on_fault {}: not seen", at("no-hook")),
+            format!("on_fault {}: does not exist", at("no-hook")),
         ]
     );
     let closed = Trust::of(&Config::default(), None);
@@ -87,11 +87,14 @@ fn what_lies_open_is_told_as_the_guard_judges_it() {
     let (folder, config) = open();
     let path = folder.path().join("c.toml");
     let openings = |when| openings(&config, Some(&path), when);
-    let [ref missing] = openings(When::Start)[..] else { panic!("{:?}", openings(When::Start)) };
-    assert!(missing.contains("no-hook"), "{missing}");
+    // What is not there lets nobody in; it is told by its key.
+    assert_eq!(openings(When::Start), [""; 0]);
+    let program = folder.path().join("no-hook").display().to_string();
+    let expected = format!("actions.on_fault: {program}: does not exist: put a program there, or name another one");
+    assert_eq!(missing(&config), [expected]);
     std::fs::set_permissions(folder.path().join("hook"), std::fs::Permissions::from_mode(0o775)).unwrap();
     let open = openings(When::Start);
-    assert!(open.len() == 2 && open[0].contains("chmod 0755"), "{open:?}");
+    assert!(open.len() == 1 && open[0].contains("chmod 0755"), "{open:?}");
     let trust = Trust::of(&config, Some(&path));
     assert_eq!((trust.openings, trust.hidden), (open, Vec::new()));
     // What was bound must be there still.

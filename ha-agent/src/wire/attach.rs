@@ -79,7 +79,7 @@ pub(super) struct Located {
     pub(super) place: Place,
     /// Its namespace's cookie, from Linux 5.14 on.
     pub(super) cookie: Option<u64>,
-    /// Whether our programs hang on it by tcx.
+    /// Whether our programs hang on it by tcx, before all others: one before ours might end the line.
     pub(super) attached: bool,
     /// What its frames begin with.
     pub(super) header: Header,
@@ -169,7 +169,7 @@ pub(super) fn locate(programs: &Mutex<Ebpf>, interface: &str, family: Family, vi
     let ours = program_id(programs);
     let attached = header.programs().iter().all(|(_, direction)| {
         SchedClassifier::query_tcx(interface, *direction)
-            .is_ok_and(|(_, programs)| programs.iter().any(|program| ours.contains(&program.id())))
+            .is_ok_and(|(_, programs)| programs.first().is_some_and(|program| ours.contains(&program.id())))
     });
     Ok(Located {
         place: Place {

@@ -149,6 +149,21 @@ impl Wire {
         Ok(())
     }
 
+    /// Looks whether the programs are still where they were put for a router, before all others, and puts them there
+    /// again: true. Somebody may have taken them off, or the interface been made anew under the same index.
+    ///
+    /// # Errors
+    /// As [`Wire::attach`], and [`WireError::NotAttached`].
+    pub async fn verify(&self, router: RouterId) -> Result<bool, WireError> {
+        let entry = self.entry(router)?;
+        let located = self.attachments.lock().await.locate(&self.netns, &entry.target).await?;
+        if located.place == entry.place && located.attached {
+            return Ok(false);
+        }
+        self.attach((*entry.target).clone()).await?;
+        Ok(true)
+    }
+
     /// Stops watching a router; its interface is let go when no other router is on it. Unknown
     /// routers are no error.
     pub async fn detach(&self, router: RouterId) {

@@ -129,6 +129,50 @@ async fn privileged_a_recreated_interface_is_attached_again() {
     rig.stop().await;
 }
 
+/// As an overrun of netlink would hide it.
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_an_interface_made_anew_with_the_same_index_is_found_out() {
+    let pair = Pair::new("idx");
+    let mut rig = Rig::new(WireOptions::default());
+    rig.wire.attach(pair.target(0, 1)).await.unwrap();
+    assert!(!rig.wire.verify(router(0, 1)).await.unwrap());
+    let index = || {
+        let done = Command::new("ip").args(["-n", &pair.names[0], "-o", "link", "show", "ha0"]).output().unwrap();
+        String::from_utf8_lossy(&done.stdout).split(':').next().unwrap().to_owned()
+    };
+    let before = index();
+    ip(&["-n", &pair.names[0], "link", "del", "ha0"]);
+    ip(&["-n", &pair.names[0], "link", "add", "ha0", "index", &before, "type", "veth", "peer", "name", "peer0"]);
+    ip(&["-n", &pair.names[0], "addr", "add", "169.254.192.1/18", "dev", "ha0"]);
+    ip(&["-n", &pair.names[0], "link", "set", "ha0", "up"]);
+    assert_eq!(index(), before);
+    assert!(rig.wire.verify(router(0, 1)).await.unwrap());
+    assert!(!rig.wire.verify(router(0, 1)).await.unwrap());
+    rig.vrrp_socket(pair.netns(0), "ha0", 112).await.send(&from_a(1, 71));
+    let advert = rig.advert(|id, _| id == router(0, 1)).await;
+    assert_eq!(advert.priority, 71);
+    rig.stop().await;
+}
+
+/// A program before ours might end the line.
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_a_program_that_somebody_puts_before_ours_is_found_out() {
+    let pair = Pair::new("fst");
+    let rig = Rig::new(WireOptions::default());
+    rig.wire.attach(pair.target(0, 1)).await.unwrap();
+    let other = Rig::new(WireOptions::default());
+    other.wire.attach(pair.target(0, 1)).await.unwrap();
+    assert_eq!(attached(pair.netns(0)).await, 4);
+    assert!(rig.wire.verify(router(0, 1)).await.unwrap());
+    assert!(!rig.wire.verify(router(0, 1)).await.unwrap());
+    assert_eq!(attached(pair.netns(0)).await, 4);
+    other.stop().await;
+    rig.stop().await;
+    assert_eq!(attached(pair.netns(0)).await, 0);
+}
+
 #[tokio::test]
 #[ignore = "needs root"]
 async fn privileged_an_attachment_does_not_hold_its_namespace() {

@@ -124,7 +124,7 @@ fn no_file_outside_of_neutron_s_folder_is_touched() -> Result<()> {
     symlink(roots, state.join("step"))?;
     symlink("/proc/self/fd", state.join("fd"))?;
     fs::hard_link(victim, pids.join("second"))?;
-    mknodat(CWD, &pids.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
+    mknodat(CWD, pids.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
     fs::write(pids.join("text"), SECRET)?;
     chown(pids.join("text"), Some(NEUTRON), Some(GROUP))?;
     let pid_files = [
@@ -176,7 +176,7 @@ fn a_configuration_of_anybody_s_but_root_is_not_read() -> Result<()> {
     // Root's, in a folder that is not.
     let planted = state.join("planted.toml");
     fs::hard_link(victim, &planted)?;
-    mknodat(CWD, &state.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
+    mknodat(CWD, state.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
     for config in [&own, &link, &planted, &state.join("fifo"), &PathBuf::from("/dev/zero"), &PathBuf::from("own.toml")]
     {
         let said = place.refused(&pids.join("x"), &log, config)?;

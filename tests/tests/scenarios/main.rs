@@ -27,6 +27,7 @@ mod reading;
 mod registrations;
 mod reports;
 mod restarts;
+mod told;
 mod trust;
 mod unit;
 mod wire;

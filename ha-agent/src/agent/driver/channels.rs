@@ -88,6 +88,10 @@ impl Driver {
                 inner.degraded.retain(|d| d.channel != "vip");
                 self.restored("vip", None);
                 self.vip_votes(&mut inner, true);
+                // An interface may have been made anew meanwhile, under the same index.
+                for router in inner.routers.keys() {
+                    self.parts.doubts.post(*router, ());
+                }
             }
         }
     }
@@ -153,7 +157,7 @@ impl Driver {
     }
 
     pub(super) fn attached(&mut self, attached: Attached) {
-        let Attached { router, generation, result } = attached;
+        let Attached { router, generation, result, repaired } = attached;
         let shared = Arc::clone(&self.parts.shared);
         let mut inner = shared.lock();
         let Some(watched) = inner.routers.get_mut(&router) else { return };
@@ -162,6 +166,20 @@ impl Driver {
         }
         match result {
             Ok(()) => {
+                if repaired {
+                    let interface = watched.router.interface.clone();
+                    let reason = format!(
+                        "the classifier was no longer on {interface}, or no longer the first program there (somebody took \
+                         it off, put another one before it, or made the interface anew): it saw no advert until it was \
+                         attached again"
+                    );
+                    warn!(%router, "{reason}");
+                    self.degraded("wire", reason, Some(router));
+                    self.restored("wire", Some(router));
+                    // What it had seen is over.
+                    self.input_locked(&mut inner, router, Input::Channel { channel: Channel::Wire, up: false });
+                }
+                let Some(watched) = inner.routers.get_mut(&router) else { return };
                 if watched.restore("wire") {
                     self.restored("wire", Some(router));
                 }

@@ -16,7 +16,12 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn check(pairs: &[(&str, &str)]) -> Result<(RouterId, State), Refusal> {
-    validate("/", &headers(pairs), Some(0), None)
+    let claim = validate("/", &headers(pairs), Some(0), None)?;
+    assert_eq!(claim.instance, None);
+    match claim.whom {
+        Whom::Id(id) => Ok((id, claim.state)),
+        Whom::Name(name) => panic!("{name}"),
+    }
 }
 
 const ID: (&str, &str) = ("X-Neutron-Router-Id", ROUTER);
@@ -148,7 +153,7 @@ proptest! {
             }
         }
         let outcome = validate("/", &map, None, token.as_deref());
-        if let Ok((router, state)) = outcome {
+        if let Ok(Claim { whom: Whom::Id(router), state, .. }) = outcome {
             let sent = map.get(ROUTER_ID).unwrap().to_str().unwrap().to_lowercase();
             prop_assert_eq!(router.to_string(), sent);
             prop_assert_eq!(Some(state), State::from_word(map.get(STATE).unwrap().to_str().unwrap()));
@@ -160,4 +165,21 @@ proptest! {
         prop_assert_eq!(same(a.as_bytes(), b.as_bytes()), a == b);
         prop_assert!(same(a.as_bytes(), a.as_bytes()));
     }
+}
+
+#[test]
+fn a_router_may_be_named_by_its_instance() {
+    let read = |pairs: &[(&str, &str)]| validate("/", &headers(pairs), None, None);
+    let named = read(&[("X-Ha-Agent-Router", "blue/VI 1"), BACKUP]).expect("sound");
+    assert_eq!(named.whom, Whom::Name("blue/VI 1".to_owned()));
+    let told = read(&[ID, ("X-Ha-Agent-Instance", "VI_\u{e4}"), BACKUP]).expect("sound");
+    assert_eq!((told.whom, told.instance.as_deref()), (Whom::Id(ROUTER.parse().unwrap()), Some("VI_\u{e4}")));
+    let long = "x".repeat(256);
+    for name in ["", &long] {
+        assert_eq!(read(&[("X-Ha-Agent-Router", name), BACKUP]), Err(Refusal::BadInstanceName));
+        assert_eq!(read(&[ID, ("X-Ha-Agent-Instance", name), BACKUP]), Err(Refusal::BadInstanceName));
+    }
+    let one = ("X-Ha-Agent-Router", "VI_1");
+    assert_eq!(read(&[one, one, BACKUP]), Err(Refusal::BadInstanceName));
+    assert_eq!(read(&[one, ID, BACKUP]), Err(Refusal::DuplicateRouterId));
 }

@@ -80,7 +80,7 @@ async fn the_notify_command_is_understood() {
     std::fs::write(&token, "secret\n").unwrap();
     let socket = rig.config.socket.clone();
     let args = |words: &[&str], token_file| notify::Args {
-        router: router(),
+        router: router().to_string(),
         words: words.iter().map(|w| (*w).to_owned()).collect(),
         token_file,
         timeout: Duration::from_secs(5),
