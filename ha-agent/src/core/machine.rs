@@ -214,8 +214,8 @@ impl Machine {
         self.refused.read(refused.into_iter().filter(is_rejected), as_of);
         if !only_refused {
             let is_stranger_s = |advert: &Advert| self.is_stranger_s_resignation(advert, &taken);
-            let (strangers, taken) = taken.iter().cloned().partition(is_stranger_s);
-            for stranger in Vec::from(strangers) {
+            let (strangers, taken): (Vec<_>, Vec<_>) = taken.iter().cloned().partition(is_stranger_s);
+            for stranger in strangers {
                 self.forged(&stranger, Reason::StrangerResigned);
             }
             self.speakers.read(taken, rejected_at, as_of);

@@ -16,11 +16,11 @@ fn details(bench: &Bench, wanted: Kind) -> Vec<String> {
     details.collect()
 }
 
-/// What happens besides, at these times.
-type Events<'a> = &'a [(Duration, &'a dyn Fn(&mut Bench))];
+/// What happens besides, and when.
+type Event<'a> = (Duration, &'a dyn Fn(&mut Bench));
 
 /// Plays them until `end`, and sound adverts of priority 1 every half a second beside them.
-fn beside_worse_adverts(bench: &mut Bench, end: Duration, events: Events<'_>) {
+fn beside_worse_adverts(bench: &mut Bench, end: Duration, events: &[Event<'_>]) {
     let mut worse = bench.elapsed() + MS * 20;
     let mut events = events.iter().peekable();
     while worse <= end {
@@ -42,8 +42,7 @@ fn ours(bench: &mut Bench) {
 #[test]
 fn a_short_stall_beside_worse_adverts_is_no_succession() {
     let mut bench = Bench::settled_primary(ADV * 3);
-    let goes_on: Vec<(Duration, &dyn Fn(&mut Bench))> =
-        (0..4).map(|tick| (MS * 6700 + ADV * tick, &ours as &dyn Fn(&mut Bench))).collect();
+    let goes_on: Vec<Event<'_>> = (0..4).map(|tick| (MS * 6700 + ADV * tick, &ours as &dyn Fn(&mut Bench))).collect();
     beside_worse_adverts(&mut bench, ADV * 11, &goes_on);
     assert_eq!(bench.delivered(), [State::Primary]);
     assert!(!bench.raised().contains(&Kind::OrphanVip), "{:?}", bench.raised());
@@ -68,7 +67,7 @@ fn a_true_successor_is_told_as_soon_as_without_worse_adverts() {
         // Priority 40, VRRPv2: its time is over 3.844 s after our last advert.
         let begins = ADV * 3 + MS * 3845;
         let successor = |bench: &mut Bench| bench.advert(Side::Foreign, 40);
-        let adverts: Vec<(Duration, &dyn Fn(&mut Bench))> =
+        let adverts: Vec<Event<'_>> =
             (0..4).map(|tick| (begins + ADV * tick, &successor as &dyn Fn(&mut Bench))).collect();
         if noisy {
             beside_worse_adverts(&mut bench, ADV * 11, &adverts);
