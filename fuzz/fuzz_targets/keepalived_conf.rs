@@ -15,7 +15,9 @@ fuzz_target!(|text: &str| {
                 assert!((1..=lines).contains(&instance.line));
                 assert!(instance.vrid > 0 && instance.priority > 0);
                 assert!(matches!(instance.version, 2 | 3));
-                assert!(instance.version == 3 || instance.vip.is_ipv4());
+                // One with excluded addresses only may hold either family.
+                let excluded = instance.addresses.first().is_some_and(|held| held.excluded);
+                assert!(instance.version == 3 || instance.vip.is_ipv4() || excluded);
                 assert!(instance.prefix <= if instance.vip.is_ipv4() { 32 } else { 128 });
                 assert!((10..=255_000).contains(&instance.advert_interval.as_millis()));
                 assert!(!instance.interface.is_empty() && instance.interface.len() <= 15);

@@ -206,6 +206,51 @@ impl Release {
         self >= Self::new(2, 3, 3)
     }
 
+    /// Reads seconds with strtod(3).
+    pub(crate) fn reads_seconds_as_double(self) -> bool {
+        self < Self::new(2, 2, 3)
+    }
+
+    /// Knows `use_vmac_addr`, and `use_vmac` behind an address.
+    pub(crate) fn has_vmac_of_addresses(self) -> bool {
+        self >= Self::new(2, 2, 0)
+    }
+
+    /// Drops an address whose label is too long; before it cuts the label.
+    pub(crate) fn drops_long_labels(self) -> bool {
+        self >= Self::new(2, 2, 3)
+    }
+
+    /// Unicast mode and a VMAC go together; before a peer takes `use_vmac` away.
+    pub(crate) fn has_vmac_with_unicast(self) -> bool {
+        self >= Self::new(2, 2, 0)
+    }
+
+    /// Knows `mcast_dst_ip`, and takes every keyword of unicast mode for a wish for it.
+    pub(crate) fn has_group_of_instance(self) -> bool {
+        self >= Self::new(2, 2, 5)
+    }
+
+    /// Unicast mode goes without an interface.
+    pub(crate) fn has_unicast_anywhere(self) -> bool {
+        self < Self::new(2, 2, 5) || self >= Self::new(2, 3, 0)
+    }
+
+    /// Reads options behind `use_vmac` such as `name` and `group`.
+    pub(crate) fn has_vmac_options(self) -> bool {
+        self >= Self::new(2, 3, 0)
+    }
+
+    /// Takes no line for one of the instance before, where the instance that it stands in is passed over.
+    pub(crate) fn forgets_what_it_passes_over(self) -> bool {
+        self >= Self::new(2, 3, 0)
+    }
+
+    /// Knows `no_virtual_ipaddress`.
+    pub(crate) fn has_no_virtual_ipaddress(self) -> bool {
+        self >= Self::new(2, 3, 0)
+    }
+
     /// Reads `no` and `false` behind `vrrp_strict` and `vrrp_skip_check_adv_addr`.
     pub(crate) fn reads_global_flags(self) -> bool {
         self >= Self::new(2, 3, 0)

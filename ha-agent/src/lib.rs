@@ -13,6 +13,7 @@
 //! [`core`] decides and does no I/O; every other module translates and decides nothing.
 
 pub mod actions;
+pub mod addresses;
 pub mod admin;
 pub mod advert_rules;
 pub mod agent;

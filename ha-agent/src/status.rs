@@ -70,6 +70,9 @@ pub struct RouterStatus {
     /// Name of its `vrrp_instance`, where it is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub instance: Option<String>,
+    /// Whether every report is passed on (mode `observe`).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub observed: bool,
     /// The last claim.
     pub claimed: Option<State>,
     /// The address table.
@@ -92,6 +95,15 @@ pub struct RouterStatus {
     pub degraded: Vec<Degraded>,
 }
 
+/// A present anomaly, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnomalyDetail {
+    /// Which.
+    pub kind: AnomalyKind,
+    /// As in the event that raised it, but as it is now.
+    pub detail: String,
+}
+
 /// One router in full: `GET /v1/routers/{id}`, `explain`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouterDetail {
@@ -100,6 +112,9 @@ pub struct RouterDetail {
     pub status: RouterStatus,
     /// What is seen now.
     pub evidence: Evidence,
+    /// What each present anomaly is about: who, which field, which addresses.
+    #[serde(default)]
+    pub details: Vec<AnomalyDetail>,
     /// The last events about this router, oldest first.
     pub recent: Vec<Line>,
 }

@@ -36,6 +36,8 @@ pub struct Settings {
     pub vip: Option<String>,
     /// VIPs beside the primary one, listed in the advert as well.
     pub more_vips: Vec<String>,
+    /// Addresses beside the one in every `virtual_ipaddress_excluded`, each with its prefix.
+    pub excluded: Vec<String>,
     /// VRRP version; none: keepalived's default, 2.
     pub version: Option<u8>,
     /// The password goes into an IP authentication header (VRRPv2).
@@ -59,6 +61,7 @@ impl Default for Settings {
             no_track: false,
             vip: None,
             more_vips: Vec::new(),
+            excluded: Vec::new(),
             version: None,
             ah: false,
             unicast_peer: None,
@@ -304,7 +307,11 @@ fn write_conf(path: &Path, site: &Site, settings: &Settings) -> Result<()> {
         writeln!(conf, "        {vip} dev {interface}")?;
     }
     conf.push_str("    }\n");
-    writeln!(conf, "    virtual_ipaddress_excluded {{\n        10.{vrid}.0.1/24 dev {interface} no_track\n    }}")?;
+    writeln!(conf, "    virtual_ipaddress_excluded {{\n        10.{vrid}.0.1/24 dev {interface} no_track")?;
+    for address in &settings.excluded {
+        writeln!(conf, "        {address} dev {interface} no_track")?;
+    }
+    conf.push_str("    }\n");
     if let Some(socket) = &settings.socket {
         let script = path.with_file_name("report.sh");
         write_script(&script, site, socket, settings.by_notify)?;

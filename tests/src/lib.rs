@@ -9,6 +9,7 @@ pub mod abuse;
 pub mod agent;
 pub mod bed;
 pub mod command;
+pub mod configs;
 pub mod differential;
 pub mod drop_in;
 pub mod figures;

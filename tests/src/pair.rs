@@ -277,6 +277,15 @@ impl Node {
         self.event(within, "transition.confirmed", json!({"state": state}))
     }
 
+    /// Waits until an agent that was started again after the mark has found what it knew, and told it again.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub fn asserted(&mut self, within: Duration) -> Result<()> {
+        let told = self.agent.events.expect(within, &json!({"event": "delivery.sent"}));
+        told.map(drop).with_context(|| format!("node {}", self.site.node))
+    }
+
     /// Waits for an anomaly to be raised after the mark.
     ///
     /// # Errors

@@ -2,12 +2,14 @@
 
 mod bench;
 mod build_ebpf;
+mod configs;
 mod demo;
 mod digest;
 #[cfg(test)]
 mod documents;
 mod fuzz;
 mod oracle;
+mod other_keepalived;
 mod privilege;
 mod setup;
 mod test;
@@ -41,6 +43,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Ask a real keepalived what generated frames are to it, and hold the agent to its answers (as root)
     Oracle(oracle::Arguments),
+    /// Let a real keepalived and the agent read generated configurations, and hold one to the other (as root)
+    Configs(configs::Arguments),
     /// Rebuild the kernel side's object from source, reproducibly, and keep it in the tree
     BuildEbpf(build_ebpf::Arguments),
     /// Install what is missing, say what, and do nothing else
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Oracle(arguments) => oracle::run(&arguments),
+        Command::Configs(arguments) => configs::run(&arguments),
         Command::BuildEbpf(arguments) => build_ebpf::main(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };

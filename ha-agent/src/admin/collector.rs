@@ -16,7 +16,7 @@ use super::Board;
 use crate::core::model::{AnomalyKind, State};
 
 const STATES: [State; 4] = [State::Primary, State::Backup, State::Fault, State::Unknown];
-pub(super) const KINDS: [AnomalyKind; 9] = [
+pub(super) const KINDS: [AnomalyKind; 10] = [
     AnomalyKind::SplitBrain,
     AnomalyKind::SilentPrimary,
     AnomalyKind::OrphanVip,
@@ -26,6 +26,7 @@ pub(super) const KINDS: [AnomalyKind; 9] = [
     AnomalyKind::AdvertIntervalMismatch,
     AnomalyKind::NoPrimary,
     AnomalyKind::Flapping,
+    AnomalyKind::KeepalivedDown,
 ];
 
 /// Adds the board's and the process's metrics to the registry.

@@ -38,6 +38,7 @@ fn row(index: usize) -> RouterStatus {
         instance: None,
         source: "ha_confs".to_owned(),
         registered: false,
+        observed: false,
         claimed: Some(State::Primary),
         vip: Vip::Present,
         wire: Tx::Transmitting,
@@ -73,6 +74,7 @@ pub(crate) fn evidence() -> Evidence {
             },
             age_ms: 65_000,
         }),
+        further: None,
         listener: None,
         channels_down: vec![],
     }
@@ -144,7 +146,7 @@ impl Board for FakeBoard {
     }
     fn router(&self, id: RouterId) -> Option<RouterStatusAndEvidence> {
         let status = node().routers.into_iter().find(|row| row.router_id == id)?;
-        Some(RouterStatusAndEvidence { status, evidence: evidence() })
+        Some(RouterStatusAndEvidence { status, evidence: evidence(), details: vec![] })
     }
     fn ready(&self) -> bool {
         !self.checks.lock().expect("no panic").is_empty()

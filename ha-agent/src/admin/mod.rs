@@ -39,7 +39,7 @@ use crate::core::model::{RouterId, State};
 use crate::inventory::{Full, Held, RegistrationError};
 use crate::paths::{BoundSocket, PathsError, SocketFile};
 use crate::peer::Caller;
-use crate::status::{NodeStatus, RouterStatus};
+use crate::status::{AnomalyDetail, NodeStatus, RouterStatus};
 use crate::telemetry::Recent;
 
 /// How long open connections have at the end.
@@ -74,6 +74,8 @@ pub struct RouterStatusAndEvidence {
     pub status: RouterStatus,
     /// What is seen now.
     pub evidence: Evidence,
+    /// What its anomalies are about.
+    pub details: Vec<AnomalyDetail>,
 }
 
 /// Why a check was not queued.

@@ -23,7 +23,7 @@ use crate::core::evidence::Evidence;
 use crate::core::model::{RouterId, State};
 use crate::inventory::registration;
 use crate::peer::Caller;
-use crate::status::RouterStatus;
+use crate::status::{AnomalyDetail, RouterStatus};
 use crate::telemetry::line::json;
 use crate::telemetry::{Recent, Record};
 
@@ -108,6 +108,7 @@ struct Detail<'a> {
     #[serde(flatten)]
     status: &'a RouterStatus,
     evidence: &'a Evidence,
+    details: &'a [AnomalyDetail],
 }
 
 /// The neutron-server's words.
@@ -238,7 +239,7 @@ pub(super) fn again_in(seconds: &'static str, mut refusal: Response<Body>) -> Re
 
 /// `status::RouterDetail`, with the events as they were written.
 fn detail(found: &RouterStatusAndEvidence, recent: &[Arc<Record>]) -> String {
-    let mut text = json(&Detail { status: &found.status, evidence: &found.evidence });
+    let mut text = json(&Detail { status: &found.status, evidence: &found.evidence, details: &found.details });
     text.pop();
     text.push_str(",\"recent\":[");
     for (index, record) in recent.iter().enumerate() {

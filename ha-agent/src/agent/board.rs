@@ -17,7 +17,7 @@ use crate::intake::fifo::Troubles;
 use crate::inventory::{Held, Registration, Registrations};
 use crate::outbox::{Health, Outbox};
 use crate::peer::Caller;
-use crate::status::{Degraded, NodeStatus, RouterStatus};
+use crate::status::{AnomalyDetail, Degraded, NodeStatus, RouterStatus};
 use crate::telemetry::Sinks;
 use crate::telemetry::diagnostics::Diagnostics;
 
@@ -66,18 +66,20 @@ impl AgentBoard {
             source: watched.source.as_str().to_owned(),
             registered: watched.registered.is_some(),
             instance: router.fifo_instance.clone(),
+            observed: self.mode == Mode::Observe,
             claimed: view.claimed,
             vip: view.evidence.vip,
             wire: view.evidence.tx.state,
             confirmed: view.confirmed.map(|(state, ..)| state),
             basis: view.confirmed.map(|(.., basis)| basis),
-            since: watched.confirmed_at.clone(),
+            since: watched.confirmed_at_us.and_then(clock::rfc3339),
             delivered: standing.as_ref().and_then(|standing| standing.delivered_state),
             sequence: standing.as_ref().map_or(0, |standing| standing.sequence),
             anomalies: view.anomalies.iter().map(|(kind, _)| *kind).collect(),
             degraded: watched.degraded.clone(),
         };
-        Some(RouterStatusAndEvidence { status, evidence: view.evidence })
+        let details = view.details.into_iter().map(|(kind, detail)| AnomalyDetail { kind, detail }).collect();
+        Some(RouterStatusAndEvidence { status, evidence: view.evidence, details })
     }
 }
 

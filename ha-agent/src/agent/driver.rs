@@ -15,7 +15,7 @@ mod leaving;
 mod life;
 mod registered;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -145,6 +145,8 @@ pub(super) struct Driver {
     remembered: BTreeMap<RouterId, Router>,
     /// Found routers that no file names any more.
     leaving: Leaving,
+    /// Routers that there is no room for.
+    left_out: BTreeSet<RouterId>,
     /// Why some are not found, by router and by file; none: it concerns several, or all.
     troubles: BTreeMap<(Option<RouterId>, Option<PathBuf>), String>,
     /// Sources that have not told yet what was there at the start.
@@ -163,6 +165,7 @@ impl Driver {
             registered: BTreeMap::new(),
             remembered: BTreeMap::new(),
             leaving: Leaving::default(),
+            left_out: BTreeSet::new(),
             troubles: BTreeMap::new(),
             incomplete: SOURCES,
             generation: 0,
@@ -264,7 +267,9 @@ impl Driver {
 
     fn read(&self, router: RouterId) -> Option<Input> {
         match self.parts.wire.as_ref()?.read(router) {
-            Ok(WireReading { speakers, rejected_at, as_of }) => Some(Input::WireRead { speakers, rejected_at, as_of }),
+            Ok(WireReading { speakers, rejected_at, lists_vip, as_of }) => {
+                Some(Input::WireRead { speakers, rejected_at, lists_vip, as_of })
+            }
             Err(error) => {
                 debug!(%router, %error, "wire not read");
                 None
@@ -277,15 +282,22 @@ impl Driver {
         match output {
             Output::Confirmed(transition) => {
                 metrics.confirmed(transition.state.as_str(), transition.basis.to_string(), transition.latency);
+                let Transition { state, previous, basis, .. } = transition;
+                let changed = previous != Some(state);
                 if let Some(watched) = inner.routers.get_mut(&router_id) {
-                    watched.confirmed_at = Some(clock::wall());
+                    if changed || watched.confirmed_at_us.is_none() {
+                        watched.confirmed_at_us = Some(clock::wall_micros());
+                    }
                     watched.decided = true;
                 }
-                let Transition { state, previous, basis, .. } = transition;
                 if !self.passes_vips_on(inner, router_id) {
                     self.act.push((router_id, Change { state, previous, basis, sequence: 0 }));
                 }
-                events.emit(Event::TransitionConfirmed {
+                if !changed {
+                    // What was confirmed before a restart goes on.
+                    return;
+                }
+                self.parts.events.emit(Event::TransitionConfirmed {
                     router_id,
                     state: transition.state,
                     previous: transition.previous,
@@ -294,10 +306,11 @@ impl Driver {
                     evidence: transition.evidence,
                 });
             }
-            Output::Rejected { claim, reporter, reason, evidence } => {
+            Output::Rejected { claim, reporter, reason, passed_on, evidence } => {
                 metrics.rejected(reason.as_str());
-                events.emit(Event::TransitionRejected { router_id, claim, reporter, reason, evidence });
+                events.emit(Event::TransitionRejected { router_id, claim, reporter, reason, passed_on, evidence });
             }
+            Output::Diverged(difference) => self.diverged(inner, router_id, difference),
             Output::Superseded { state, by, held } => {
                 metrics.superseded();
                 events.emit(Event::TransitionSuperseded { router_id, state, by, held_ms: milliseconds(held) });
@@ -321,7 +334,10 @@ impl Driver {
                 if self.passes_vips_on(inner, router_id) && !basis.report {
                     self.act.push((router_id, Change { state, previous, basis, sequence: 0 }));
                 }
-                let confirmed_at_us = clock::wall_micros();
+                // What is asserted again was confirmed when it was; a report that is passed on is one of now.
+                let since = inner.routers.get(&router_id).and_then(|router| router.confirmed_at_us);
+                let holds = self.parts.mode == Mode::Enforce || previous == Some(state);
+                let confirmed_at_us = since.filter(|_| holds).unwrap_or_else(clock::wall_micros);
                 self.deliver.push(Confirmed { router: router_id, state, previous, basis, confirmed_at_us });
             }
             Output::LookForListener => {

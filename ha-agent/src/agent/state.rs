@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::clock;
 use crate::config::{Corroboration, Mode, Router};
 use crate::core::model::{Basis, RouterId, State};
 use crate::core::node::Node;
@@ -76,8 +75,8 @@ pub(super) struct Watched {
     pub(super) degraded: Vec<Degraded>,
     /// Whether there was a verdict in this run.
     pub(super) decided: bool,
-    /// Wall clock of the last confirmed state, RFC 3339.
-    pub(super) confirmed_at: Option<String>,
+    /// Wall clock of the last confirmed state, microseconds since 1970.
+    pub(super) confirmed_at_us: Option<i64>,
     /// Who stands in for its monitor: what that monitor did is ours to do.
     pub(super) registered: Option<Arc<Registration>>,
 }
@@ -98,13 +97,13 @@ pub(super) struct Restored {
     pub(super) state: State,
     /// On whose word.
     pub(super) basis: Basis,
-    /// Since when, RFC 3339.
-    pub(super) since: Option<String>,
+    /// Since when, microseconds since 1970.
+    pub(super) confirmed_at_us: i64,
 }
 
 impl From<&Entry> for Restored {
     fn from(entry: &Entry) -> Self {
-        Self { state: entry.state, basis: entry.basis, since: clock::rfc3339(entry.confirmed_at_us) }
+        Self { state: entry.state, basis: entry.basis, confirmed_at_us: entry.confirmed_at_us }
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::status::note;
 use super::terminal::{Cell, Terminal, Tone};
 use super::time::{ago, clock, millis, moment};
-use crate::core::evidence::{Evidence, Tx};
+use crate::core::evidence::{AddressEvidence, Evidence, Tx};
 use crate::core::model::{AnomalyKind, Channel, Link, Listener, State, Vip};
 use crate::status::{RouterDetail, RouterStatus};
 use crate::telemetry::summary::{summary, teller};
@@ -45,7 +45,11 @@ pub(super) fn render(detail: &RouterDetail, terminal: &Terminal, now: Timestamp)
         let _ = writeln!(out, "\n{}", terminal.paint("What is wrong", Tone::Strong));
         for kind in &router.anomalies {
             let (meaning, check) = meaning(*kind);
-            let _ = writeln!(out, "  {}: {meaning}\n    Check: {check}", terminal.paint(kind.as_str(), Tone::Bad));
+            let _ = writeln!(out, "  {}: {meaning}", terminal.paint(kind.as_str(), Tone::Bad));
+            for now in detail.details.iter().filter(|detail| detail.kind == *kind) {
+                let _ = writeln!(out, "    Now: {}", now.detail);
+            }
+            let _ = writeln!(out, "    Check: {check}");
         }
         for degraded in &router.degraded {
             let _ = write!(out, "  {}", note(terminal, &degraded.channel, &degraded.reason));
@@ -110,8 +114,13 @@ fn verdict(router: &RouterStatus, terminal: &Terminal, now: Timestamp) -> String
 
 fn claim(router: &RouterStatus) -> Option<String> {
     let claimed = router.claimed?;
+    let what = if router.observed {
+        "it was passed on all the same, since the mode is observe. With enforce it would have been refused"
+    } else {
+        "so the L3 agent is not told"
+    };
     (router.confirmed != Some(claimed))
-        .then(|| format!("The last claim was {claimed}. It is not what is confirmed, so the L3 agent is not told."))
+        .then(|| format!("The last claim was {claimed}. It is not what is confirmed, {what}."))
 }
 
 fn delivered(router: &RouterStatus) -> String {
@@ -148,6 +157,10 @@ fn seen(router: &RouterStatus, evidence: &Evidence) -> Vec<(&'static str, String
         Vip::Absent => format!("{} is not set", router.vip_address),
         Vip::Unknown => "the address table was not read yet".to_owned(),
     };
+    let further = evidence.further.map(|AddressEvidence { of, set }| {
+        let noun = if of == 1 { "further address" } else { "further addresses" };
+        format!("{set} of {of} {noun} {} set", if set == 1 { "is" } else { "are" })
+    });
     let link = match evidence.link {
         Link::Up => format!("{} is up", router.interface),
         Link::Down => format!("{} is down or without carrier", router.interface),
@@ -164,26 +177,26 @@ fn seen(router: &RouterStatus, evidence: &Evidence) -> Vec<(&'static str, String
         Tx::Silent => format!("no adverts of ours leave{last}"),
         Tx::Unknown => "not observed long enough to say".to_owned(),
     };
-    let mut rows = vec![
-        ("report", with_vote(Channel::Report, report)),
-        ("vip", with_vote(Channel::Vip, vip)),
-        ("link", link),
-        ("wire", with_vote(Channel::Wire, wire)),
-    ];
+    let mut rows = vec![("report", with_vote(Channel::Report, report)), ("vip", with_vote(Channel::Vip, vip))];
+    rows.extend(further.map(|words| ("", words)));
+    rows.extend([("link", link), ("wire", with_vote(Channel::Wire, wire))]);
     if let Some(listener) = evidence.listener {
         let words = match listener {
             Listener::Reading => "keepalived listens here and reads what comes",
             Listener::Stalled => "keepalived is frozen: the adverts that come pile up unread",
-            Listener::Gone => "nobody listens for adverts here: keepalived is dead",
+            Listener::Gone => "nobody listens for adverts here: keepalived is dead, or was never started",
+            Listener::Resigned => "nobody listens for adverts here: keepalived resigned and ended",
         };
         rows.push(("", words.to_owned()));
     }
+    let holds = evidence.vip == Vip::Present || evidence.tx.state == Tx::Transmitting;
     if let Some(foreign) = &evidence.foreign {
         rows.push((
             "",
             format!(
-                "{} is master too: priority {}, every {}, the last advert {} ago",
+                "{} {}: priority {}, every {}, the last advert {} ago",
                 foreign.address,
+                if holds { "is master too" } else { "is the master" },
                 foreign.priority,
                 millis(foreign.interval_ms),
                 millis(foreign.age_ms)
@@ -207,11 +220,11 @@ fn meaning(kind: AnomalyKind) -> (&'static str, &'static str) {
             "whether keepalived runs and is not stopped or frozen, and whether an output rule drops IP protocol 112.",
         ),
         AnomalyKind::OrphanVip => (
-            "the VIP is still set here while another node is master: traffic may reach the wrong node.",
-            "whether keepalived was killed without cleaning up; starting it again, or removing the VIP by hand, ends it.",
+            "the VIP is still set here while another node is master, or another virtual address is: traffic may reach the wrong node.",
+            "whether keepalived was killed without cleaning up; starting it again, or removing the address by hand, ends it.",
         ),
         AnomalyKind::MissingVip => (
-            "adverts leave but the VIP is not set: this node is master and does not answer.",
+            "adverts leave but the VIP is not set, or another virtual address: this node is master and does not answer for it.",
             "who removed the address; reloading or restarting keepalived sets it again.",
         ),
         AnomalyKind::ForgedAdvert => (
@@ -229,6 +242,10 @@ fn meaning(kind: AnomalyKind) -> (&'static str, &'static str) {
         AnomalyKind::NoPrimary => (
             "nobody advertises, and nobody here holds the VIP: the router does not work anywhere.",
             "whether keepalived runs on the nodes of this router, and whether the HA network carries adverts.",
+        ),
+        AnomalyKind::KeepalivedDown => (
+            "this node is backup, but keepalived does not listen for adverts here: it would not take over, so the router has no redundancy.",
+            "whether keepalived runs in this namespace (`ip netns exec NAMESPACE cat /proc/net/raw` shows its socket, protocol 0070), and its log.",
         ),
         AnomalyKind::Flapping => {
             ("the role changes too often.", "for lost adverts, a busy node, or a track script that fails now and then.")

@@ -11,7 +11,7 @@ use crate::admin::{Admin, collector};
 use crate::core::evidence::Tx;
 use crate::core::model::{AnomalyKind, Channel, Reporter, State, Vip};
 use crate::doctor::{Finding, Outcome};
-use crate::status::RouterDetail;
+use crate::status::{AnomalyDetail, RouterDetail};
 use crate::telemetry::event::{Event, Line, SCHEMA};
 use crate::telemetry::line::{self, line};
 use crate::telemetry::{Events, Telemetry, metrics};
@@ -28,7 +28,12 @@ fn event(ts: &str, event: Event) -> Line {
 }
 
 fn detail(index: usize) -> RouterDetail {
-    RouterDetail { status: fixture::node().routers.remove(index), evidence: fixture::evidence(), recent: vec![] }
+    RouterDetail {
+        status: fixture::node().routers.remove(index),
+        evidence: fixture::evidence(),
+        details: vec![],
+        recent: vec![],
+    }
 }
 
 #[test]
@@ -158,6 +163,7 @@ fn no_output_carries_what_a_terminal_obeys() {
         let detail = RouterDetail {
             status: node.routers[1].clone(),
             evidence: fixture::evidence(),
+            details: vec![],
             recent: vec![event(EVIL, watched.clone())],
         };
         harmless(&explain::render(&client::shown(&detail).expect("the same type"), &terminal, now()));
@@ -273,6 +279,8 @@ fn explain_names_contradictions_and_says_what_to_check() {
     shown.evidence.foreign = Some(fixture::foreign());
     shown.evidence.channels_down = vec![Channel::Vip];
     shown.evidence.report = None;
+    let about = "this node and 169.254.192.7 both advertise; they come from MAC 02:00:00:00:00:01".to_owned();
+    shown.details = vec![AnomalyDetail { kind: AnomalyKind::SplitBrain, detail: about }];
     let text = explain::render(&shown, &DUMB, now());
     for part in [
         "The last claim was backup. It is not what is confirmed, so the L3 agent is not told.",
@@ -282,10 +290,17 @@ fn explain_names_contradictions_and_says_what_to_check() {
         "          169.254.192.7 is master too: priority 50, every 2.0 s, the last advert 0.1 s ago\n",
         "  split_brain: this node and another one advertise at the same time",
         "    Check: whether adverts (IP protocol 112) pass between the nodes both ways",
+        "    Now: this node and 169.254.192.7 both advertise; they come from MAC 02:00:00:00:00:01\n",
         "  flapping: the role changes too often.\n",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
+    shown.status.observed = true;
+    let text = explain::render(&shown, &DUMB, now());
+    assert!(text.contains("it was passed on all the same, since the mode is observe. With enforce it would"), "{text}");
+    (shown.evidence.tx.state, shown.evidence.vip) = (Tx::Silent, Vip::Absent);
+    let text = explain::render(&shown, &DUMB, now());
+    assert!(text.contains("169.254.192.7 is the master: priority 50"), "{text}");
     let waiting = explain::render(&detail(3), &DUMB, now());
     assert!(waiting.contains("No state is confirmed yet"), "{waiting}");
     assert!(waiting.contains("! vip: its namespace does not exist yet"), "{waiting}");

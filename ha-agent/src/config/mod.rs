@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::addresses::FurtherAddresses;
 use crate::advert_rules::AdvertRules;
 use crate::core::model::{Password, RouterId};
 use crate::inventory::keepalived_release::{self, Installed, Origin};
@@ -240,6 +241,8 @@ pub struct Router {
     pub prefix: u8,
     /// Interface that holds the VIP (with `use_vmac` not the HA interface).
     pub vip_interface: String,
+    /// Its other addresses, where they and their devices are known.
+    pub further: FurtherAddresses,
     /// Virtual router identifier, 1 to 255.
     pub vrid: u8,
     /// Advert interval until an advert tells better.
@@ -250,6 +253,14 @@ pub struct Router {
     pub password: Option<Password>,
     /// What its keepalived sends, and takes as a peer's advert.
     pub rules: AdvertRules,
+}
+
+impl Router {
+    /// Whether what is known of `before` goes on with these settings: only the further addresses differ, if
+    /// anything does.
+    pub fn goes_on_as(&self, before: &Self) -> bool {
+        Self { further: before.further.clone(), ..self.clone() } == *before
+    }
 }
 
 /// A network namespace by path.

@@ -13,6 +13,7 @@ use super::{
     Actions, Admin, Config, Corroboration, Delivery, Grant, Granted, Grantee, Hook, Intake, Keepalived, Mode, Netns,
     Neutron, Protocol, Router, Sink,
 };
+use crate::addresses::FurtherAddresses;
 use crate::advert_rules::{AdvertRules, Authentication, Mode as AdvertMode, Release};
 use crate::core::model::Password;
 use crate::inventory::keepalived_conf::default_config_id;
@@ -367,8 +368,9 @@ fn router(section: &Section, release: Release, problems: &mut Problems) -> Optio
         prefix,
         vip_interface: section.text("vip_interface").unwrap_or_else(|| interface.clone()),
         interface,
+        further: FurtherAddresses::default(),
         vrid: section.integer("vrid")?,
-        advert_interval: section.span("advert_interval").unwrap_or(Duration::from_secs(2)),
+        advert_interval: section.span("advert_interval").unwrap_or(Duration::from_secs(1)),
         fifo_instance: section.text("fifo_instance"),
         password,
         rules: AdvertRules {

@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::evidence::Tx;
-use super::model::{Advert, AnomalyKind, Frame, Link, Listener, Reason, Vip};
-use super::policy::{FLAP_CLEAR, FLAP_RAISE, FLAP_WINDOW, FORGED_QUIET, JOIN, Policy, master_down_max, silence};
+use super::model::{Advert, AnomalyKind, Frame, Further, Link, Listener, Reason, State, Vip};
+use super::policy::{FLAP_CLEAR, FLAP_RAISE, FLAP_WINDOW, FORGED_QUIET, JOIN, Policy, master_down_max, nobody_after};
 use super::refused::Refused;
 use super::seen::{Seen, Votes};
 use super::speakers::{Speakers, overlap};
@@ -29,8 +29,16 @@ pub struct Context<'a> {
     pub vip_gone: Option<Mono>,
     /// HA interface.
     pub link: Link,
+    /// Whether the VIP is among the addresses of our last advert, where that can be told.
+    pub lists_vip: Option<bool>,
+    /// The further addresses.
+    pub further: &'a Further,
+    /// When those last changed.
+    pub further_since: Mono,
     /// Who listens for adverts here, where that was looked for.
     pub listener: Option<Listener>,
+    /// This is a backup whose keepalived does not read adverts.
+    pub absent: bool,
     /// W-tx.
     pub tx: Tx,
     /// The seen role.
@@ -103,6 +111,8 @@ struct Condition {
     holds: bool,
     /// How long it must hold before it is named.
     hold: Duration,
+    /// Nor is it named before.
+    not_before: Mono,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +129,10 @@ pub struct Anomalies {
     last_forged: Option<Frame>,
     changes: VecDeque<Mono>,
     listening_since: Mono,
+    /// The VIP that is held here was named an orphan.
+    orphaned: bool,
+    /// What is known of the wire is too old to say that nobody is master.
+    wants_reading: bool,
 }
 
 impl Anomalies {
@@ -155,6 +169,11 @@ impl Anomalies {
         }
     }
 
+    /// Whether the wire is to be read for what is to be said next.
+    pub fn wants_reading(&self) -> bool {
+        self.wants_reading
+    }
+
     /// The wire is observed from now on, or can be again: the interface is up.
     pub fn listen_from(&mut self, now: Mono) {
         self.listening_since = now;
@@ -168,6 +187,12 @@ impl Anomalies {
     /// Named ones.
     pub fn present(&self) -> impl Iterator<Item = (AnomalyKind, Mono)> + '_ {
         self.standing.iter().filter(|standing| standing.raised).map(|standing| (standing.kind, standing.since))
+    }
+
+    /// What each named one is about, as it is now.
+    pub fn details(&self, context: &Context<'_>) -> Vec<(AnomalyKind, String)> {
+        let detail = |kind| (kind, detail::of(kind, context, self.last_forged.as_ref()));
+        self.present().map(|(kind, _)| detail(kind)).collect()
     }
 
     /// Compares every condition with what stands; `wake` is told when to look again.
@@ -195,7 +220,7 @@ impl Anomalies {
             let Some(standing) = self.standing.iter_mut().find(|standing| standing.kind == condition.kind) else {
                 continue;
             };
-            let due = standing.since + condition.hold;
+            let due = (standing.since + condition.hold).max(condition.not_before);
             if !standing.raised && context.now >= due {
                 standing.raised = true;
                 let detail = detail::of(condition.kind, context, self.last_forged.as_ref());
@@ -204,20 +229,22 @@ impl Anomalies {
                 wake(due);
             }
         }
+        self.orphaned = held_silently(context)
+            && self.standing.iter().any(|standing| standing.kind == AnomalyKind::OrphanVip && standing.raised);
         changes
     }
 
     /// The table of conditions.
-    fn conditions(&self, c: &Context<'_>, forged: bool, wake: &mut dyn FnMut(Mono)) -> [Condition; 9] {
+    fn conditions(&mut self, c: &Context<'_>, forged: bool, wake: &mut dyn FnMut(Mono)) -> [Condition; 10] {
         use AnomalyKind as Kind;
-        let both = c.votes.vip && c.votes.wire;
-        let held_silently = both && c.vip == Vip::Present && c.tx == Tx::Silent;
+        let held_silently = held_silently(c);
         // A keepalived that does not track its interface goes on, and no other node hears it.
-        let held_unheard = both && c.vip == Vip::Present && c.tx == Tx::Transmitting && c.link == Link::Down;
+        let held_unheard =
+            c.votes.vip && c.votes.wire && c.vip == Vip::Present && c.tx == Tx::Transmitting && c.link == Link::Down;
         // The node that took over may go as well; the VIP that was left here stays an orphan.
-        let orphaned = self.standing.iter().any(|s| s.kind == Kind::OrphanVip && s.raised);
-        let established = c.speakers.foreign_established() || orphaned;
+        let established = c.speakers.foreign_established() || self.orphaned;
         let settle = c.policy.settle;
+        self.wants_reading = false;
         let forged_until = self.last_forged.as_ref().map(|frame| frame.at + FORGED_QUIET);
         if let Some(until) = forged_until.filter(|until| *until > c.now) {
             wake(until);
@@ -225,21 +252,46 @@ impl Anomalies {
         if let Some(first) = self.changes.front() {
             wake(*first + FLAP_WINDOW);
         }
+        let nobody = match nobody(c, self.listening_since) {
+            Nobody::No => false,
+            Nobody::From(due) if c.now < due => {
+                wake(due);
+                false
+            }
+            Nobody::From(due) => {
+                // The events of a busy machine may lie unread, where a master's next advert is told.
+                self.wants_reading = c.speakers.as_of() < due;
+                !self.wants_reading
+            }
+        };
         let flapping_now = self.standing.iter().any(|s| s.kind == Kind::Flapping && s.raised);
         let flap_count = if flapping_now { FLAP_CLEAR } else { FLAP_RAISE };
-        let row = |kind, holds, hold| Condition { kind, holds, hold };
+        let row = |kind, holds, hold| Condition { kind, holds, hold, not_before: Mono(0) };
+        // A keepalived with thousands of addresses sets and removes them one after the other.
+        let stable = c.further_since + settle;
+        let or_further = |row: Condition, further: bool| Condition {
+            holds: row.holds || further,
+            not_before: if row.holds || !further { Mono(0) } else { stable },
+            ..row
+        };
         [
             row(Kind::SplitBrain, c.votes.wire && c.speakers.contender().is_some(), Duration::ZERO),
             row(Kind::SilentPrimary, held_unheard || held_silently && !established, settle),
-            row(Kind::OrphanVip, held_silently && established, settle),
-            row(Kind::MissingVip, c.seen == Seen::MissingVip && goes_on(c), settle),
+            or_further(row(Kind::OrphanVip, held_silently && established, settle), further_left(c)),
+            or_further(row(Kind::MissingVip, c.seen == Seen::MissingVip && goes_on(c), settle), further_missing(c)),
             row(Kind::ForgedAdvert, forged || forged_until.is_some_and(|until| c.now < until), Duration::ZERO),
             row(Kind::ForeignMaster, c.votes.wire && foreign_master(c).is_some(), settle),
             row(Kind::AdvertIntervalMismatch, c.votes.wire && mismatch(c).is_some(), settle),
-            row(Kind::NoPrimary, nobody(c, self.listening_since, wake), Duration::ZERO),
+            row(Kind::NoPrimary, nobody, Duration::ZERO),
             row(Kind::Flapping, self.changes.len() >= flap_count, Duration::ZERO),
+            row(Kind::KeepalivedDown, c.absent, Duration::ZERO),
         ]
     }
+}
+
+/// The VIP is held and nothing is sent.
+fn held_silently(c: &Context<'_>) -> bool {
+    c.votes.vip && c.votes.wire && c.vip == Vip::Present && c.tx == Tx::Silent
 }
 
 /// Whether an advert left after the VIP went. One from before says nothing: a keepalived whose child
@@ -280,9 +332,27 @@ fn contradiction<'a>(c: &Context<'a>) -> Option<(&'a Advert, &'a Advert)> {
     })
 }
 
-/// Nobody here holds the VIP or advertises, and nobody else was heard for 1.5 intervals of listening
-/// (if ever anybody was; else for the longest time that an election may take).
-fn nobody(c: &Context<'_>, listening_since: Mono, wake: &mut dyn FnMut(Mono)) -> bool {
+/// The primary lacks some of its further addresses.
+fn further_missing(c: &Context<'_>) -> bool {
+    c.votes.vip && c.seen == Seen::Role(State::Primary) && c.further.set < c.further.of
+}
+
+/// They are set here although this node is not master, and does not hold the VIP either.
+fn further_left(c: &Context<'_>) -> bool {
+    let role = matches!(c.seen, Seen::Role(State::Backup | State::Fault));
+    c.votes.vip && role && c.vip == Vip::Absent && c.further.set > 0
+}
+
+/// Whether nobody is master.
+enum Nobody {
+    No,
+    /// From then on, if nothing is heard until then.
+    From(Mono),
+}
+
+/// Nobody here holds the VIP or advertises, and nobody else was heard for 1.5 intervals of listening, or
+/// what short ones need (if ever anybody was; else for the longest time that an election may take).
+fn nobody(c: &Context<'_>, listening_since: Mono) -> Nobody {
     let quiet_here = c.votes.wire
         && c.vip == Vip::Absent
         && c.link == Link::Up
@@ -290,16 +360,12 @@ fn nobody(c: &Context<'_>, listening_since: Mono, wake: &mut dyn FnMut(Mono)) ->
     // Ours ended with the VIP, as far as is known: only the next reading tells whether they go on.
     let ours = c.speakers.local().is_some_and(|local| c.speakers.live(local));
     if !quiet_here || ours || c.speakers.masters().next().is_some() {
-        return false;
+        return Nobody::No;
     }
-    let due = match c.speakers.last() {
-        Some(last) => last.at.max(listening_since) + silence(c.interval),
-        None => listening_since + master_down_max(c.interval),
-    };
-    if c.now < due {
-        wake(due);
-    }
-    c.now >= due
+    Nobody::From(match c.speakers.last() {
+        Some(last) => last.at.max(listening_since) + nobody_after(c.interval),
+        None => listening_since + master_down_max(c.interval).max(nobody_after(c.interval)),
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What the catalogue of disagreements taught (`tests/tests/scenarios/catalogue` plays it with a real
 //! keepalived), on virtual time.
 
+mod addresses;
+mod listeners;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::evidence::Tx;

@@ -22,12 +22,24 @@ pub struct Evidence {
     /// The last report.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub report: Option<ReportEvidence>,
-    /// Who listens for adverts here, where the VIP is held and nothing is sent.
+    /// The further addresses, where it has any.
+    #[serde(rename = "further_addresses", skip_serializing_if = "Option::is_none", default)]
+    pub further: Option<AddressEvidence>,
+    /// Who listens for adverts here, where nothing is sent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub listener: Option<Listener>,
     /// Channels that have no vote now.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub channels_down: Vec<super::model::Channel>,
+}
+
+/// The virtual addresses beside the primary VIP, excluded ones too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressEvidence {
+    /// How many there are.
+    pub of: usize,
+    /// How many of them are set.
+    pub set: usize,
 }
 
 /// What our own adverts say (W-tx in DESIGN section 7).

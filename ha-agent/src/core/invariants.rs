@@ -112,7 +112,7 @@ pub(super) fn primary_needs_vip_and_wire(bench: &Bench) -> Result<(), String> {
 /// and cleared once.
 pub(super) fn outputs_follow_each_other(bench: &Bench, setting: Setting) -> Result<(), String> {
     let (mut confirmed, mut delivered, mut first) = (setting.restored, None, true);
-    let mut present = BTreeSet::new();
+    let (mut present, mut diverged) = (BTreeSet::new(), None);
     for (at, output) in &bench.out {
         match output {
             Output::Confirmed(transition) => {
@@ -135,6 +135,12 @@ pub(super) fn outputs_follow_each_other(bench: &Bench, setting: Setting) -> Resu
             }
             Output::AnomalyCleared { kind, .. } => {
                 ensure(present.remove(kind), || format!("at {at:?} {} was cleared unraised", kind.as_str()))?;
+            }
+            Output::Diverged(difference) => {
+                ensure(setting.observe && *difference != diverged, || {
+                    format!("at {at:?} told {difference:?} after {diverged:?}")
+                })?;
+                diverged = *difference;
             }
             Output::Rejected { .. } | Output::Superseded { .. } | Output::ReadWire | Output::LookForListener => {}
         }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
-use super::model::{Advert, AnomalyKind, Basis, Channel, Frame, Link, Listener, Reporter, RouterId, State, Vip};
+use super::model::{
+    Advert, AnomalyKind, Basis, Channel, Frame, Further, Link, Listener, Reporter, RouterId, State, Vip,
+};
 use super::time::Mono;
 
 /// One observation about one router.
@@ -20,6 +22,8 @@ pub enum Input {
     },
     /// The primary VIP's presence, at the start and at each change.
     Vip(Vip),
+    /// The further addresses, once they are known and at each change.
+    Further(Further),
     /// The HA interface, at the start and at each change.
     Link(Link),
     /// The classifier reported something new about a speaker.
@@ -31,6 +35,8 @@ pub enum Input {
         speakers: Vec<Advert>,
         /// The newest frame of our VRID that keepalived read and dropped: it puts its next advert off.
         rejected_at: Option<Mono>,
+        /// Whether the VIP is among the addresses of our last advert, where that can be told.
+        lists_vip: Option<bool>,
         /// When the maps were read.
         as_of: Mono,
     },
@@ -70,6 +76,8 @@ pub enum Output {
         reporter: Reporter,
         /// Why it is refused.
         reason: RejectReason,
+        /// It was delivered all the same: verdicts only observe.
+        passed_on: bool,
         /// What was seen instead.
         evidence: Evidence,
     },
@@ -108,8 +116,11 @@ pub enum Output {
         /// On whose word.
         basis: Basis,
     },
-    /// Look who listens for adverts in the router's namespace and answer with [`Input::Listener`]: the VIP
-    /// is held, and nothing is sent.
+    /// The L3 agent was told the first state, and the second one is confirmed; none: it is no longer so. Only where
+    /// every report is passed on.
+    Diverged(Option<(State, State)>),
+    /// Look who listens for adverts in the router's namespace and answer with [`Input::Listener`]: nothing is
+    /// sent, so nothing else shows whether keepalived lives.
     LookForListener,
     /// Read the router's speakers from the maps and answer with [`Input::WireRead`].
     ReadWire,
@@ -166,6 +177,8 @@ pub struct View {
     pub confirmed: Option<(State, Mono, Basis)>,
     /// Present anomalies and since when.
     pub anomalies: Vec<(AnomalyKind, Mono)>,
+    /// What each is about, in words, as it is now.
+    pub details: Vec<(AnomalyKind, String)>,
     /// All evidence.
     pub evidence: Evidence,
 }

@@ -14,16 +14,18 @@
 
 mod claim;
 mod grace;
+mod listener;
 mod role;
 mod verdict;
 
 use std::time::Duration;
 
-use super::anomalies::{Anomalies, named_by};
-use super::evidence::{Evidence, ReportEvidence, Tx};
+use super::anomalies::{Anomalies, Context, named_by};
+use super::evidence::{AddressEvidence, Evidence, ReportEvidence, Tx};
 use super::io::{Input, Output, View};
 use super::model::{
-    Advert, AnomalyKind, Basis, Channel, Frame, Link, Listener, Reason, Reporter, RouterId, Side, Standing, State, Vip,
+    Advert, AnomalyKind, Basis, Channel, Frame, Further, Link, Listener, Reason, Reporter, RouterId, Side, Standing,
+    State, Vip,
 };
 use super::policy::{Policy, READ_GRID, READ_RETRY, fits, silence};
 use super::refused::Refused;
@@ -32,6 +34,7 @@ use super::speakers::{Speakers, foreign_evidence, millis, rank};
 use super::time::Mono;
 use claim::Claim;
 use grace::Graces;
+use listener::{Listening, Why};
 use role::Candidate;
 use verdict::Deadline;
 
@@ -44,11 +47,14 @@ pub struct Machine {
     vip: Vip,
     /// When the VIP went, if it was there before.
     vip_gone: Option<Mono>,
+    /// Whether the VIP is among the addresses of our last advert, where that can be told.
+    lists_vip: Option<bool>,
+    further: Further,
+    /// When they last changed.
+    further_since: Mono,
     link: Link,
+    listening: Listening,
     namespace_gone: bool,
-    listener: Option<Listener>,
-    /// For which silence the listener was looked for: before or after another node was established.
-    listener_asked: Option<bool>,
     speakers: Speakers,
     refused: Refused,
     reported: Option<Claim>,
@@ -60,6 +66,8 @@ pub struct Machine {
     confirmed_role: Option<State>,
     confirmed: Option<(State, Mono, Basis)>,
     delivered: Option<State>,
+    /// What was told of a difference between the delivered and the confirmed state, while reports are passed on.
+    diverged: Option<(State, State)>,
     /// What was passed on in the place of the router's own monitor.
     stood_in: Option<State>,
     /// False until the first verdict of this run.
@@ -88,10 +96,12 @@ impl Machine {
             votes: Votes { vip: true, wire: false },
             vip: Vip::Unknown,
             vip_gone: None,
+            lists_vip: None,
+            further: Further::default(),
+            further_since: now,
             link: Link::Unknown,
+            listening: Listening::default(),
             namespace_gone: false,
-            listener: None,
-            listener_asked: None,
             speakers: Speakers::new(now, &policy),
             refused: Refused::new(now, policy.advert_interval),
             reported: None,
@@ -101,6 +111,7 @@ impl Machine {
             confirmed_role: None,
             confirmed: restored.map(|(state, basis)| (state, now, basis)),
             delivered: restored.map(|(state, _)| state),
+            diverged: None,
             stood_in: None,
             settled_once: false,
             seen: Seen::Unsettled,
@@ -138,7 +149,10 @@ impl Machine {
     /// Takes one observation.
     pub fn input(&mut self, input: Input, now: Mono, out: &mut Vec<Output>) {
         match input {
-            Input::Report { state, reporter } => self.report(state, reporter, now, out),
+            Input::Report { state, reporter } => {
+                self.listening.hurry(now);
+                self.report(state, reporter, now, out);
+            }
             Input::Vip(vip) => {
                 match (self.vip, vip) {
                     (Vip::Present, Vip::Absent) => self.vip_gone = Some(now),
@@ -148,6 +162,7 @@ impl Machine {
                 self.vip = vip;
                 self.ask_reading(now, out);
             }
+            Input::Further(further) => (self.further, self.further_since) = (further, now),
             Input::Link(link) => {
                 let before = std::mem::replace(&mut self.link, link);
                 match (before, link) {
@@ -157,9 +172,12 @@ impl Machine {
                 }
             }
             Input::Advert(advert) => self.hear(advert),
-            Input::WireRead { speakers, rejected_at, as_of } => self.read(speakers, rejected_at, as_of),
+            Input::WireRead { speakers, rejected_at, lists_vip, as_of } => {
+                self.lists_vip = lists_vip;
+                self.read(speakers, rejected_at, as_of);
+            }
             Input::InvalidFrame(frame) => self.anomalies.forged(Frame { at: frame.at.min(now), ..frame }),
-            Input::Listener(listener) => self.listener = listener.filter(|_| self.listener_asked.is_some()),
+            Input::Listener(listener) => self.listening.found(listener, now),
             Input::Namespace { exists } => self.namespace_gone = !exists,
             Input::Channel { channel, up } => self.channel(channel, up, now),
             Input::Check { seen_by_server } => {
@@ -283,18 +301,24 @@ impl Machine {
         }
     }
 
-    /// A VIP that is held in silence: whether keepalived is dead, frozen or filtered, its socket shows. It
-    /// is looked at when the silence begins, and again once another node's adverts should have been read.
-    fn look_for_listener(&mut self, out: &mut Vec<Output>) {
+    fn look_for_listener(&mut self, now: Mono, out: &mut Vec<Output>, next: &mut Deadline) {
         let silent = self.votes.vip && self.vip == Vip::Present && self.tx() == Tx::Silent;
-        let phase = silent.then(|| self.speakers.foreign_established());
-        if phase != self.listener_asked {
-            self.listener_asked = phase;
-            self.listener = None;
-            if silent {
-                out.push(Output::LookForListener);
-            }
+        let why = match self.seen.role() {
+            _ if silent => Some(Why::Silence { established: self.speakers.foreign_established() }),
+            Some(State::Backup) if self.link == Link::Up => Some(Why::Backup),
+            _ => None,
+        };
+        if self.listening.look(why, now) {
+            out.push(Output::LookForListener);
         }
+        if let Some(due) = self.listening.due() {
+            next.at_least(due, now);
+        }
+    }
+
+    fn listener(&self) -> Option<Listener> {
+        let resigned = self.speakers.local().filter(|local| self.votes.wire && local.priority == 0);
+        self.listening.listener(resigned.map(|local| local.at))
     }
 
     /// Everything that follows from what is known at `now`; sets the next deadline.
@@ -321,7 +345,7 @@ impl Machine {
         self.ask_for_refused(now, out, &mut next);
         self.stand_in(out);
         self.look(now, out);
-        self.look_for_listener(out);
+        self.look_for_listener(now, out, &mut next);
         self.judge_claim(now, out, &mut next);
         self.judge_seen(now, out, &mut next);
         // A verdict changes what departs from it: known now, not when something else happens next.
@@ -329,21 +353,9 @@ impl Machine {
         if let Some(claim) = self.claim {
             self.sign.get_or_insert(claim.at);
         }
-        let context = super::anomalies::Context {
-            policy: &self.policy,
-            votes: self.votes,
-            vip: self.vip,
-            vip_gone: self.vip_gone,
-            listener: self.listener,
-            link: self.link,
-            tx: self.tx(),
-            seen: self.seen,
-            speakers: &self.speakers,
-            refused: &self.refused,
-            interval: self.interval(),
-            now,
-        };
-        let changes = self.anomalies.evaluate(&context, &mut |at| next.at_least(at, now));
+        let mut anomalies = std::mem::take(&mut self.anomalies);
+        let changes = anomalies.evaluate(&self.context(now), &mut |at| next.at_least(at, now));
+        self.anomalies = anomalies;
         for change in changes {
             out.push(match change {
                 super::anomalies::Change::Raised { kind, detail } => {
@@ -352,7 +364,35 @@ impl Machine {
                 super::anomalies::Change::Cleared { kind, lasted } => Output::AnomalyCleared { kind, lasted },
             });
         }
+        if self.anomalies.wants_reading() {
+            self.ask_reading(now, out);
+            if let Some(asked) = self.read_asked {
+                next.at_least(asked + READ_RETRY, now);
+            }
+        }
+        self.compare_delivered(out);
         self.deadline = next.0;
+    }
+
+    fn context(&self, now: Mono) -> Context<'_> {
+        Context {
+            policy: &self.policy,
+            votes: self.votes,
+            vip: self.vip,
+            vip_gone: self.vip_gone,
+            lists_vip: self.lists_vip,
+            further: &self.further,
+            further_since: self.further_since,
+            listener: self.listener(),
+            absent: self.listening.is_absent(),
+            link: self.link,
+            tx: self.tx(),
+            seen: self.seen,
+            speakers: &self.speakers,
+            refused: &self.refused,
+            interval: self.interval(),
+            now,
+        }
     }
 
     fn evidence(&self, now: Mono) -> Evidence {
@@ -373,7 +413,8 @@ impl Machine {
                 reporter: self.reporter.clone(),
                 age_ms: millis(now.since(report.at)),
             }),
-            listener: self.listener,
+            listener: self.listener(),
+            further: (self.further.of > 0).then_some(AddressEvidence { of: self.further.of, set: self.further.set }),
             channels_down: [(self.votes.vip, Channel::Vip), (self.votes.wire, Channel::Wire)]
                 .into_iter()
                 .filter_map(|(up, channel)| (!up).then_some(channel))
@@ -389,6 +430,7 @@ impl Machine {
             seen: self.seen.role(),
             confirmed: self.confirmed,
             anomalies: self.anomalies.present().collect(),
+            details: self.anomalies.details(&self.context(now)),
             evidence: self.evidence(now),
         }
     }

@@ -3,6 +3,7 @@
 mod frame;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -153,6 +154,23 @@ pub enum Vip {
     Unknown,
 }
 
+/// So many of [`Further`]'s addresses are listed.
+pub const FURTHER_LISTED: usize = 16;
+
+/// The virtual addresses of an instance beside the primary VIP, as the address table shows them. No verdict rests on
+/// them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Further {
+    /// How many it has.
+    pub of: usize,
+    /// How many of them are set, each on its own device.
+    pub set: usize,
+    /// Those, at most [`FURTHER_LISTED`].
+    pub some_set: Box<[IpAddr]>,
+    /// The others, at most as many.
+    pub some_missing: Box<[IpAddr]>,
+}
+
 /// The HA interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -178,6 +196,8 @@ pub enum Listener {
     Stalled,
     /// Nobody.
     Gone,
+    /// Nobody: it resigned, and then it closed its socket.
+    Resigned,
 }
 
 /// A VRRPv2 simple password (RFC 2338 section 5.3.10). It crosses the wire in clear and keeps nobody
@@ -215,9 +235,9 @@ pub enum AnomalyKind {
     SplitBrain,
     /// The VIP is held but no adverts leave.
     SilentPrimary,
-    /// As before, and another node is master.
+    /// As before, and another node is master; or a backup holds further addresses.
     OrphanVip,
-    /// Adverts leave but the VIP is not set.
+    /// Adverts leave but the VIP is not set; or the primary lacks further addresses.
     MissingVip,
     /// A frame that keepalived would reject, or that no honest speaker sends.
     ForgedAdvert,
@@ -229,6 +249,8 @@ pub enum AnomalyKind {
     NoPrimary,
     /// The role changes too often.
     Flapping,
+    /// This node is backup, and nobody listens for adverts: it would not take over.
+    KeepalivedDown,
 }
 
 impl AnomalyKind {
@@ -244,6 +266,7 @@ impl AnomalyKind {
             Self::AdvertIntervalMismatch => "advert_interval_mismatch",
             Self::NoPrimary => "no_primary",
             Self::Flapping => "flapping",
+            Self::KeepalivedDown => "keepalived_down",
         }
     }
 }

@@ -50,6 +50,16 @@ pub const JOIN: Duration = Duration::from_millis(250);
 /// same time (measured with the VIP's removal: some tens of milliseconds).
 pub const ORDER: Duration = Duration::from_millis(50);
 
+/// After so much silence nobody is master: 1.5 intervals, but at short ones an advert that a busy machine sends
+/// or reads late is not missed yet.
+pub fn nobody_after(interval: Duration) -> Duration {
+    silence(interval).max(interval + SCHEDULING)
+}
+
+/// By how much a busy machine may put off who sends an advert and who reads it; less than half a second changes
+/// nothing from an interval of one second on.
+pub const SCHEDULING: Duration = Duration::from_millis(500);
+
 /// Longest wait of a backup that never heard a master: Master_Down_Interval of RFC 9568 section 6.1
 /// with the largest skew.
 pub fn master_down_max(interval: Duration) -> Duration {

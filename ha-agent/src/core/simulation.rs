@@ -39,6 +39,8 @@ pub(super) struct Bench {
     pub(super) version: u8,
     /// Whether our adverts were ever put off.
     pub(super) delayed: bool,
+    /// Whether our adverts list the VIP.
+    pub(super) lists_vip: Option<bool>,
     /// Who listens for adverts, when that is looked for.
     pub(super) listener: Option<Listener>,
     pub(super) out: Vec<(Duration, O)>,
@@ -75,6 +77,7 @@ impl Bench {
             sender: 0,
             version: 2,
             delayed: false,
+            lists_vip: None,
             listener: None,
             out: Vec::new(),
         }
@@ -193,7 +196,8 @@ impl Bench {
 
     /// What the kernel side remembers now.
     pub(super) fn reading(&self) -> Input {
-        Input::WireRead { speakers: self.speakers.clone(), rejected_at: self.rejected_at, as_of: self.now }
+        let (speakers, rejected_at, lists_vip) = (self.speakers.clone(), self.rejected_at, self.lists_vip);
+        Input::WireRead { speakers, rejected_at, lists_vip, as_of: self.now }
     }
 
     /// Adverts every interval from now to `end`, in step with timers.

@@ -150,7 +150,7 @@ fn instances_of_a_plain_keepalived_count_and_what_is_broken_is_named() {
     let plain = facts::plain(&settings);
     assert_eq!(plain.instances, 1);
     let finding = judge::plain_configuration(&plain.troubles).expect("one is broken");
-    assert!(finding.found.contains(&format!("{}:10: expected a number", path.display())), "{finding:?}");
+    assert!(finding.found.contains(&format!("{}:10: expected virtual_router_id", path.display())), "{finding:?}");
     let routers = judge::routers(0, plain.instances, &path, Found::Absent);
     assert_eq!(routers.result, Outcome::Ok, "{routers:?}");
 }

@@ -34,6 +34,7 @@ pub(super) fn named(instance: &str) -> config::Router {
         vip: std::net::Ipv4Addr::new(169, 254, 0, 1).into(),
         prefix: 24,
         vip_interface: "ha-1".to_owned(),
+        further: crate::addresses::FurtherAddresses::default(),
         vrid: 1,
         advert_interval: Duration::from_secs(2),
         fifo_instance: Some(instance.to_owned()),

@@ -128,6 +128,7 @@ mod tests {
                 vip: "192.0.2.1".parse().expect("an address"),
                 prefix: 24,
                 vip_interface: "eth0".to_owned(),
+                further: crate::addresses::FurtherAddresses::default(),
                 vrid: 1,
                 advert_interval: std::time::Duration::from_secs(1),
                 fifo_instance: Some(name.to_owned()),

@@ -10,6 +10,9 @@
 //!
 //! Which source wins, and what a router's coming or going sets off, is [`crate::agent`]'s.
 
+/// Routers that are watched at most: as many as the kernel's maps hold. The first ones live on.
+pub const MOST_ROUTERS: usize = 8192;
+
 mod directory;
 mod ha_confs;
 pub mod keepalived_conf;

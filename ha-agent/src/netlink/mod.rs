@@ -43,8 +43,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::metrics::Metrics;
 pub use self::vmac::Vmac;
 use self::watcher::Watcher;
+use crate::addresses::FurtherAddresses;
 use crate::config::Netns;
-use crate::core::model::{Link, RouterId, Vip};
+use crate::core::model::{Further, Link, RouterId, Vip};
 use crate::core::time::Mono;
 
 /// What to watch for a router.
@@ -62,6 +63,8 @@ pub struct Watch {
     pub prefix: u8,
     /// The interface that must hold the VIP.
     pub vip_interface: String,
+    /// Its further addresses. Others in a watch that is replaced change nothing else of it.
+    pub further: FurtherAddresses,
     /// The MAC of its VMAC, where it has one: told where that is.
     pub vmac: Option<Vmac>,
 }
@@ -81,6 +84,16 @@ pub enum NetlinkEvent {
         router: RouterId,
         /// What is seen.
         vip: Vip,
+        /// Since when.
+        at: Mono,
+    },
+    /// The further addresses, some time after the VIP where there are any, and when they have changed; what
+    /// changes at once is told as one.
+    Further {
+        /// Whose.
+        router: RouterId,
+        /// What is seen.
+        further: Further,
         /// Since when.
         at: Mono,
     },

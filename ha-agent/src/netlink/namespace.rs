@@ -1,16 +1,20 @@
 //! What is known of one namespace: notifications and dumps in, changes out. Pure, no I/O.
 //!
-//! Kept are only links that a watch names and addresses that are some watch's VIP, so that a
-//! namespace with thousands of floating addresses costs no more than one without.
+//! Kept are only links that a watch names and addresses that are some watch's VIP; of its further addresses, of
+//! which there may be thousands, one byte each (`further`).
 //!
 //! A dump overlaps with notifications. Those that arrive between its begin and its end are kept in
 //! order and applied on top of its result: the last notification of an address or a link, if there
 //! is one, is newer than the dump or says the same as it. What lies in between is never told.
 
+mod further;
+
 use std::net::IpAddr;
 
+use self::further::Marks;
 use super::decode::{Address, IfName, Message};
-use crate::core::model::{Link, RouterId, Vip};
+use crate::addresses::FurtherAddresses;
+use crate::core::model::{Further, Link, RouterId, Vip};
 
 /// Notifications kept during a dump; beyond it the dump has to begin again.
 const BACKLOG: usize = 4096;
@@ -53,6 +57,8 @@ pub(super) enum Change {
     Found(RouterId),
     Vip(RouterId, Vip),
     Link(RouterId, Link, Option<u32>),
+    /// Its further addresses: [`Namespace::further`] says how they are.
+    Further(RouterId),
 }
 
 /// What has been told about a router.
@@ -71,6 +77,14 @@ struct Watched {
     covered: bool,
     /// The running dump wants it.
     asked: bool,
+    further: Marks,
+}
+
+impl Watched {
+    fn names(&self, name: IfName) -> bool {
+        let Interest { interface, vip_interface, .. } = &self.interest;
+        [*interface, *vip_interface].contains(&name) || self.further.list().devices().contains(&name)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,22 +97,30 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// Adds a watch, or replaces the router's. The same one again changes nothing.
-    pub(super) fn watch(&mut self, interest: Interest) {
-        if self.watches.iter().any(|w| w.interest == interest) {
+    /// Adds a watch, or replaces the router's. The same one again changes nothing; with other further
+    /// addresses what is known of the rest goes on.
+    pub(super) fn watch(&mut self, interest: Interest, further: FurtherAddresses) {
+        if let Some(known) = self.watches.iter_mut().find(|w| w.interest == interest) {
+            if *known.further.list() != further {
+                known.further.replace(further);
+            }
             return;
         }
         self.unwatch(interest.router);
-        self.watches.push(Watched { interest, told: Told::Nothing, covered: false, asked: false });
+        let further = Marks::new(further);
+        self.watches.push(Watched { interest, told: Told::Nothing, covered: false, asked: false, further });
+    }
+
+    /// What there is to tell of a router's further addresses.
+    pub(super) fn further(&mut self, router: RouterId) -> Option<Further> {
+        self.watches.iter_mut().find(|w| w.interest.router == router)?.further.tell()
     }
 
     /// Forgets a router and what only it needed.
     pub(super) fn unwatch(&mut self, router: RouterId) {
         self.watches.retain(|w| w.interest.router != router);
         let watches = &self.watches;
-        self.links.retain(|link| {
-            watches.iter().any(|w| w.interest.interface == link.name || w.interest.vip_interface == link.name)
-        });
+        self.links.retain(|link| watches.iter().any(|w| w.names(link.name)));
         self.addresses.retain(|a| watches.iter().any(|w| w.interest.vip == a.local));
     }
 
@@ -113,7 +135,7 @@ impl Namespace {
 
     /// Whether a watch is not covered by a dump that has ended or runs.
     pub(super) fn needs_dump(&self) -> bool {
-        self.watches.iter().any(|w| !w.covered && !w.asked)
+        self.watches.iter().any(|w| (!w.covered && !w.asked) || w.further.needs_dump())
     }
 
     /// From now on notifications are kept for the end of the dump. Call before asking for it.
@@ -122,9 +144,12 @@ impl Namespace {
         let mut want = Want::default();
         for watched in &mut self.watches {
             watched.asked = true;
+            watched.further.begin_dump();
             let interest = &watched.interest;
             want.names.extend([interest.interface, interest.vip_interface]);
+            want.names.extend(watched.further.list().devices());
             want.vips.push(interest.vip);
+            want.vips.extend(watched.further.list().iter());
         }
         want.names.sort_unstable();
         want.names.dedup();
@@ -139,8 +164,15 @@ impl Namespace {
             return;
         };
         self.links = dump.links;
-        self.addresses = dump.addresses;
         self.links.shrink_to_fit();
+        self.addresses = Vec::new();
+        for watched in &mut self.watches {
+            watched.further.dumped();
+        }
+        // What becomes uncertain by what follows is dumped again, which the caller is told by `needs_dump`.
+        for address in dump.addresses.into_iter().filter(|address| address.usable) {
+            self.apply(Message::AddressSet(address));
+        }
         self.addresses.shrink_to_fit();
         for message in backlog {
             self.apply(message);
@@ -160,6 +192,7 @@ impl Namespace {
         };
         for watched in &mut self.watches {
             watched.asked = false;
+            watched.further.dump_failed();
         }
         for message in backlog {
             self.apply(message);
@@ -167,7 +200,8 @@ impl Namespace {
         self.tell(|_| true, out);
     }
 
-    /// A notification. False: too many came during a dump, which must be aborted and begun again.
+    /// A notification. False: a dump must be begun, or begun again: too many came during one, or only one
+    /// can tell what this leaves.
     #[must_use]
     pub(super) fn message(&mut self, message: Message, out: &mut Vec<Change>) -> bool {
         if let Some(backlog) = &mut self.backlog {
@@ -182,23 +216,24 @@ impl Namespace {
         // The names that a link had and has decide which watches it concerns.
         let (ifindex, name) = match message {
             Message::AddressSet(address) | Message::AddressGone(address) => {
-                if relevant(&self.watches, &message) {
-                    self.apply(message);
-                    self.tell(|i| i.vip == address.local, out);
+                if !relevant(&self.watches, &message) {
+                    return true;
                 }
-                return true;
+                let sure = self.apply(message);
+                self.tell(|i| i.vip == address.local, out);
+                return sure;
             }
             Message::Link { ifindex, name, .. } => (ifindex, Some(name)),
             Message::LinkGone { ifindex } => (ifindex, None),
             Message::NamespaceNamed { .. } | Message::NamespaceGone { .. } => return true,
         };
         let before = self.links.iter().find(|l| l.ifindex == ifindex).map(|l| l.name);
-        self.apply(message);
+        let sure = self.apply(message);
         let concerned = |own: IfName| Some(own) == before || Some(own) == name;
         if before.is_some() || name.is_some() {
             self.tell(|i| concerned(i.interface) || concerned(i.vip_interface), out);
         }
-        true
+        sure
     }
 
     /// The namespace, or its name, is gone: nothing is known any more.
@@ -210,6 +245,7 @@ impl Namespace {
             let router = watched.interest.router;
             watched.covered = false;
             watched.asked = false;
+            watched.further.lose();
             if watched.told != Told::Missing {
                 out.push(Change::Missing(router));
             }
@@ -225,36 +261,75 @@ impl Namespace {
         }
     }
 
-    fn apply(&mut self, message: Message) {
+    /// False: what this leaves only a dump can tell.
+    fn apply(&mut self, message: Message) -> bool {
+        let mut sure = true;
         match message {
             Message::AddressSet(address) => {
+                for watched in &mut self.watches {
+                    let at = watched.interest.vip_interface;
+                    let is_on = |device: Option<IfName>| is_on(&self.links, device.unwrap_or(at), address.ifindex);
+                    sure &= watched.further.set(&address, is_on);
+                }
                 if !self.watches.iter().any(|w| w.interest.vip == address.local) {
-                    return;
+                    return sure;
                 }
                 match self.addresses.iter_mut().find(|a| same(a, &address)) {
                     Some(known) => *known = address,
                     None => self.addresses.push(address),
                 }
             }
-            Message::AddressGone(address) => self.addresses.retain(|a| !same(a, &address)),
+            Message::AddressGone(address) => {
+                self.addresses.retain(|a| !same(a, &address));
+                for watched in &mut self.watches {
+                    let at = watched.interest.vip_interface;
+                    let is_on = |device: Option<IfName>| is_on(&self.links, device.unwrap_or(at), address.ifindex);
+                    sure &= watched.further.gone(&address, is_on);
+                }
+            }
             Message::Link { ifindex, name, up } => {
+                let known = self.links.iter().any(|l| l.ifindex == ifindex && l.name == name);
+                if !known {
+                    let before = self.links.iter().find(|l| l.ifindex == ifindex).map(|l| l.name);
+                    sure &= self.moved([Some(name), before].into_iter().flatten());
+                }
                 // A link has one name and a name one link; the newer message is right about both.
                 self.links.retain(|l| l.ifindex != ifindex && l.name != name);
-                if self.watches.iter().any(|w| w.interest.interface == name || w.interest.vip_interface == name) {
+                if self.watches.iter().any(|w| w.names(name)) {
                     self.links.push(LinkState { name, ifindex, up });
                 }
             }
             Message::LinkGone { ifindex } => {
+                let before = self.links.iter().find(|l| l.ifindex == ifindex).map(|l| l.name);
+                sure &= self.moved(before.into_iter());
                 self.links.retain(|l| l.ifindex != ifindex);
                 self.addresses.retain(|a| a.ifindex != ifindex);
             }
             Message::NamespaceNamed { .. } | Message::NamespaceGone { .. } => {}
         }
+        sure
+    }
+
+    /// Other links have these names now, or none has. False: further addresses are on one of them.
+    fn moved(&mut self, names: impl Iterator<Item = IfName>) -> bool {
+        let mut sure = true;
+        for name in names {
+            for watched in &mut self.watches {
+                sure &= watched.further.moved(Some(name));
+                if watched.interest.vip_interface == name {
+                    sure &= watched.further.moved(None);
+                }
+            }
+        }
+        sure
     }
 
     /// Tells what has changed for the covered watches that `concerned` picks.
     fn tell(&mut self, concerned: impl Fn(&Interest) -> bool, out: &mut Vec<Change>) {
         for watched in &mut self.watches {
+            if watched.further.has_news() {
+                out.push(Change::Further(watched.interest.router));
+            }
             if !watched.covered || !concerned(&watched.interest) {
                 continue;
             }
@@ -287,6 +362,11 @@ impl Namespace {
     }
 }
 
+/// Whether the link of that name has that index.
+fn is_on(links: &[LinkState], name: IfName, ifindex: u32) -> bool {
+    links.iter().any(|link| link.ifindex == ifindex && link.name == name)
+}
+
 /// The kernel tells addresses of an interface apart by these.
 fn same(a: &Address, b: &Address) -> bool {
     (a.ifindex, a.local, a.peer, a.prefix) == (b.ifindex, b.local, b.peer, b.prefix)
@@ -297,7 +377,7 @@ fn same(a: &Address, b: &Address) -> bool {
 fn relevant(watches: &[Watched], message: &Message) -> bool {
     match message {
         Message::AddressSet(address) | Message::AddressGone(address) => {
-            watches.iter().any(|w| w.interest.vip == address.local)
+            watches.iter().any(|w| w.interest.vip == address.local || !w.further.list().find(address.local).is_empty())
         }
         Message::Link { .. } | Message::LinkGone { .. } => true,
         Message::NamespaceNamed { .. } | Message::NamespaceGone { .. } => false,

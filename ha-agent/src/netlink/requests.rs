@@ -206,7 +206,7 @@ impl Requests {
                         return Err(RequestError::NoTarget);
                     }
                     if let Some(address) = decode::address_of(&message)
-                        && vips.contains(&address.local)
+                        && vips.binary_search(&address.local).is_ok()
                     {
                         into.push(address);
                     }

@@ -137,6 +137,8 @@ impl Agent {
 enum Told {
     Vip(Vip),
     Link(Link, Option<u32>),
+    /// How many are set, of how many.
+    Further(usize, usize),
     Missing,
     Found,
     Degraded,
@@ -148,6 +150,7 @@ impl From<NetlinkEvent> for Told {
         match event {
             NetlinkEvent::Vip { vip, .. } => Self::Vip(vip),
             NetlinkEvent::Link { link, ifindex, .. } => Self::Link(link, ifindex),
+            NetlinkEvent::Further { further, .. } => Self::Further(further.set, further.of),
             NetlinkEvent::NetnsMissing { .. } => Self::Missing,
             NetlinkEvent::NetnsFound { .. } => Self::Found,
             NetlinkEvent::Vmac { .. } => panic!("no VMAC is watched"),
@@ -173,6 +176,7 @@ fn watch(n: u128, netns: Netns) -> Watch {
         vip: "169.254.0.1".parse().expect("an address"),
         prefix: 24,
         vip_interface: "ha-0".to_owned(),
+        further: FurtherAddresses::default(),
         vmac: None,
     }
 }

@@ -11,7 +11,7 @@ mod orders;
 mod recovery;
 mod slot;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub(super) struct Watcher {
     recovery: Option<Recovery>,
     last_redump: Option<Instant>,
     changes: Vec<Change>,
+    /// Whose further addresses have changed since they were told.
+    further: BTreeMap<RouterId, Mono>,
     out: VecDeque<NetlinkEvent>,
 }
 
@@ -104,6 +106,7 @@ impl Watcher {
             recovery: None,
             last_redump: None,
             changes: Vec::new(),
+            further: BTreeMap::new(),
             out: VecDeque::new(),
         })
     }
@@ -153,6 +156,7 @@ impl Watcher {
 
     /// Hands out what there is to tell. False when nobody wants it any more.
     async fn flush(&mut self, stop: &CancellationToken) -> bool {
+        self.tell_further();
         while let Some(event) = self.out.pop_front() {
             tokio::select! {
                 () = stop.cancelled() => return false,
@@ -162,6 +166,16 @@ impl Watcher {
             }
         }
         true
+    }
+
+    /// A thousand addresses that a keepalived sets one after the other are some tens of events.
+    fn tell_further(&mut self) {
+        for (router, at) in std::mem::take(&mut self.further) {
+            let slot = self.by_router.get(&router).and_then(|id| self.slots.get_mut(id));
+            if let Some(further) = slot.and_then(|slot| slot.table.further(router)) {
+                self.out.push_back(NetlinkEvent::Further { router, further, at });
+            }
+        }
     }
 
     fn next_timer(&self) -> Option<Instant> {
@@ -200,6 +214,10 @@ impl Watcher {
                 Change::Missing(router) => NetlinkEvent::NetnsMissing { router, why: self.why_missing(router) },
                 Change::Found(router) => NetlinkEvent::NetnsFound { router },
                 Change::Vip(router, vip) => NetlinkEvent::Vip { router, vip, at },
+                Change::Further(router) => {
+                    self.further.insert(router, at);
+                    continue;
+                }
                 Change::Link(router, link, ifindex) => NetlinkEvent::Link { router, link, ifindex, at },
             });
         }

@@ -10,8 +10,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Role, enter};
 
-/// A runtime on a thread in a role. Its blocking threads have the same one, as far as it can be taken
-/// twice: of a role that may open something, keep to the thread itself.
+/// A runtime on a thread in a role. Its blocking threads have the same one: they are made by that thread, so
+/// that they begin with what it has, and take the role once more.
 #[derive(Debug)]
 pub struct Host {
     runtime: Handle,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::evidence::Evidence;
 use crate::core::io::RejectReason;
-use crate::core::model::{AnomalyKind, Basis, Reporter, RouterId, State};
+use crate::core::model::{AnomalyKind, Basis, Listener, Reporter, RouterId, State};
 use crate::core::reporter::Naming;
 
 /// Version of the event schema; rises only if a field's meaning changes.
@@ -172,6 +172,9 @@ pub enum Event {
         reporter: Reporter,
         /// Why.
         reason: RejectReason,
+        /// In mode `observe`: the L3 agent was told all the same.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        passed_on: bool,
         /// What was seen instead.
         evidence: Evidence,
     },
@@ -357,7 +360,9 @@ impl Event {
             Self::TransitionConfirmed { .. } => Severity::Notice,
             Self::TransitionRejected { .. } => Severity::Warning,
             Self::TransitionSuperseded { .. } => Severity::Notice,
-            Self::AnomalyRaised { kind, .. } => match kind {
+            Self::AnomalyRaised { kind, evidence, .. } => match kind {
+                // In order, as far as can be seen: somebody stopped it.
+                AnomalyKind::KeepalivedDown if evidence.listener == Some(Listener::Resigned) => Severity::Notice,
                 AnomalyKind::SplitBrain | AnomalyKind::OrphanVip | AnomalyKind::SilentPrimary => Severity::Error,
                 _ => Severity::Warning,
             },

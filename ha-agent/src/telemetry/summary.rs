@@ -45,11 +45,12 @@ fn words(event: &Event) -> String {
             let before = previous.map_or(String::new(), |previous| format!("{previous} → "));
             format!("{before}{state} confirmed by {basis} after {latency_ms:.0} ms")
         }
-        Event::TransitionRejected { claim, reporter, reason, evidence, .. } => format!(
-            "claim {claim} rejected as {}: {}; it came from {}",
+        Event::TransitionRejected { claim, reporter, reason, passed_on, evidence, .. } => format!(
+            "claim {claim} rejected as {}: {}; it came from {}{}",
             reason.as_str(),
             witness(evidence),
-            teller(reporter)
+            teller(reporter),
+            if *passed_on { "; passed on all the same, in mode observe" } else { "" }
         ),
         Event::TransitionSuperseded { state, by, held_ms, .. } => {
             format!("{state} overtaken by {by} after {held_ms:.0} ms, not passed on")

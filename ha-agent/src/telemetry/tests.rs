@@ -9,9 +9,9 @@ use super::event::{Delivered, Event, Line};
 use super::line::{json, line};
 use super::*;
 use crate::config::Sink;
-use crate::core::evidence::{Evidence, ForeignEvidence, ReportEvidence, Tx, TxEvidence};
+use crate::core::evidence::{AddressEvidence, Evidence, ForeignEvidence, ReportEvidence, Tx, TxEvidence};
 use crate::core::io::RejectReason;
-use crate::core::model::{AnomalyKind, Basis, Channel, Link, Reporter, RouterId, State, Vip};
+use crate::core::model::{AnomalyKind, Basis, Channel, Link, Listener, Reporter, RouterId, State, Vip};
 use crate::core::reporter::{Naming, Process, Unnamed};
 
 const GOLDEN: &str = include_str!("golden/events.jsonl");
@@ -35,6 +35,7 @@ fn evidence() -> Evidence {
             age_ms: 120,
         }),
         report: Some(ReportEvidence { state: State::Primary, reporter: reporter(), age_ms: 251 }),
+        further: None,
         listener: None,
         channels_down: vec![Channel::Wire],
     }
@@ -61,6 +62,7 @@ fn bare_evidence() -> Evidence {
         tx: TxEvidence { state: Tx::Transmitting, priority: None, age_ms: None },
         foreign: None,
         report: None,
+        further: None,
         listener: None,
         channels_down: vec![],
     }
@@ -118,6 +120,7 @@ fn examples() -> Vec<Event> {
             claim: State::Primary,
             reporter,
             reason: RejectReason::Contradicted,
+            passed_on: false,
             evidence: evidence(),
         },
         Event::TransitionSuperseded { router_id, state: State::Primary, by: State::Backup, held_ms: 12.25 },
@@ -209,6 +212,26 @@ fn examples() -> Vec<Event> {
                 gid: Some(43),
                 process: Naming::Unnamed { unnamed: Unnamed::OtherPidNamespace },
             },
+        },
+        Event::AnomalyRaised {
+            router_id,
+            kind: AnomalyKind::KeepalivedDown,
+            detail: text("keepalived resigned and ended"),
+            evidence: Evidence { listener: Some(Listener::Resigned), ..bare_evidence() },
+        },
+        Event::AnomalyRaised {
+            router_id,
+            kind: AnomalyKind::MissingVip,
+            detail: text("1 of 50 further addresses is not set although this node is master: 10.0.0.1"),
+            evidence: Evidence { further: Some(AddressEvidence { of: 50, set: 49 }), ..bare_evidence() },
+        },
+        Event::TransitionRejected {
+            router_id,
+            claim: State::Primary,
+            reporter: Reporter::Fifo,
+            reason: RejectReason::Contradicted,
+            passed_on: true,
+            evidence: bare_evidence(),
         },
     ]
 }

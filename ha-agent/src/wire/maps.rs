@@ -19,7 +19,7 @@ use super::metrics::Stats;
 use super::pieces::Tally;
 use super::sources::{self, Source, Sources, Whose};
 use super::table::{Entry, Table};
-use super::{Judged, WireError, WireReading, translate};
+use super::{Judged, WireError, WireReading, rules, translate};
 use crate::clock;
 use crate::core::model::{Advert, Reason, RouterId, Side};
 use crate::core::time::Mono;
@@ -243,9 +243,11 @@ impl Shared {
             }
             known.taken == Some(true)
         };
+        let mut lists_vip = None;
         if let Some(speaker) = self.local(entry.id)?.filter(fresh)
             && take(Whose::Ours, &speaker)
         {
+            lists_vip = rules::lists_vip(&entry.target, &speaker, self.key);
             speakers.push(translate::advert(&speaker, family, Side::Local));
         }
         let mut rejected = Rejected::new(newest, entry.since);
@@ -263,7 +265,7 @@ impl Shared {
             }
         }
         let rejected_at = rejected.at();
-        Ok((WireReading { speakers, rejected_at, as_of }, ask))
+        Ok((WireReading { speakers, rejected_at, lists_vip, as_of }, ask))
     }
 
     /// What is known of a speaker's source.

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ha_agent_common::judge::Peer;
 use ha_agent_common::list::List;
-use ha_agent_common::{Rules, ah};
+use ha_agent_common::{Rules, Speaker, ah};
 
-use super::Family;
+use super::{Family, Target};
 use crate::advert_rules::{AdvertRules, Authentication, Checksum, Mode};
 
 /// RFC 9568 section 5.1.1.2.
@@ -90,6 +90,18 @@ pub(super) fn wide(address: IpAddr) -> [u8; 16] {
             [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
         }
         IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// Whether a router's VIP is among the addresses that an advert of its own lists: of one address, or of the
+/// list that is configured, the digest tells; of another list it does not.
+pub(super) fn lists_vip(target: &Target, speaker: &Speaker, key: [u64; 2]) -> Option<bool> {
+    let listed = |addresses: &[IpAddr]| {
+        usize::from(speaker.vip_count) == addresses.len() && speaker.list == digest(addresses, target.family, key)
+    };
+    match &target.rules.addresses {
+        Some(configured) if listed(configured) => Some(configured.contains(&target.vip)),
+        _ => (speaker.vip_count == 1).then(|| listed(&[target.vip])),
     }
 }
 

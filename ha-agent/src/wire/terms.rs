@@ -63,6 +63,8 @@ pub struct Target {
     pub vrid: u8,
     /// The family of its adverts.
     pub family: Family,
+    /// Its primary VIP.
+    pub vip: IpAddr,
     /// What its keepalived sends and takes, as far as the configuration says.
     pub rules: AdvertRules,
 }
@@ -123,6 +125,8 @@ pub struct WireReading {
     pub speakers: Vec<Advert>,
     /// The newest frame of the VRID that keepalived read and dropped.
     pub rejected_at: Option<Mono>,
+    /// Whether the VIP is among the addresses of our last advert; none: that cannot be told.
+    pub lists_vip: Option<bool>,
     /// Taken before the maps were read: what came later may be in it, what came earlier is.
     pub as_of: Mono,
 }

@@ -4,6 +4,7 @@
 //!
 //! Progress goes to standard error, the figures to standard output.
 
+mod addresses;
 mod against;
 mod figure;
 mod gauge;
@@ -152,6 +153,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
         Many { storm: wants(What::Storm) && !beside_neutron, steady: wants(What::Steady), memory: wants(What::Memory) };
     if many.storm || many.steady || many.memory {
         figures.extend(measure::many(&lab, scale, many)?);
+    }
+    if wants(What::Addresses) {
+        figures.extend(addresses::figures(&lab, scale)?);
     }
     progress("removing what was made");
     drop(lab);

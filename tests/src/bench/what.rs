@@ -17,6 +17,8 @@ pub(crate) enum What {
     Steady,
     /// Memory with N routers
     Memory,
+    /// Memory of N routers' further addresses, and how soon a change of one is told
+    Addresses,
     /// All of it
     All,
 }

@@ -101,6 +101,7 @@ impl Judge for Agent {
             through: None,
             vrid: instance.vrid,
             family: if scene.configuration.v6 { Family::V6 } else { Family::V4 },
+            vip: instance.vip,
             rules: instance.rules,
         };
         let wire = self.wire()?;

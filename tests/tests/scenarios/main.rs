@@ -18,6 +18,7 @@ mod hostile;
 mod intake;
 mod lacks;
 mod neutron;
+mod operator;
 mod places;
 mod plain;
 mod plain_places;

@@ -228,7 +228,8 @@ fn files_are_split_changed_and_broken_while_it_runs() -> Result<()> {
     write(&included.with_file_name("third.conf"), &plain("VI_3", 68).replace("68\n ", "sixty\n "))?;
     let degraded = json!({"event": "channel.degraded", "channel": "inventory", "router_id": third});
     let reason = first.agent.events.expect(SLACK, &degraded)?["reason"].clone();
-    let place = "conf.d/third.conf:3: expected a number from 1 to 255 after \"virtual_router_id\", found \"sixty\"";
+    let place = "conf.d/third.conf:3: expected virtual_router_id from 1 to 255, found \"sixty\": keepalived ends with such \
+                 a configuration";
     assert!(reason.as_str().is_some_and(|reason| reason.ends_with(place)), "{reason}");
     first.agent.lacks(SLACK, &json!([{"channel": "inventory", "reason": reason}]))?;
     let status = first.agent.ask(&["status"])?;

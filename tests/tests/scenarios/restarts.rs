@@ -73,15 +73,23 @@ fn killed_before_the_verdict() -> Result<()> {
 #[ignore = "needs root"]
 fn killed_and_started_again_with_nothing_changed() -> Result<()> {
     let mut pair = Scene::default().start("same")?;
+    let since = pair.a.agent.status(&pair.a.site)?["since"].clone();
     pair.a.agent.kill()?;
     assert!(pair.a.agent.socket().exists(), "a stale socket stays");
     pair.a.agent.start()?;
-    let primary = pair.a.confirmed(ADVERT * 2 + SLACK, "primary")?;
-    assert_eq!(primary["previous"], "primary");
+    pair.a.asserted(ADVERT * 2 + SLACK)?;
+    assert_eq!(pair.a.agent.status(&pair.a.site)?["since"], since, "nothing has changed");
     // The stale socket was replaced.
     assert_eq!(pair.a.claim("primary")?, 200);
     pair.a.l3.expect_changes(SLACK, pair.router.id, &["primary"])?;
-    pair.a.never("transition.confirmed", json!({"state": "backup"}))
+    pair.a.never("transition.confirmed", json!({}))?;
+    // Nor after another one: what was asserted again was not confirmed then.
+    assert_eq!(pair.a.agent.stop()?, Some(0));
+    pair.a.agent.events.mark()?;
+    pair.a.agent.start()?;
+    pair.a.asserted(ADVERT * 2 + SLACK)?;
+    assert_eq!(pair.a.agent.status(&pair.a.site)?["since"], since);
+    pair.a.explains(&["Confirmed primary since"])
 }
 
 #[test]

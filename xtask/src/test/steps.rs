@@ -52,6 +52,8 @@ pub(crate) enum Step {
     Differential,
     /// Generated frames to a real keepalived, which tells what they are to it
     Oracle,
+    /// Generated configurations to a real keepalived, which tells what it runs
+    Configs,
     /// End to end: real namespaces, a real keepalived, the real agent
     E2e,
     /// Claims, true and false, in rounds, end to end: the confusion matrix
@@ -73,13 +75,14 @@ impl Step {
             Self::Privileged => "privileged",
             Self::Differential => "differential",
             Self::Oracle => "oracle",
+            Self::Configs => "configs",
             Self::E2e => "e2e",
             Self::Matrix => "matrix",
         }
     }
 
     pub(crate) fn needs_root(self) -> bool {
-        matches!(self, Self::Privileged | Self::Differential | Self::Oracle | Self::E2e | Self::Matrix)
+        matches!(self, Self::Privileged | Self::Differential | Self::Oracle | Self::Configs | Self::E2e | Self::Matrix)
     }
 
     /// What has to be set up for it.
@@ -93,8 +96,8 @@ impl Step {
             Self::Exposure if !privilege.is_root() => &[],
             Self::Exposure => &[Group::Unit],
             Self::ClippyEbpf | Self::Ebpf => &[Group::Ebpf],
-            Self::Privileged | Self::Oracle | Self::E2e | Self::Matrix if !privilege.is_root() => &[],
-            Self::Privileged | Self::Oracle | Self::Matrix => &[Group::Tests],
+            Self::Privileged | Self::Oracle | Self::Configs | Self::E2e | Self::Matrix if !privilege.is_root() => &[],
+            Self::Privileged | Self::Oracle | Self::Configs | Self::Matrix => &[Group::Tests],
             Self::E2e => &[Group::Tests, Group::Neutron],
         }
     }
@@ -149,6 +152,9 @@ impl Context {
             }
             Step::Oracle => {
                 self.with_root(log, &["-p", "ha-agent-tests", "--test", "oracle"], PRIVILEGED_AT_ONCE, None)
+            }
+            Step::Configs => {
+                self.with_root(log, &["-p", "ha-agent-tests", "--test", "configs"], PRIVILEGED_AT_ONCE, None)
             }
             Step::Privileged => self.with_root(log, &["-p", "ha-agent", "--lib"], PRIVILEGED_AT_ONCE, None),
             // One after the other: what measures has the machine to itself.

@@ -14,6 +14,7 @@ pub(in crate::actions) fn router() -> Router {
         vip: "169.254.0.7".parse().expect("an address"),
         prefix: 24,
         vip_interface: "ha-1b2c3d4e-5f".to_owned(),
+        further: crate::addresses::FurtherAddresses::default(),
         vrid: 7,
         advert_interval: Duration::from_secs(2),
         fifo_instance: None,

@@ -10,7 +10,7 @@ use super::Driver;
 
 use crate::config::Router;
 use crate::core::io::Input;
-use crate::core::model::{Channel, Link, RouterId};
+use crate::core::model::{Channel, Link, RouterId, State};
 use crate::intake::Report;
 use crate::netlink::{Missing, NetlinkEvent};
 use crate::status::Degraded;
@@ -45,6 +45,9 @@ impl Driver {
                     wire.doubt_sources(router);
                 }
                 self.input_locked(&mut inner, router, Input::Vip(vip));
+            }
+            NetlinkEvent::Further { router, further, .. } => {
+                self.input_locked(&mut inner, router, Input::Further(further));
             }
             NetlinkEvent::Link { router, link, ifindex, .. } => {
                 self.follow_link(&mut inner, router, link, ifindex);
@@ -91,6 +94,27 @@ impl Driver {
                 // An interface may have been made anew meanwhile, under the same index.
                 for router in inner.routers.keys() {
                     self.parts.doubts.post(*router, ());
+                }
+            }
+        }
+    }
+
+    /// Says of a router whose reports are passed on unjudged that the L3 agent was told what is not confirmed.
+    pub(super) fn diverged(&self, inner: &mut Inner, router: RouterId, difference: Option<(State, State)>) {
+        let Some(watched) = inner.routers.get_mut(&router) else { return };
+        match difference {
+            Some((told, confirmed)) => {
+                let reason = format!(
+                    "mode observe: the L3 agent was told {told} as it was reported, but {confirmed} is confirmed; with \
+                     enforce it would be told {confirmed}"
+                );
+                if watched.degrade("report", &reason) {
+                    self.degraded("report", reason, Some(router));
+                }
+            }
+            None => {
+                if watched.restore("report") {
+                    self.restored("report", Some(router));
                 }
             }
         }
@@ -223,6 +247,7 @@ fn target(router: &Router, through: Option<u32>) -> Target {
         through,
         vrid: router.vrid,
         family: router.vip.into(),
+        vip: router.vip,
         rules: router.rules.clone(),
     }
 }

@@ -17,7 +17,7 @@ use crate::config::Router;
 use crate::core::io::Input;
 use crate::core::model::{Channel, RouterId};
 use crate::core::time::Mono;
-use crate::inventory::{Discovery, Search};
+use crate::inventory::{Discovery, MOST_ROUTERS, Search};
 use crate::netlink::{Vmac, Watch};
 use crate::telemetry::event::Event;
 
@@ -151,7 +151,8 @@ impl Driver {
             let inner = self.parts.shared.lock();
             let unwanted = |id: &&RouterId| {
                 let watched = inner.routers.get(id).map(|watched| &watched.router);
-                watched.is_some() && watched != self.wanted(**id).map(|(router, _)| router).as_ref()
+                let wanted = self.wanted(**id).map(|(router, _)| router);
+                watched.is_some_and(|watched| !wanted.is_some_and(|wanted| wanted.goes_on_as(watched)))
             };
             touched.iter().filter(unwanted).copied().collect()
         };
@@ -161,12 +162,36 @@ impl Driver {
         let found = self.discovered.keys().chain(self.remembered.keys()).filter(|id| !self.configured.contains_key(id));
         let found: Vec<Router> = found.filter_map(|id| self.wanted(*id)).map(|(router, _)| router).collect();
         self.parts.directory.replace(self.configured.values().chain(&found));
-        for id in touched {
+        let waiting = std::mem::take(&mut self.left_out);
+        for id in touched.union(&waiting) {
             if let Some((router, source)) = self.wanted(*id) {
-                self.watch(*id, router, source);
+                if self.has_room(*id) {
+                    self.watch(*id, router, source);
+                } else {
+                    self.left_out.insert(*id);
+                }
+            }
+        }
+        if self.left_out.is_empty() != waiting.is_empty() {
+            match self.no_room() {
+                Some(reason) => self.degraded("inventory", reason, None),
+                None => self.restored("inventory", None),
             }
         }
         self.show_inventory();
+    }
+
+    /// Whether this one is watched, or may be.
+    fn has_room(&self, id: RouterId) -> bool {
+        let inner = self.parts.shared.lock();
+        inner.routers.contains_key(&id) || inner.routers.len() < MOST_ROUTERS
+    }
+
+    /// That routers are left out, in words.
+    pub(super) fn no_room(&self) -> Option<String> {
+        (!self.left_out.is_empty()).then(|| {
+            format!("more than {MOST_ROUTERS} routers are found: the first {MOST_ROUTERS} are watched, and the others are not")
+        })
     }
 
     fn watch(&mut self, id: RouterId, router: Router, source: Source) {
@@ -183,6 +208,12 @@ impl Driver {
             let outputs = inner.node.watch(id, policy, confirmed, now);
             if let Some(watched) = inner.routers.get_mut(&id) {
                 (watched.source, watched.registered) = (source, registered);
+                let further = watched.router.further != router.further;
+                watched.router.further = router.further;
+                if further {
+                    let found = watched.as_found();
+                    self.watch_anew(&found);
+                }
                 self.settle(&mut inner, id, outputs, now);
                 self.compare(&mut inner, id);
                 return;
@@ -205,7 +236,7 @@ impl Driver {
                 vmac: None,
                 degraded: Vec::new(),
                 decided: false,
-                confirmed_at: restored.and_then(|restored| restored.since),
+                confirmed_at_us: restored.map(|restored| restored.confirmed_at_us),
                 registered,
             };
             inner.routers.insert(id, watched);
@@ -235,8 +266,10 @@ impl Driver {
         let mut inner = self.parts.shared.lock();
         if changed {
             let confirmed = inner.node.view(id, clock::now()).and_then(|view| view.confirmed);
-            let since = inner.routers.get(&id).and_then(|watched| watched.confirmed_at.clone());
-            self.parts.restored.extend(confirmed.map(|(state, _, basis)| (id, Restored { state, basis, since })));
+            let since = inner.routers.get(&id).and_then(|watched| watched.confirmed_at_us);
+            let confirmed_at_us = since.unwrap_or_else(clock::wall_micros);
+            let restored = confirmed.map(|(state, _, basis)| (id, Restored { state, basis, confirmed_at_us }));
+            self.parts.restored.extend(restored);
         } else {
             self.parts.outbox.forget(id);
         }
@@ -263,6 +296,7 @@ fn watch_of(router: &Router) -> Watch {
         vip: router.vip,
         prefix: router.prefix,
         vip_interface: router.vip_interface.clone(),
+        further: router.further.clone(),
         vmac: router.rules.has_vmac.then_some(Vmac { v6: router.vip.is_ipv6(), vrid: router.vrid }),
     }
 }

@@ -103,7 +103,7 @@ impl Driver {
 
     /// Shows in `status` what keeps routers from being watched at all.
     pub(super) fn show_inventory(&self) {
-        let reasons = self.troubles.values().cloned().chain(self.waited_for());
+        let reasons = self.troubles.values().cloned().chain(self.waited_for()).chain(self.no_room());
         let shown = reasons.map(|reason| Degraded { channel: "inventory".to_owned(), reason });
         let mut inner = self.parts.shared.lock();
         inner.degraded.retain(|d| d.channel != "inventory");

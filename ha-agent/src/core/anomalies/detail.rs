@@ -1,9 +1,12 @@
 //! What a person reads of an anomaly: who, and what to compare.
 
+use std::net::IpAddr;
+
 use super::{Context, contradiction, foreign_master, mismatch};
 use crate::core::evidence::Tx;
-use crate::core::model::{Advert, AnomalyKind, Frame, Listener, Mac, Reason, Side};
+use crate::core::model::{Advert, AnomalyKind, Frame, Further, Listener, Mac, Reason, Side, State, Vip};
 use crate::core::policy::{FLAP_RAISE, FLAP_WINDOW};
+use crate::core::seen::Seen;
 
 /// The sentence for `kind`; `forged` is the newest frame that is named `forged_advert`.
 pub(super) fn of(kind: AnomalyKind, c: &Context<'_>, forged: Option<&Frame>) -> String {
@@ -18,25 +21,44 @@ pub(super) fn of(kind: AnomalyKind, c: &Context<'_>, forged: Option<&Frame>) -> 
         }
         AnomalyKind::SilentPrimary => {
             let why = match c.listener {
-                Some(Listener::Gone) => "keepalived is dead, nobody listens for adverts here",
+                Some(Listener::Gone | Listener::Resigned) => "keepalived is dead, nobody listens for adverts here",
                 Some(Listener::Stalled) => "keepalived is frozen, adverts pile up unread",
                 Some(Listener::Reading) => "keepalived is there, but frozen, or its output is filtered",
                 None => "keepalived is frozen, dead, or its output is filtered",
             };
             format!("the VIP is set but no adverts leave: {why}")
         }
+        AnomalyKind::OrphanVip if c.vip == Vip::Absent => {
+            let Further { of, set, some_set, .. } = c.further;
+            format!(
+                "{} set here although this node is not master: {}",
+                some_of(*set, *of, "is", "are"),
+                list(some_set, *set)
+            )
+        }
         AnomalyKind::OrphanVip => {
             let best = c.speakers.best_peer();
             let master =
                 best.map_or_else(|| "another node".to_owned(), |f| format!("{} (priority {})", f.source, f.priority));
             let why = match c.listener {
-                Some(Listener::Gone) => "; keepalived is dead, nobody listens for adverts here",
+                Some(Listener::Gone | Listener::Resigned) => "; keepalived is dead, nobody listens for adverts here",
                 Some(Listener::Stalled) => "; keepalived is frozen, adverts pile up unread",
                 Some(Listener::Reading) => "; keepalived reads adverts here, but none of its own leave",
                 None => "",
             };
             let origin = best.map_or_else(String::new, |f| origin_as(f, "the master's adverts come"));
             format!("the VIP is set here although {master} is master{why}{origin}")
+        }
+        AnomalyKind::MissingVip if c.seen == Seen::Role(State::Primary) => {
+            let Further { of, set, some_missing, .. } = c.further;
+            let missing = of.saturating_sub(*set);
+            let some = some_of(missing, *of, "is", "are");
+            format!("{some} not set although this node is master: {}", list(some_missing, missing))
+        }
+        AnomalyKind::MissingVip if c.lists_vip == Some(false) => {
+            "adverts leave but the VIP is not set: nor is it among \
+             the addresses that they carry; compare the vip that is configured here with virtual_ipaddress"
+                .to_owned()
         }
         AnomalyKind::MissingVip => "adverts leave but the VIP is not set".to_owned(),
         AnomalyKind::ForgedAdvert => forged.map_or_else(String::new, |frame| not_genuine(frame, c)),
@@ -61,7 +83,30 @@ pub(super) fn of(kind: AnomalyKind, c: &Context<'_>, forged: Option<&Frame>) -> 
             )
         }),
         AnomalyKind::NoPrimary => format!("nobody advertises and the VIP is not set here{}", last_word(c)),
+        AnomalyKind::KeepalivedDown => {
+            let what = match c.listener {
+                Some(Listener::Resigned) => "keepalived resigned and ended: nobody listens for adverts here",
+                Some(Listener::Stalled) => "keepalived is frozen: adverts pile up unread here",
+                _ => "keepalived does not run: nobody listens for adverts here",
+            };
+            format!("{what}; this node would not take over")
+        }
         AnomalyKind::Flapping => format!("{FLAP_RAISE} role changes within {} s", FLAP_WINDOW.as_secs()),
+    }
+}
+
+/// `2 of 50 further addresses are`.
+fn some_of(some: usize, of: usize, one: &str, many: &str) -> String {
+    let noun = if of == 1 { "further address" } else { "further addresses" };
+    format!("{some} of {of} {noun} {}", if some == 1 { one } else { many })
+}
+
+/// `10.0.0.1, 10.0.0.2 and 48 more`.
+fn list(some: &[IpAddr], of: usize) -> String {
+    let words: Vec<String> = some.iter().map(ToString::to_string).collect();
+    match of.saturating_sub(some.len()) {
+        0 => words.join(", "),
+        more => format!("{} and {more} more", words.join(", ")),
     }
 }
 

@@ -56,6 +56,20 @@ impl Machine {
         }
     }
 
+    /// Where reports are passed on as they come: says when the L3 agent was told another state than the one
+    /// that is confirmed, and when that is over. A claim that waits for its verdict is no such case yet.
+    pub(super) fn compare_delivered(&mut self, out: &mut Vec<Output>) {
+        let confirmed = self.confirmed.map(|(state, ..)| state).filter(|_| self.policy.observe && self.settled_once);
+        let differs = self.delivered.zip(confirmed).filter(|(delivered, confirmed)| !fits(*delivered, *confirmed));
+        if differs.is_some() && self.claim.is_some() {
+            return;
+        }
+        if self.diverged != differs {
+            self.diverged = differs;
+            out.push(Output::Diverged(differs));
+        }
+    }
+
     pub(super) fn claim_state(&self) -> Option<State> {
         self.claim.map(|claim| claim.state)
     }
@@ -119,6 +133,7 @@ impl Machine {
             claim: claim.state,
             reporter: self.reporter.clone(),
             reason,
+            passed_on: self.policy.observe,
             evidence: self.evidence(now),
         });
         self.sign = self.candidate.map(|candidate| candidate.since);

@@ -33,6 +33,10 @@ impl Machine {
         if seen != self.seen {
             self.seen = seen;
             self.seen_since = now;
+            if seen == Seen::MissingVip {
+                // Whether our adverts list the VIP at all is told by a reading only.
+                self.ask_reading(now, out);
+            }
         }
         let Some((confirmed, ..)) = self.confirmed else {
             return;

@@ -63,3 +63,46 @@ fn in_enforce_a_stand_in_changes_nothing() {
     assert_eq!(run(true), run(false));
     assert!(run(true).iter().any(|(_, output)| matches!(output, O::Deliver { state: State::Primary, .. })));
 }
+
+/// The differences between delivered and confirmed state that were told.
+fn diverged(bench: &Bench) -> Vec<Option<(State, State)>> {
+    bench
+        .out
+        .iter()
+        .filter_map(|(_, o)| if let O::Diverged(difference) = o { Some(*difference) } else { None })
+        .collect()
+}
+
+#[test]
+fn in_observe_it_is_told_that_the_l3_agent_heard_what_is_not_confirmed() {
+    let mut bench = Bench::with(None, |policy| policy.observe = true);
+    bench.start(Vip::Absent);
+    bench.advertise(&[Side::Foreign], 50, ADV * 3);
+    bench.report(State::Primary);
+    bench.until(ADV * 3 + MS * 200);
+    assert_eq!(diverged(&bench), [], "the claim waits for its verdict");
+    bench.until(ADV * 3 + MS * 300);
+    let passed_on = |(_, o): &(_, O)| matches!(o, O::Rejected { passed_on: true, .. });
+    assert!(bench.out.iter().any(passed_on), "{:?}", bench.out);
+    let differs = Some((State::Primary, State::Backup));
+    assert_eq!(diverged(&bench), [differs]);
+    bench.report(State::Backup);
+    bench.advertise(&[Side::Foreign], 50, ADV * 5);
+    assert_eq!(diverged(&bench), [differs, None]);
+    // A change that nobody reports is not told to the L3 agent either.
+    bench.advert(Side::Foreign, 0);
+    bench.until(ADV * 5 + MS * 800);
+    bench.advert(Side::Local, 50);
+    bench.input(Input::Vip(Vip::Present));
+    bench.advertise(&[Side::Local], 50, ADV * 8);
+    assert_eq!(diverged(&bench), [differs, None, Some((State::Backup, State::Primary))]);
+}
+
+#[test]
+fn in_enforce_nothing_refused_is_passed_on() {
+    let mut bench = Bench::settled_backup(ADV * 3);
+    bench.report(State::Primary);
+    bench.advertise(&[Side::Foreign], 50, ADV * 5);
+    assert!(bench.out.iter().any(|(_, o)| matches!(o, O::Rejected { passed_on: false, .. })), "{:?}", bench.out);
+    assert_eq!(diverged(&bench), []);
+}

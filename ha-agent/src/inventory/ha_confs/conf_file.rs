@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::advert_rules::Release;
 use crate::config::{Netns, Router};
 use crate::core::model::RouterId;
-use crate::inventory::keepalived_conf::{self, Gateway, Instance, parse};
+use crate::inventory::keepalived_conf::{self, Gateway, Instance, read_text};
 
 /// The file's name in a router's folder.
 pub(super) const NAME: &str = "keepalived.conf";
@@ -42,8 +42,14 @@ pub(super) fn read(Unread { path, text }: Unread, release: Release) -> Result<Op
         Ok(None) => return Ok(None),
         Err(error) => return Err(failed(&error)),
     };
-    let instances = parse(&text, &path.display().to_string(), release).map_err(|error| error.to_string())?;
-    match instances.into_iter().next() {
+    let reading = read_text(&text, &path.display().to_string(), release);
+    if let Some(error) = reading.failure() {
+        return Err(error.to_string());
+    }
+    for trouble in &reading.troubles {
+        tracing::warn!("{}", trouble.error);
+    }
+    match reading.instances.into_iter().next() {
         Some(instance) => Ok(Some(instance)),
         None => Err(failed(&"expected a vrrp_instance, found none")),
     }
@@ -101,6 +107,7 @@ pub(super) fn router(id: RouterId, instance: &Instance, netns: PathBuf) -> Route
         vip: instance.vip,
         prefix: instance.prefix,
         vip_interface: instance.vip_interface.clone(),
+        further: instance.further(),
         interface: instance.interface.clone(),
         vrid: instance.vrid,
         advert_interval: instance.advert_interval,

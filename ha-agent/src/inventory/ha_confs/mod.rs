@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use conf_file::{Unread, fetch, gateways};
 pub use metrics::Metrics;
 
+use super::MOST_ROUTERS;
 use crate::advert_rules::Release;
 use crate::config::Router;
 use crate::core::model::RouterId;
@@ -39,6 +40,8 @@ use task::Task;
 
 /// How long a `ha_confs` that is not there may still be mounted. Then this node has none.
 const GRACE: Duration = Duration::from_secs(300);
+/// How often changes are looked for that inotify cannot tell.
+const POLL: Duration = Duration::from_secs(10);
 /// Where namespaces have their names.
 const NETNS: &str = "/run/netns";
 
@@ -123,20 +126,20 @@ impl HaConfs {
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<JoinHandle<()>, InventoryError> {
-        Self::start_at(path, (Path::new(NETNS), GRACE), release, found, events, registry, stop)
+        Self::start_at(path, (Path::new(NETNS), GRACE, MOST_ROUTERS), release, found, events, registry, stop)
     }
 
-    /// As [`HaConfs::start`], with namespaces' names elsewhere, and another grace.
+    /// As [`HaConfs::start`], with namespaces' names elsewhere, another grace, and other room.
     fn start_at(
         path: &Path,
-        (netns, grace): (&Path, Duration),
+        (netns, grace, most): (&Path, Duration, usize),
         release: watch::Receiver<Release>,
         found: mpsc::Sender<Discovery>,
         events: Events,
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> Result<JoinHandle<()>, InventoryError> {
-        let task = Task::open(path, (netns, grace), release, found, events, registry)?;
+        let task = Task::open(path, (netns, grace, most), release, found, events, registry)?;
         host(Role::Inventory, async move {
             // Ended by `stop`, or because nobody listens any more.
             let _ = stop.run_until_cancelled(task.run()).await;

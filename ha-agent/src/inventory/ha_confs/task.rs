@@ -1,6 +1,6 @@
 //! The task that joins what is seen of folders, files and namespaces, and remembers what it told.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
-use super::conf_file::{self, Unread, fetch};
+use super::conf_file::{self, Unread};
 use super::due::Due;
-use super::folders::Folders;
-use super::{Discovery, InventoryError, Metrics, Search};
+use super::folders::{Folders, Visit};
+use super::{Discovery, InventoryError, Metrics, POLL, Search};
 use crate::advert_rules::Release;
 use crate::config::{Netns, Router};
 use crate::core::model::RouterId;
@@ -26,13 +27,19 @@ use crate::telemetry::event::Event;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Pause before inotify is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
+/// A path that does not answer for so long hangs: the others go on without it.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// How often those that hang are looked at.
+const HANGS: Duration = Duration::from_secs(1);
+/// Paths that may hang at once, each with a thread that waits for it. Beyond, no file is read any more.
+const MOST_HANGING: usize = 16;
 /// Files read in one go off the runtime's threads.
 const CHUNK: usize = 64;
 /// The token of `ha_confs` itself; routers' tokens count from 1.
 const ROOT: u64 = 0;
 
-fn open(path: &Path) -> Result<(Folders, Names), InventoryError> {
-    let folders = Folders::open(path).map_err(|source| InventoryError::Open { source })?;
+fn open(path: &Path, most: usize) -> Result<(Folders, Names), InventoryError> {
+    let folders = Folders::open(path, most).map_err(|source| InventoryError::Open { source })?;
     let mut names = Names::new().map_err(|source| InventoryError::Open { source })?;
     names.add(path, ROOT).map_err(|source| InventoryError::Watch { path: path.to_owned(), source })?;
     Ok((folders, names))
@@ -55,6 +62,12 @@ struct Known {
 pub(super) struct Task {
     path: PathBuf,
     netns: PathBuf,
+    /// Routers at most.
+    most: usize,
+    /// Whose folders do not answer, and the threads that wait for them.
+    hanging: HashMap<RouterId, JoinHandle<()>>,
+    /// When changes are to be looked for, while inotify does not tell them.
+    poll_at: Option<Instant>,
     folders: Folders,
     names: Names,
     due: Due,
@@ -78,14 +91,15 @@ impl Task {
     /// Opens what it watches.
     pub(super) fn open(
         path: &Path,
-        (netns, grace): (&Path, Duration),
+        (netns, grace, most): (&Path, Duration, usize),
         release: watch::Receiver<Release>,
         found: mpsc::Sender<Discovery>,
         events: Events,
         registry: &mut Registry,
     ) -> Result<Self, InventoryError> {
-        let (folders, names) = open(path)?;
+        let (folders, names) = open(path, most)?;
         Ok(Self {
+            most,
             path: path.to_owned(),
             netns: netns.to_owned(),
             folders,
@@ -95,6 +109,8 @@ impl Task {
             tokens: HashMap::new(),
             last_token: ROOT,
             trouble: None,
+            poll_at: None,
+            hanging: HashMap::new(),
             complete_by: Some(Instant::now() + grace),
             release,
             found,
@@ -106,12 +122,14 @@ impl Task {
 
     pub(super) async fn run(mut self) -> Result<(), Deaf> {
         self.look_everywhere(Duration::ZERO);
-        self.note_trouble().await?;
         self.read_due().await?;
+        self.note_trouble().await?;
         loop {
             self.complete().await?;
             let grace = self.complete_by.filter(|until| *until > Instant::now());
-            let next = self.due.next().into_iter().chain(grace).min();
+            let poll = self.poll();
+            let hanging = (!self.hanging.is_empty()).then(|| Instant::now() + HANGS);
+            let next = self.due.next().into_iter().chain(grace).chain(poll).chain(hanging).min();
             let wait = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -138,8 +156,9 @@ impl Task {
                 }
                 Err(error) => self.reopen(&error).await?,
             }
-            self.note_trouble().await?;
+            self.look_at_hanging();
             self.read_due().await?;
+            self.note_trouble().await?;
         }
     }
 
@@ -153,6 +172,20 @@ impl Task {
         }
         self.complete_by = None;
         self.tell(Discovery::Complete(Search::HaConfs)).await
+    }
+
+    /// When changes are looked for next; looks for them where that is due.
+    fn poll(&mut self) -> Option<Instant> {
+        if !self.folders.is_blind() {
+            self.poll_at = None;
+            return None;
+        }
+        let now = Instant::now();
+        if self.poll_at.is_some_and(|at| at <= now) {
+            self.look_everywhere(Duration::ZERO);
+            self.poll_at = None;
+        }
+        Some(*self.poll_at.get_or_insert(now + POLL))
     }
 
     fn changed(&mut self, routers: &BTreeSet<RouterId>, pause: Duration) {
@@ -190,8 +223,7 @@ impl Task {
                 return Ok(());
             }
             // Fetched by who may open them, read by who may do nothing.
-            let files: Vec<(RouterId, Unread)> =
-                routers.iter().map(|id| (*id, fetch(&self.folders.path(*id)))).collect();
+            let files = self.fetch(routers).await?;
             let release = *self.release.borrow_and_update();
             let read = move || files.into_iter().map(|(id, file)| (id, conf_file::read(file, release))).collect();
             let readings: Vec<(RouterId, Result<Option<Instance>, String>)> =
@@ -206,6 +238,70 @@ impl Task {
                 self.take(id, reading).await?;
             }
         }
+    }
+
+    /// Has their files fetched by a thread of this one's role. One that hangs is left to that thread, and the
+    /// others to another one.
+    async fn fetch(&mut self, routers: Vec<RouterId>) -> Result<Vec<(RouterId, Unread)>, Deaf> {
+        let mut files = Vec::new();
+        let mut left: VecDeque<RouterId> = routers.into_iter().filter(|id| !self.hanging.contains_key(id)).collect();
+        while !left.is_empty() {
+            if self.hanging.len() >= MOST_HANGING {
+                let now = Instant::now();
+                left.iter().for_each(|id| self.due.changed(*id, now, POLL));
+                break;
+            }
+            let visits: Vec<Visit> = left.iter().map(|id| self.folders.visit(*id)).collect();
+            let (sender, mut visited) = mpsc::channel(CHUNK);
+            let thread = tokio::task::spawn_blocking(move || {
+                for visit in visits {
+                    if sender.blocking_send(visit.make()).is_err() {
+                        return;
+                    }
+                }
+            });
+            loop {
+                match timeout(ANSWERS_WITHIN, visited.recv()).await {
+                    Ok(Some(one)) => {
+                        left.pop_front();
+                        if let Some(watch) = one.watch {
+                            self.folders.visited(one.router, watch);
+                        }
+                        files.push((one.router, one.file));
+                    }
+                    Ok(None) => left.clear(),
+                    Err(_) => {
+                        // What else it was to look at is looked at by another one.
+                        left.iter().for_each(|id| self.folders.watch(*id));
+                        if let Some(id) = left.pop_front() {
+                            self.hanging.insert(id, thread);
+                            let path = self.folders.path(id);
+                            let reason = format!(
+                                "{}: no answer within {} s: what is mounted there hangs. What is known of this router \
+                                 stays, and the others go on",
+                                path.display(),
+                                ANSWERS_WITHIN.as_secs()
+                            );
+                            self.file_trouble(id, Some(reason)).await?;
+                        }
+                        break;
+                    }
+                }
+                if left.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Those that answer again are looked at.
+    fn look_at_hanging(&mut self) {
+        let (answer, hang): (HashMap<_, _>, HashMap<_, _>) =
+            std::mem::take(&mut self.hanging).into_iter().partition(|(_, thread)| thread.is_finished());
+        self.hanging = hang;
+        let answering = answer.into_keys().collect();
+        self.changed(&answering, Duration::ZERO);
     }
 
     async fn take(&mut self, id: RouterId, reading: Result<Option<Instance>, String>) -> Result<(), Deaf> {
@@ -313,7 +409,7 @@ impl Task {
     }
 
     async fn note_trouble(&mut self) -> Result<(), Deaf> {
-        let now = self.folders.trouble().map(str::to_owned);
+        let now = self.folders.trouble();
         let before = std::mem::replace(&mut self.trouble, now.clone());
         self.announce(before, now, None).await
     }
@@ -346,7 +442,7 @@ impl Task {
         self.announce(before, Some(lost), None).await?;
         loop {
             tokio::time::sleep(REOPEN).await;
-            if let Ok((folders, names)) = open(&self.path) {
+            if let Ok((folders, names)) = open(&self.path, self.most) {
                 (self.folders, self.names) = (folders, names);
                 break;
             }

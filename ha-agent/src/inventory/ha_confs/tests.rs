@@ -32,6 +32,11 @@ impl Site {
 
     /// As [`Site::start`], with another grace.
     fn start_with(grace: Duration, prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_for(MOST_ROUTERS, grace, prepare)
+    }
+
+    /// As [`Site::start_with`], with room for so many.
+    fn start_for(most: usize, grace: Duration, prepare: impl FnOnce(&Path)) -> Self {
         let base = tempfile::tempdir().expect("a folder");
         let root = base.path().join("neutron/ha_confs");
         fs::create_dir(base.path().join("netns")).expect("made");
@@ -42,7 +47,7 @@ impl Site {
         let netns = base.path().join("netns");
         let (release, inbox) = watch::channel(Release::default());
         let mut registry = Registry::default();
-        let task = HaConfs::start_at(&root, (&netns, grace), inbox, sender, events, &mut registry, stop.clone());
+        let task = HaConfs::start_at(&root, (&netns, grace, most), inbox, sender, events, &mut registry, stop.clone());
         Self { base, found, troubles: Vec::new(), events: event_inbox, task: task.expect("it starts"), stop, release }
     }
 
@@ -134,6 +139,7 @@ async fn what_is_there_is_told_before_complete() {
             vip: "169.254.0.1".parse().expect("an address"),
             prefix: 24,
             vip_interface: "ha-1".to_owned(),
+            further: crate::addresses::FurtherAddresses::default(),
             vrid: 1,
             advert_interval: Duration::from_secs(2),
             fifo_instance: None,
@@ -266,7 +272,7 @@ async fn a_broken_file_is_named_once_and_stops_nobody() {
     let path = file(&site.root(), 1);
     let Event::ChannelDegraded { channel, reason, router_id } = site.event().await else { panic!("another event") };
     assert_eq!((channel.as_str(), router_id), ("inventory", Some(id(1))));
-    let expected = "expected a number from 1 to 255 after \"virtual_router_id\", found \"one\"";
+    let expected = "expected virtual_router_id from 1 to 255, found \"one\": keepalived ends with such a configuration";
     assert_eq!(reason, format!("{}:3: {expected}", path.display()));
 
     // Wrong in the same way: nothing new to say.
@@ -369,6 +375,33 @@ async fn a_thousand_routers_are_told_and_let_go() {
 }
 
 #[tokio::test]
+async fn of_more_than_there_is_room_for_the_first_ones_live_on() {
+    let mut site = Site::start_for(3, LONG, |root| (1..=3).for_each(|n| write(root, n, &conf(1))));
+    let mut told = BTreeSet::new();
+    for _ in 0..3 {
+        told.insert(site.router().await.id);
+    }
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
+    let root = site.root();
+    (4..=40).for_each(|n| write(&root, n, &conf(1)));
+    let Event::ChannelDegraded { reason, router_id: None, .. } = site.event().await else { panic!("another event") };
+    assert!(reason.contains("more than 3 router folders"), "{reason}");
+    // The first ones are watched as before, and there is room again once one of them goes.
+    fs::write(file(&root, 2), conf(7)).expect("written");
+    let changed = site.router().await;
+    assert_eq!((changed.id, changed.vrid), (id(2), 7));
+    fs::remove_dir_all(root.join(id(1).to_string())).expect("removed");
+    let mut next = [site.next().await, site.next().await];
+    next.sort_by_key(|told| matches!(told, Discovery::Found(_)));
+    assert_eq!(next[0], Discovery::Gone(id(1)));
+    assert!(matches!(&next[1], Discovery::Found(router) if !told.contains(&router.id)), "{next:?}");
+    // With the rest gone nothing is wrong any more.
+    (4..=40).for_each(|n| drop(fs::remove_dir_all(root.join(id(n).to_string()))));
+    while !matches!(site.event().await, Event::ChannelRestored { router_id: None, .. }) {}
+    site.end().await;
+}
+
+#[tokio::test]
 async fn another_release_reads_the_files_again() {
     let mut site = Site::start(|root| {
         let text = conf(1).replace("advert_int 2", "v3_checksum_as_v2\n version 3");
@@ -418,4 +451,96 @@ mod when {
         assert_eq!(due.take(now + PAUSE, 1), [id(2)]);
         assert_eq!(due.take(now + PAUSE, 9), [id(1)]);
     }
+}
+
+/// Plays itself in a user namespace, whose limits are its own.
+#[test]
+#[ignore = "needs root"]
+fn privileged_without_inotify_watches_changes_are_looked_for() {
+    const INSIDE: &str = "HA_AGENT_TEST_FEW_WATCHES";
+    if std::env::var_os(INSIDE).is_none() {
+        let script = "echo 12 > /proc/sys/user/max_inotify_watches && exec \"$0\" --exact \"$1\" --ignored --nocapture";
+        let name = "inventory::ha_confs::tests::privileged_without_inotify_watches_changes_are_looked_for";
+        let program = std::env::current_exe().expect("this program");
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-ec", script]).arg(program).arg(name).env(INSIDE, "1");
+        assert!(command.status().expect("util-linux is there").success());
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut site = Site::start_with(Duration::ZERO, |root| (1..=20).for_each(|n| write(root, n, &conf(1))));
+        for _ in 0..20 {
+            site.router().await;
+        }
+        let Event::ChannelDegraded { reason, .. } = site.event().await else { panic!("another event") };
+        assert!(reason.contains("no inotify watch is left: raise fs.inotify.max_user_watches"), "{reason}");
+        // Whoever is not watched is looked at all the same.
+        (1..=20).for_each(|n| write(&site.root(), n, &conf(7)));
+        let mut changed = BTreeSet::new();
+        while changed.len() < 20 {
+            let told = tokio::time::timeout(POLL * 2, site.found.recv()).await.expect("looked for").expect("it runs");
+            if let Discovery::Found(router) = told {
+                assert_eq!(router.vrid, 7);
+                changed.insert(router.id);
+            }
+        }
+        site.end().await;
+    });
+}
+
+/// A file system that never answers: nobody reads what the kernel asks.
+struct Silent {
+    at: std::ffi::CString,
+    _device: fs::File,
+}
+
+impl Silent {
+    fn mount(at: &Path) -> Self {
+        use std::os::fd::AsRawFd as _;
+        let device = fs::File::options().read(true).write(true).open("/dev/fuse").expect("FUSE is there");
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+        let text = |text: &str| std::ffi::CString::new(text).expect("no zero byte");
+        let (at, kind, options) = (text(at.to_str().expect("UTF-8")), text("fuse"), text(&options));
+        // SAFETY: all of them are C strings that live for the call.
+        let mounted = unsafe { libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
+        assert_eq!(mounted, 0, "{}", io::Error::last_os_error());
+        Self { at, _device: device }
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // SAFETY: a C string that lives for the call. With the device closed, whoever waits gets an error.
+        unsafe { libc::umount2(self.at.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn privileged_a_folder_that_does_not_answer_stops_no_other() {
+    let mut silent = None;
+    let mut site = Site::start_with(Duration::ZERO, |root| {
+        (1..=20).for_each(|n| write(root, n, &conf(1)));
+        silent = Some(Silent::mount(&root.join(id(7).to_string())));
+    });
+    let mut told = BTreeSet::new();
+    for _ in 0..19 {
+        told.insert(site.router().await.id);
+    }
+    assert!(!told.contains(&id(7)));
+    assert_eq!(site.next().await, Discovery::Complete(Search::HaConfs));
+    let Event::ChannelDegraded { reason, router_id, .. } = site.event().await else { panic!("another event") };
+    assert_eq!(router_id, Some(id(7)));
+    assert!(reason.contains("no answer within 2 s"), "{reason}");
+    // Changes of the others are seen at once.
+    fs::write(file(&site.root(), 8), conf(9)).expect("written");
+    let changed = site.router().await;
+    assert_eq!((changed.id, changed.vrid), (id(8), 9));
+    // Unmounted, its own folder is there.
+    drop(silent);
+    let again = site.router().await;
+    assert_eq!((again.id, again.vrid), (id(7), 1));
+    assert_eq!(site.event().await, Event::ChannelRestored { channel: "inventory".to_owned(), router_id: Some(id(7)) });
+    site.end().await;
 }

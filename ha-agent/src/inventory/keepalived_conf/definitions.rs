@@ -2,19 +2,19 @@
 //! CONFIGURATION and CONFIGURATION ID" and "PARAMETER SUBSTITUTION"; keepalived 2.2.7's
 //! `check_definition`, `find_definition` and `replace_param`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
 /// The longest line that keepalived has room for (`MAXBUF` less its end).
 pub(super) const MAX_LINE: usize = 1023;
-/// Replacements in one line: a definition that stands for itself would have no end.
-const MAX_REPLACEMENTS: usize = 256;
+/// What a replacement costs beside the bytes that it moves: one that moves next to none has an end too.
+const REPLACEMENT: usize = 256;
 /// Stays in the text where only keepalived knows the number.
 pub(super) const RANDOM: &str = "$_RANDOM";
 
-/// Whether that stays in a word. In its other form, `${_RANDOM 1 9}`, the word ends where a brace begins.
+/// Whether that stays in a word.
 pub(super) fn is_random(word: &str) -> bool {
-    word.contains(RANDOM) || word.ends_with('$')
+    word.contains(RANDOM)
 }
 
 /// Definitions in force, as they change from line to line.
@@ -51,14 +51,11 @@ impl Definitions {
         self.values.insert(name, lines);
     }
 
-    /// Replaces what `text` holds of names, in place; the further lines of a value that ends it.
-    /// None: there was nothing to replace.
-    ///
-    /// # Errors
-    /// In words, when there is no end to it.
-    pub(super) fn replace(&self, text: &mut String) -> Result<Option<Vec<String>>, &'static str> {
-        let mut further: Option<Vec<String>> = None;
-        let (mut at, mut count) = (0, 0);
+    /// Replaces what `text` holds of names, in place. `work`: bytes that may still be moved; what was moved is taken
+    /// off it.
+    pub(super) fn replace(&self, text: &mut String, work: &mut usize) -> Replaced {
+        let mut further: Option<VecDeque<String>> = None;
+        let mut at = 0;
         while let Some(found) = text.get(at..).and_then(|rest| rest.find('$')) {
             at += found;
             let Some((name, end)) = name_at(text, at) else {
@@ -69,23 +66,39 @@ impl Definitions {
                 at += 1;
                 continue;
             };
-            let value = lines.first().map_or("", String::as_str).to_owned();
+            let value = lines.first().map_or("", String::as_str);
             // It stays, so it is none to look for again.
-            if name == "_RANDOM" && value == RANDOM {
+            let stays = name == "_RANDOM" && value == RANDOM;
+            if stays && text[at..end] == *RANDOM {
                 at += 1;
                 continue;
             }
-            let mut more: Vec<String> = lines.iter().skip(1).cloned().collect();
-            more.extend(further.take().unwrap_or_default());
-            further = Some(more);
-            count += 1;
-            text.replace_range(at..end, &value);
-            if text.len() > MAX_LINE || count > MAX_REPLACEMENTS {
-                return Err("expected a line of at most 1023 bytes after the replacement of its definitions");
+            let moved = REPLACEMENT + text.len() + lines.iter().map(|line| line.len() + 1).sum::<usize>();
+            let Some(left) = work.checked_sub(moved) else { return Replaced::TooMuch };
+            *work = left;
+            if text.len() + value.len() - (end - at) > MAX_LINE {
+                return Replaced::TooLong;
             }
+            let further = further.get_or_insert_default();
+            lines.iter().skip(1).rev().for_each(|line| further.push_front(line.clone()));
+            text.replace_range(at..end, value);
+            at += if stays { RANDOM.len() } else { 0 };
         }
-        Ok(further)
+        further.map_or(Replaced::Nothing, Replaced::Lines)
     }
+}
+
+/// What a line's definitions made of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Replaced {
+    /// There were none.
+    Nothing,
+    /// These further lines, of values that end it, come next.
+    Lines(VecDeque<String>),
+    /// The line would be longer than keepalived has room for, which leaves it as it is by then.
+    TooLong,
+    /// More bytes would be moved than may be.
+    TooMuch,
 }
 
 /// The name that `$` at `at` begins, and where its use ends.

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use super::statements::{Reader, Statement};
-use super::{ConfError, OneText, default_config_id, lines, refuse_unseen};
+use super::keywords::{INSTANCE, Process};
+use super::statements::Statement;
+use super::walk::{Met, Next, walk};
+use super::{ConfError, Effect, OneText, default_config_id, lines};
+use crate::advert_rules::Release;
 
 /// What the names of Neutron's gateway devices begin with (`EXTERNAL_DEV_PREFIX`).
 const PREFIX: &str = "qg-";
@@ -24,26 +27,16 @@ pub struct Gateway {
 /// As [`parse`](super::parse).
 pub fn gateways(text: &str, file: &str) -> Result<Vec<Gateway>, ConfError> {
     let mut gateways = Vec::new();
-    let mut first = Ok(());
-    let mut reader = Reader::new(lines::split(Path::new(file), &default_config_id(), &mut OneText(text)));
-    reader.top(|reader, statement| {
-        let read = refuse_unseen(statement).and_then(|()| match statement.keyword() {
-            "vrrp_instance" => instance(reader, statement, &mut gateways),
-            _ => Ok(()),
-        });
-        first = std::mem::replace(&mut first, Ok(())).and(read);
-    });
-    first.and(reader.faults().into_iter().next().map_or(Ok(gateways), Err))
-}
-
-fn instance(reader: &mut Reader, head: &Statement, gateways: &mut Vec<Gateway>) -> Result<(), ConfError> {
-    reader.block(head, |reader, statement| match statement.keyword() {
-        "virtual_ipaddress_excluded" | "virtual_routes" => reader.block(statement, |_, line| {
-            note(line, gateways);
-            Ok(())
-        }),
-        _ => refuse_unseen(statement),
-    })
+    let lines = lines::split(Path::new(file), &default_config_id(), Release::default(), &mut OneText(text));
+    let each = &mut |path: &[&'static str], met: &Met<'_>| {
+        if let (Met::Value { block: "virtual_ipaddress_excluded" | "virtual_routes", line }, [INSTANCE]) = (met, path) {
+            note(line, &mut gateways);
+        }
+        Next::On
+    };
+    walk(&lines.lines, Process::Vrrp, each, &mut |_| {});
+    let first = lines.troubles.into_iter().find(|trouble| trouble.effect != Effect::Assumed);
+    first.map_or(Ok(gateways), |trouble| Err(trouble.error))
 }
 
 /// An address or a route with its device.

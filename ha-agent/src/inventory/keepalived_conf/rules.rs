@@ -6,9 +6,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::Trouble;
 use super::addresses::Addresses;
-use super::statements::{Reader, Statement};
-use super::{ConfError, refuse_unseen};
+use super::numbers::{Number, whole};
+use super::statements::Statement;
 use crate::advert_rules::{AdvertRules, Authentication, Checksum, Mode, Release, UnicastPeer};
 use crate::core::model::Password;
 
@@ -58,7 +59,7 @@ impl Flag {
 
 impl Common {
     /// Takes a statement of `global_defs`, if it is one of these.
-    pub(super) fn take(&mut self, statement: &Statement) -> Result<(), ConfError> {
+    pub(super) fn take(&mut self, statement: &Statement) -> Result<(), Trouble> {
         match statement.keyword() {
             "vrrp_mcast_group4" => match address(statement.value("an address")?) {
                 Some(IpAddr::V4(group)) if group.is_multicast() => self.group4 = Some(group),
@@ -156,21 +157,19 @@ impl Said {
     /// which the first address of any kind decides.
     pub(super) fn take(
         &mut self,
-        reader: &mut Reader,
         statement: &Statement,
         v6: &mut Option<bool>,
-    ) -> Result<bool, ConfError> {
+        release: Release,
+    ) -> Result<bool, Trouble> {
         match statement.keyword() {
-            "unicast_peer" => {
-                self.names_unicast = true;
-                reader.block(statement, |_, line| self.peer(line, v6))?;
+            "unicast_peer" => self.names_unicast = true,
+            keyword @ ("unicast_src_ip" | "mcast_src_ip") => {
+                self.names_unicast |= keyword == "unicast_src_ip" && release.has_group_of_instance();
+                let given = address(statement.value("an address")?);
+                // One that is none changes nothing but the address itself; one of another family takes it away.
+                self.source = of_family(given, v6);
             }
-            "unicast_src_ip" => {
-                self.names_unicast = true;
-                self.source = of_family(address(statement.value("an address")?), v6);
-            }
-            "mcast_src_ip" => self.source = of_family(address(statement.value("an address")?), v6),
-            "mcast_dst_ip" => {
+            "mcast_dst_ip" if release.has_group_of_instance() => {
                 let group = of_family(address(statement.value("an address")?), v6);
                 self.group = group.filter(|group| match group {
                     IpAddr::V4(group) => group.is_multicast(),
@@ -178,7 +177,7 @@ impl Said {
                     IpAddr::V6(group) => group.is_multicast() && group.segments()[0] & 0xf == 2,
                 });
             }
-            "unicast_fault_no_peer" => self.names_unicast = true,
+            "unicast_fault_no_peer" if release.has_group_of_instance() => self.names_unicast = true,
             "check_unicast_src" => (self.names_unicast, self.check_source) = (true, true),
             "old_unicast_checksum" => {
                 self.names_unicast = true;
@@ -189,14 +188,17 @@ impl Said {
                 }
             }
             "v3_checksum_as_v2" => Flag::set(statement, &mut self.plain_v3),
-            "unicast_ttl" => self.ttl = statement.value("a TTL")?.parse().ok().or(self.ttl),
+            "unicast_ttl" => {
+                if let Number::Is(ttl) = whole(statement.value("a TTL")?, 0..=255, false) {
+                    self.ttl = u8::try_from(ttl).ok();
+                }
+            }
             // "no" sets it too: in all releases up to 2.3.4 any word that is one does.
             "skip_check_adv_addr" if !matches!(Flag::read(statement), Flag::Unclear) => self.skip_addresses = true,
             "strict_mode" => Flag::set(statement, &mut self.strict),
             "lower_prio_no_advert" => Flag::set(statement, &mut self.unanswered),
             "owner_ignore_adverts" => Flag::set(statement, &mut self.owner_ignores),
             "vmac_xmit_base" => self.transmits_on_base = true,
-            "authentication" => reader.block(statement, |_, line| self.authentication(line))?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -208,12 +210,13 @@ impl Said {
         self.source = self.source.or(source);
     }
 
-    fn peer(&mut self, line: &Statement, v6: &mut Option<bool>) -> Result<(), ConfError> {
-        refuse_unseen(line)?;
+    /// Takes a line of `unicast_peer`.
+    pub(super) fn peer(&mut self, line: &Statement, v6: &mut Option<bool>) -> Result<(), Trouble> {
         let Some(address) = of_family(address(line.word("a peer's address")?), v6) else { return Ok(()) };
         let mut peer = UnicastPeer { address, min_ttl: 0, max_ttl: 255 };
         for option in line.words[1..].chunks_exact(2) {
-            let Ok(ttl) = option[1].parse() else { continue };
+            let Number::Is(ttl) = whole(&option[1], 0..=255, false) else { continue };
+            let ttl = u8::try_from(ttl).unwrap_or(u8::MAX);
             match option[0].as_str() {
                 "min_ttl" => peer.min_ttl = ttl,
                 "max_ttl" => peer.max_ttl = ttl,
@@ -225,17 +228,35 @@ impl Said {
         Ok(())
     }
 
-    fn authentication(&mut self, line: &Statement) -> Result<(), ConfError> {
+    /// Takes a line of `authentication`.
+    pub(super) fn authentication(&mut self, line: &Statement) -> Result<(), Trouble> {
         match line.keyword() {
             "auth_type" => match line.value("PASS or AH")? {
                 "PASS" => self.authentication = Some(Kind::Pass),
                 "AH" => self.authentication = Some(Kind::Ah),
                 _ => {}
             },
+            // A password that only keepalived knows is none that others could be held to.
+            "auth_pass" if line.words.len() < 2 => return Err(line.lacks_a_value("a password")),
             "auth_pass" => self.password = password(line),
             _ => {}
         }
-        refuse_unseen(line)
+        Ok(())
+    }
+
+    /// A keyword of unicast mode is there.
+    pub(super) fn is_about_unicast(&self) -> bool {
+        self.names_unicast
+    }
+
+    /// There is a peer, so that it is unicast mode.
+    pub(super) fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
+    /// `unicast_src_ip` or `mcast_src_ip`.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 
     /// Whether `strict_mode` holds.
@@ -305,7 +326,7 @@ impl Said {
 fn password(line: &Statement) -> Word {
     let [_, word] = line.words.as_slice() else { return Word::Unclear };
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+/=:@%".contains(c);
-    match !line.opens && !word.is_empty() && word.chars().all(plain) {
+    match !word.is_empty() && word.chars().all(plain) {
         true => Word::Plain(Password::new(word)),
         false => Word::Unclear,
     }

@@ -1,91 +1,84 @@
-//! A line → words and braces, as keepalived 2.2.7 splits it (`decomment`, `read_line`,
-//! `alloc_strvec`): `#` and `!` begin a comment anywhere outside double quotes, braces stand for
-//! themselves even in a word.
+//! A line's comment, its braces and its words, as keepalived takes them apart (`decomment`, `read_line`,
+//! `alloc_strvec_r` of 2.1.5 to 2.3.4).
 
-/// What a text is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
-    /// A word, without its quotes.
-    Word(String),
-    /// `{`
-    Open,
-    /// `}`
-    Close,
-    /// The statement's line ends.
-    EndOfLine,
-    /// What stands here cannot be known, in words.
-    Trouble(String),
+/// A line without its comment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Bare {
+    /// What is left, without the blanks around it.
+    pub(super) text: String,
+    /// A quote is not closed: keepalived warns, and takes the rest of the line as it is.
+    pub(super) unclosed: bool,
 }
 
-/// A quote that is not closed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unclosed;
-
-/// Takes comments away, and the space around the rest. A backslash outside quotes keeps `#` and `!`
-/// from beginning a comment; one at the end stays (it continues a definition).
-pub(super) fn decomment(text: &str) -> Result<String, Unclosed> {
+/// Takes the comment away, and the blanks around the rest. `#` and `!` begin one anywhere outside double quotes. A
+/// backslash outside of quotes keeps them from it; one at the end stays (it continues a definition).
+pub(super) fn decomment(text: &str) -> Bare {
     let mut out = String::with_capacity(text.len());
-    let mut quoted = false;
+    let (mut quoted, mut comment, mut goes_on) = (false, false, false);
     let mut chars = text.trim_start_matches([' ', '\t']).chars();
     while let Some(c) = chars.next() {
         match c {
-            '"' => {
-                quoted = !quoted;
-                out.push(c);
-            }
-            '\\' => match chars.next() {
-                Some(next @ ('#' | '!')) if !quoted => out.push(next),
-                Some(next) => out.extend([c, next]),
-                None => {
-                    let end = out.trim_end_matches([' ', '\t']).len();
-                    out.truncate(end);
-                    out.push(c);
-                    return if quoted { Err(Unclosed) } else { Ok(out) };
+            '"' if !comment => quoted = !quoted,
+            '\\' => {
+                match chars.next() {
+                    None => goes_on = true,
+                    Some(_) if comment => {}
+                    Some(next @ ('#' | '!')) if !quoted => out.push(next),
+                    Some(next) => out.extend([c, next]),
                 }
-            },
-            '#' | '!' if !quoted => {
-                // keepalived looks for a backslash at the end of the comment too.
-                let goes_on = chars.as_str().ends_with('\\');
-                let end = out.trim_end_matches([' ', '\t']).len();
-                out.truncate(end);
-                if goes_on {
-                    out.push('\\');
-                }
-                return Ok(out);
+                continue;
             }
-            _ => out.push(c),
+            '#' | '!' if !quoted => comment = true,
+            _ => {}
+        }
+        if !comment {
+            out.push(c);
         }
     }
-    if quoted {
-        return Err(Unclosed);
+    out.truncate(out.trim_end_matches([' ', '\t']).len());
+    if goes_on {
+        out.push('\\');
     }
-    let end = out.trim_end_matches([' ', '\t']).len();
-    out.truncate(end);
-    Ok(out)
+    Bare { text: out, unclosed: quoted }
 }
 
-/// Splits a line without comments. What follows a quote that is not closed is dropped, as
-/// keepalived does: there a backslash keeps no quote from ending.
-pub(super) fn split(text: &str) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut word: Option<String> = None;
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '"' => {
-                tokens.extend(word.take().map(Token::Word));
-                let Some((quoted, after)) = rest.as_str().split_once('"') else { break };
-                tokens.push(Token::Word(quoted.to_owned()));
-                rest = after.chars();
-            }
-            '{' | '}' => {
-                tokens.extend(word.take().map(Token::Word));
-                tokens.push(if c == '{' { Token::Open } else { Token::Close });
-            }
-            _ if c.is_ascii_whitespace() => tokens.extend(word.take().map(Token::Word)),
-            _ => word.get_or_insert_default().push(c),
-        }
+/// A brace that is a line of its own, or what stands before one; and what comes behind, which is the next line.
+pub(super) fn first_part(text: &str) -> (&str, Option<&str>) {
+    let blank = [' ', '\t'];
+    if text.starts_with(['{', '}']) {
+        let (brace, rest) = text.split_at(1);
+        return (brace, Some(rest.trim_matches(blank)).filter(|rest| !rest.is_empty()));
     }
-    tokens.extend(word.take().map(Token::Word));
-    tokens
+    let mut from = 0;
+    while let Some(found) = text.get(from..).and_then(|rest| rest.find(['{', '}', '"'])) {
+        let at = from + found;
+        if text.as_bytes().get(at) != Some(&b'"') {
+            return (text[..at].trim_end_matches(blank), Some(text[at..].trim_end_matches(blank)));
+        }
+        // A quote that is not closed hides every brace behind it.
+        let Some(end) = text.get(at + 1..).and_then(|rest| rest.find('"')) else { break };
+        from = at + 1 + end + 1;
+    }
+    (text.trim_end_matches(blank), None)
+}
+
+/// A line's words, and whether a quote in it is not closed: what follows that is dropped. There a backslash keeps no
+/// quote from ending.
+pub(super) fn words(text: &str) -> (Vec<String>, bool) {
+    let blank = |c: char| c.is_ascii_whitespace() || c == '\u{b}';
+    let mut words = Vec::new();
+    let mut rest = text.trim_start_matches(blank);
+    while !rest.is_empty() {
+        if let Some(begin) = rest.strip_prefix('"') {
+            let Some((word, after)) = begin.split_once('"') else { return (words, true) };
+            words.push(word.to_owned());
+            rest = after;
+        } else {
+            let end = rest.find(|c| blank(c) || c == '"').unwrap_or(rest.len());
+            words.push(rest[..end].to_owned());
+            rest = &rest[end..];
+        }
+        rest = rest.trim_start_matches(blank);
+    }
+    (words, false)
 }

@@ -1,6 +1,6 @@
-//! Names of the interfaces that keepalived makes for `use_vmac` and `use_ipvlan`: keepalived 2.2.7's `create_vmac_name`.
+//! Names of the interfaces that keepalived makes for `use_vmac` and `use_ipvlan`: its `create_vmac_name`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::instance::{Draft, Globals};
 
@@ -12,6 +12,8 @@ pub(super) struct Names {
     prefix: String,
     address_prefix: String,
     taken: HashSet<String>,
+    /// What is there for a VRID and a family on an interface serves every address there.
+    made: HashMap<(u8, bool, String), String>,
 }
 
 impl Names {
@@ -22,17 +24,29 @@ impl Names {
             address_prefix: globals.vmac_addr_prefix.clone().unwrap_or_else(|| prefix.clone()),
             prefix,
             taken: drafts.iter().filter_map(|draft| draft.vmac.clone().or(draft.ipvlan.clone())?).collect(),
+            made: HashMap::new(),
         }
     }
 
-    /// The name for an instance.
+    /// The name for an instance that asks for none.
     pub(super) fn instance(&mut self, vrid: u8, v6: bool) -> String {
         self.make(&self.prefix.clone(), vrid, v6)
     }
 
-    /// The name for an address that lives on another interface than its instance.
-    pub(super) fn address(&mut self, vrid: u8, v6: bool) -> String {
-        self.make(&self.address_prefix.clone(), vrid, v6)
+    /// Notes the VMAC of an instance on an interface.
+    pub(super) fn note(&mut self, vrid: u8, v6: bool, base: &str, name: &str) {
+        self.made.insert((vrid, v6, base.to_owned()), name.to_owned());
+    }
+
+    /// The name for an address that lives elsewhere than its instance.
+    pub(super) fn address(&mut self, vrid: u8, v6: bool, base: &str) -> String {
+        let key = (vrid, v6, base.to_owned());
+        if let Some(name) = self.made.get(&key) {
+            return name.clone();
+        }
+        let name = self.make(&self.address_prefix.clone(), vrid, v6);
+        self.made.insert(key, name.clone());
+        name
     }
 
     /// `vrrp.7`; where that is taken `vrrp1.7`, `vrrp2.7`, …, and for IPv6 `vrrp6.7` before these.

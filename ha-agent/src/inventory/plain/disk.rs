@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::inventory::keepalived_conf::Files;
+use crate::inventory::keepalived_conf::{FileError, Files};
 
 /// A larger file is no keepalived.conf.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub(super) const UNREADABLE: &str = "where keepalived may read it, ha-agent lacks CAP_DAC_READ_SEARCH (see \
      CapabilityBoundingSet in its unit), or the file system does not let root read";
 /// Files that one include may match.
-const MAX_MATCHES: usize = 256;
+const MAX_MATCHES: usize = 4096;
 
 /// Reads files as keepalived does: links are followed, what is executable is passed over.
 #[derive(Debug, Default)]
@@ -25,39 +25,40 @@ pub struct Disk {
 }
 
 impl Files for Disk {
-    fn find(&mut self, pattern: &Path) -> Result<Vec<PathBuf>, String> {
+    fn find(&mut self, pattern: &Path) -> Result<Vec<PathBuf>, FileError> {
         self.looked.push(pattern.to_owned());
-        let paths = matches(pattern)?;
+        let paths = matches(pattern).map_err(FileError::Unknown)?;
         if paths.is_empty() && !is_wild(pattern.as_os_str()) {
-            return Err("it is not there".to_owned());
+            return Err(FileError::Skipped("it is not there".to_owned()));
         }
         if paths.len() > MAX_MATCHES {
-            return Err(format!("it matches more than {MAX_MATCHES} files"));
+            return Err(FileError::Unknown(format!("it matches more than {MAX_MATCHES} files")));
         }
         Ok(paths)
     }
 
-    fn text(&mut self, path: &Path) -> Result<String, String> {
+    fn text(&mut self, path: &Path) -> Result<String, FileError> {
         self.looked.push(path.to_owned());
         let said = |error: std::io::Error| match error.kind() {
-            ErrorKind::NotFound => "it is not there".to_owned(),
-            ErrorKind::PermissionDenied => format!("{error}; {UNREADABLE}"),
-            _ => error.to_string(),
+            ErrorKind::NotFound => FileError::Skipped("it is not there".to_owned()),
+            ErrorKind::PermissionDenied => FileError::Unknown(format!("{error}; {UNREADABLE}")),
+            _ => FileError::Unknown(error.to_string()),
         };
         // Not to wait where it is a FIFO.
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let file = File::options().read(true).custom_flags(flags).open(path).map_err(said)?;
         let about = file.metadata().map_err(said)?;
         if !about.is_file() {
-            return Err("it is no regular file".to_owned());
+            return Err(FileError::Skipped("it is no regular file".to_owned()));
         }
         if about.permissions().mode() & 0o111 != 0 {
-            return Err("it is executable, and keepalived passes over such files (chmod a-x)".to_owned());
+            let what = "it is executable, and keepalived passes over such files (chmod a-x)";
+            return Err(FileError::Skipped(what.to_owned()));
         }
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(said)?;
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
-            return Err(format!("it is larger than {} KiB", MAX_BYTES / 1024));
+            return Err(FileError::Unknown(format!("it is larger than {} KiB", MAX_BYTES / 1024)));
         }
         // Bytes that are not UTF-8 may stand in comments; in a value they are an error by themselves.
         Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -47,6 +47,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Pause before inotify is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
+/// How often changes are looked for that inotify cannot tell.
+pub(super) const POLL: Duration = Duration::from_secs(10);
 /// Readings in a row that each find other files to watch, until one is taken as it is.
 const LOOKS: usize = 8;
 
@@ -119,8 +121,13 @@ impl Task {
         self.look().await?;
         self.tell(Discovery::Complete(Search::Keepalived)).await?;
         loop {
+            let blind = self.watcher.trouble().is_some();
             let changed = tokio::select! {
                 changed = self.watcher.next() => changed,
+                () = sleep(POLL), if blind => {
+                    self.look().await?;
+                    continue;
+                }
                 Ok(()) = self.release.changed() => {
                     self.look().await?;
                     continue;

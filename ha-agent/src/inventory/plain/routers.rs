@@ -65,12 +65,7 @@ impl Known {
         let said = reading.net_namespace.as_ref().map(|name| Netns::Path(Path::new("/run/netns").join(name)));
         let before = self.netns.take().filter(|_| !whole);
         let netns = said.or(before).unwrap_or_else(|| default_netns.clone());
-        let broken: BTreeSet<RouterId> = reading
-            .troubles
-            .iter()
-            .filter_map(|trouble| trouble.instance.as_deref())
-            .map(|name| router_id(&netns, name))
-            .collect();
+        let broken: BTreeSet<RouterId> = reading.untold().map(|name| router_id(&netns, name)).collect();
         self.routers.retain(|id, _| !whole || broken.contains(id));
         for instance in &reading.instances {
             let router = router(&netns, instance);
@@ -97,6 +92,7 @@ fn router(netns: &Netns, instance: &Instance) -> Router {
         vip: instance.vip,
         prefix: instance.prefix,
         vip_interface: instance.vip_interface.clone(),
+        further: instance.further(),
         vrid: instance.vrid,
         advert_interval: instance.advert_interval,
         fifo_instance: Some(instance.name.clone()),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 
+use super::POLL;
 use super::disk::{UNREADABLE, folders, is_wild};
 
 /// Folders that are watched at most.
@@ -54,7 +55,8 @@ impl Watcher {
         }
         if wanted.len() > MAX_FOLDERS {
             self.trouble = Some(format!(
-                "more than {MAX_FOLDERS} folders lead to configuration files: changes in the others are not seen"
+                "more than {MAX_FOLDERS} folders lead to configuration files: changes in the others are looked for every {} s",
+                POLL.as_secs()
             ));
         }
         let mut armed: HashMap<WatchDescriptor, Interest> = HashMap::new();
@@ -74,8 +76,11 @@ impl Watcher {
                         Some(libc::EACCES | libc::EPERM) => UNREADABLE,
                         _ => "restart ha-agent once that is mended",
                     };
-                    self.trouble =
-                        Some(format!("cannot watch {}: {error}; changes there are not seen: {cure}", folder.display()));
+                    self.trouble = Some(format!(
+                        "cannot watch {}: {error}; changes are looked for every {} s: {cure}",
+                        folder.display(),
+                        POLL.as_secs()
+                    ));
                 }
             }
         }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::Watcher;
 use super::slot::{Slot, SlotId, Step, Turn};
+use crate::clock;
 use crate::config::Netns;
 use crate::core::model::RouterId;
 use crate::netlink::decode::IfName;
@@ -39,12 +40,13 @@ impl Watcher {
         if before.is_some() && before != known {
             self.unwatch(watch.router);
         }
-        let id = known.unwrap_or_else(|| self.add_slot(watch.netns));
+        let id = known.unwrap_or_else(|| self.add_slot(watch.netns.clone()));
         self.by_router.insert(watch.router, id);
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        slot.table.watch(interest);
+        slot.table.watch(interest, watch.further);
+        self.further.insert(watch.router, clock::now());
         match watch.vmac {
             Some(vmac) => slot.vmacs.watch(watch.router, interface, vmac),
             None => slot.vmacs.unwatch(watch.router),

@@ -21,6 +21,7 @@ async fn privileged_a_lost_request_socket_is_opened_again() {
         vip: "127.0.0.1".parse().expect("an address"),
         prefix: 8,
         vip_interface: "lo".to_owned(),
+        further: crate::addresses::FurtherAddresses::default(),
         vmac: None,
     };
     netlink.watch(watch).expect("valid");

@@ -117,6 +117,7 @@ fn what_decides_or_delivers_is_never_left_out() {
             claim: State::Primary,
             reporter: Reporter::Fifo,
             reason: crate::core::io::RejectReason::Contradicted,
+            passed_on: false,
             evidence,
         },
         Event::DeliverySent { batch: 1, count: 0, attempt: 1, states: Vec::new() },

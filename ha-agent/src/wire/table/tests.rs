@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
 use super::*;
@@ -17,6 +19,7 @@ fn target(number: u128, vrid: u8) -> Target {
         through: None,
         vrid,
         family: Family::V4,
+        vip: IpAddr::from([169, 254, 0, 1]),
         rules: AdvertRules::default(),
     }
 }

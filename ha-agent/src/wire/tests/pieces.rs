@@ -244,6 +244,7 @@ async fn compare(tag: &str, family: Family, cases: Vec<Case>, fence: impl Fn(u8)
         through: None,
         vrid: 1,
         family,
+        vip: IpAddr::from([169, 254, 0, 1]),
         rules: AdvertRules::default(),
     };
     rig.wire.attach(target).await.unwrap();

@@ -69,6 +69,7 @@ impl Pair {
             interface: "ha0".to_owned(),
             vrid,
             family: Family::V4,
+            vip: IpAddr::from([169, 254, 0, 1]),
             rules: AdvertRules::default(),
         }
     }

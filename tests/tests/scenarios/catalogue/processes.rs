@@ -139,6 +139,12 @@ fn the_parent_killed() -> Result<()> {
     const BOUNDS: &[Bound] = &[
         Bound { what: "a: backup", least: 0, most: TURN, why: "the child resigns as if it were told to" },
         Bound { what: "b: primary", least: SKEW + SETTLE, most: SKEW + TURN * 2 + SETTLE, why: "the skew + settle" },
+        Bound {
+            what: "a: keepalived_down",
+            least: 2000,
+            most: 2000 + TURN * 2,
+            why: "nobody listened 1 s later, nor 1 s after that",
+        },
     ];
     let mut pair = Scene::default().start("parent")?;
     let mut case = Case::now("SIGKILL of the parent only", BOUNDS);
@@ -149,10 +155,16 @@ fn the_parent_killed() -> Result<()> {
     assert_eq!(backup["evidence"]["tx"]["state"], "resigned");
     let primary = pair.b.confirmed(SLACK, "primary")?;
     case.came("b: primary", &primary)?;
+    let down = pair.a.raised(SLACK, "keepalived_down")?;
+    case.came("a: keepalived_down", &down)?;
+    assert_eq!(down["severity"], "notice", "a stop in order");
+    pair.a.explains(&["Confirmed backup", "keepalived resigned and ended"])?;
+    pair.a.start_keepalived()?;
+    pair.a.cleared(SLACK, "keepalived_down")?;
+    assert_eq!(pair.a.anomalies()?, ["keepalived_down"]);
+    assert_eq!(pair.b.anomalies()?, [""; 0]);
     for node in [&mut pair.a, &mut pair.b] {
-        assert_eq!(node.anomalies()?, [""; 0]);
         node.never("transition.rejected", json!({}))?;
     }
-    pair.a.explains(&["Confirmed backup", "we resigned with an advert of priority 0"])?;
-    case.told(&mut pair, &["primary", "backup"], &["backup", "primary"], "no anomaly: a stop in order")
+    case.told(&mut pair, &["primary", "backup"], &["backup", "primary"], "keepalived is started again")
 }

@@ -156,7 +156,7 @@ fn authentication_is_what_is_left_of_it() {
         ("auth_type PASS", Authentication::None),
         ("auth_pass secret", Authentication::None),
         ("auth_type PASS\n auth_pass \"x y\"", Authentication::PassUnknown),
-        ("auth_type AH\n auth_pass secret{1}", Authentication::AhUnknown),
+        ("auth_type AH\n auth_pass \"secret{1}\"", Authentication::AhUnknown),
     ] {
         assert_eq!(read(lines, ""), Some(expected), "{lines}");
     }
@@ -273,5 +273,9 @@ fn what_only_keepalived_knows_is_no_rule() {
         assert!(told(&with(lines)).contains("$_RANDOM, which only keepalived knows"), "{lines}");
     }
     let text = with("").replace("10.0.0.1/24", "10.0.0.1/24\n10.0.0.$_RANDOM");
-    assert!(told(&text).contains("expected an address such as"));
+    assert!(
+        told(&text).contains("expected an address such as 169.254.0.1/24, found \"10.0.0.$_RANDOM\""),
+        "{}",
+        told(&text)
+    );
 }

@@ -110,6 +110,16 @@ impl Kernel {
         }
     }
 
+    /// How many of [`further`] are set.
+    fn further(&self, interest: &Interest) -> usize {
+        let places = [(1, interest.vip_interface), (2, name("ha-1")), (3, name("other"))];
+        let is_set = |(n, device): &(u8, IfName)| {
+            let link = self.links.iter().find(|(_, (at, _))| name(NAMES[*at]) == *device).map(|(ifindex, _)| *ifindex);
+            self.addresses.iter().any(|a| Some(a.ifindex) == link && a.local == vip(*n) && a.usable)
+        };
+        places.iter().filter(|place| is_set(place)).count()
+    }
+
     fn truth(&self, interest: &Interest) -> (Vip, Link, Option<u32>) {
         let find = |wanted: IfName| {
             self.links.iter().find(|(_, (n, _))| name(NAMES[*n]) == wanted).map(|(ifindex, (_, up))| (*ifindex, *up))
@@ -124,6 +134,11 @@ impl Kernel {
         });
         (if held { Vip::Present } else { Vip::Absent }, link, ifindex)
     }
+}
+
+/// Address 1 where the VIP is, 2 and 3 on devices.
+fn further() -> FurtherAddresses {
+    super::further(&[(1, None), (2, Some("ha-1")), (3, Some("other"))])
 }
 
 /// A dump that is read part by part while the kernel goes on.
@@ -155,9 +170,21 @@ type LastTold = (Option<Vip>, Option<(Link, Option<u32>)>);
 #[derive(Default)]
 struct Seen {
     told: BTreeMap<RouterId, LastTold>,
+    /// Whose further addresses have changed since they were asked for.
+    further: Vec<RouterId>,
+    /// How many are set.
+    set: BTreeMap<RouterId, usize>,
 }
 
 impl Seen {
+    fn ask(&mut self, table: &mut Namespace) {
+        for router in self.further.drain(..) {
+            if let Some(further) = table.further(router) {
+                self.set.insert(router, further.set);
+            }
+        }
+    }
+
     /// Applies and checks that nothing is told that was told already.
     fn take(&mut self, changes: &mut Vec<Change>) {
         for change in changes.drain(..) {
@@ -173,6 +200,7 @@ impl Seen {
                     let told = self.told.get_mut(&router).expect("found first");
                     assert_ne!(told.1.replace((link, ifindex)), Some((link, ifindex)));
                 }
+                Change::Further(router) => self.further.push(router),
                 Change::Missing(_) => panic!("never lost here"),
             }
         }
@@ -194,21 +222,23 @@ proptest! {
         let mut next_index = 1;
         let mut table = Namespace::default();
         for interest in interests {
-            table.watch(interest);
+            table.watch(interest, further());
         }
         let mut read = 0;
         let mut running: Option<Running> = None;
         let (mut changes, mut seen) = (Vec::new(), Seen::default());
         let finish = Act::EndDump;
         let begin = Act::BeginDump;
-        // At the end: what runs is finished, one dump has run, everything is read.
-        for act in acts.iter().chain([&finish, &begin, &finish]) {
+        let all = Act::Read(usize::MAX);
+        // At the end: what runs is finished, one dump has run, everything is read; and again, for what that left open.
+        for act in acts.iter().chain([&finish, &begin, &finish, &all, &begin, &finish]) {
             match act {
                 Act::Read(n) => {
                     for message in kernel.sent.iter().skip(read).take(*n) {
-                        prop_assert!(table.message(*message, &mut changes));
+                        // What is left open is dumped some time.
+                        prop_assert!(table.message(*message, &mut changes) || table.needs_dump());
                     }
-                    read = (read + n).min(kernel.sent.len());
+                    read = read.saturating_add(*n).min(kernel.sent.len());
                 }
                 Act::BeginDump if running.is_none() => {
                     running = Some(Running { want: table.begin_dump(), parts: 0, dump: Dump::default() });
@@ -222,7 +252,7 @@ proptest! {
                     }
                     // As the watcher does: all that was sent before the end is read first.
                     for message in &kernel.sent[read..] {
-                        prop_assert!(table.message(*message, &mut changes));
+                        prop_assert!(table.message(*message, &mut changes) || table.needs_dump());
                     }
                     read = kernel.sent.len();
                     table.end_dump(ended.dump, &mut changes);
@@ -233,11 +263,13 @@ proptest! {
                 act => kernel.act(act, &mut next_index),
             }
             seen.take(&mut changes);
+            seen.ask(&mut table);
         }
         for interest in interests {
             let (vip, link, ifindex) = kernel.truth(&interest);
             let told = seen.told.get(&interest.router);
             prop_assert_eq!(told, Some(&(Some(vip), Some((link, ifindex)))));
+            prop_assert_eq!(seen.set.get(&interest.router), Some(&kernel.further(&interest)));
         }
     }
 }
