@@ -154,6 +154,7 @@ impl Anomalies {
         frames.extend(contradiction(c).map(|(later, _)| Frame::of(later, Reason::Contradiction)));
         let any = !frames.is_empty();
         frames.extend(c.speakers.second_sender().cloned());
+        frames.extend(c.speakers.reflected().map(|advert| Frame::of(advert, Reason::OwnSource)));
         for frame in frames {
             self.forged(frame);
         }
@@ -358,7 +359,7 @@ fn nobody(c: &Context<'_>, listening_since: Mono) -> Nobody {
         && matches!(c.tx, Tx::Silent | Tx::Resigned | Tx::Yielded);
     // Ours ended with the VIP, as far as is known: only the next reading tells whether they go on.
     let ours = c.speakers.local().is_some_and(|local| c.speakers.live(local));
-    if !quiet_here || ours || c.speakers.peers().next().is_some() {
+    if !quiet_here || ours || c.speakers.masters().next().is_some() {
         return Nobody::No;
     }
     Nobody::From(match c.speakers.last() {

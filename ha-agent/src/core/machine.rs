@@ -171,7 +171,7 @@ impl Machine {
                     _ => {}
                 }
             }
-            Input::Advert(advert) => self.hear(advert, now),
+            Input::Advert(advert) => self.hear(advert),
             Input::WireRead { speakers, rejected_at, lists_vip, as_of } => {
                 self.lists_vip = lists_vip;
                 self.read(speakers, rejected_at, as_of);
@@ -197,9 +197,9 @@ impl Machine {
     }
 
     /// Takes in an advert: ours, a peer's, or one that keepalived rejects.
-    fn hear(&mut self, advert: Advert, now: Mono) {
+    fn hear(&mut self, advert: Advert) {
         match advert.refused {
-            None if self.is_stranger_s_resignation(&advert, now) => self.forged(&advert, Reason::StrangerResigned),
+            None if self.is_stranger_s_resignation(&advert, &[]) => self.forged(&advert, Reason::StrangerResigned),
             None => self.speakers.hear(advert),
             Some(reason) => {
                 if named_by(reason) == AnomalyKind::ForgedAdvert || !is_rejected(&advert) {
@@ -212,12 +212,15 @@ impl Machine {
         }
     }
 
-    /// Whether someone resigns who never was heard as a master. A master that leaves before it could be
-    /// heard at all is no stranger.
-    fn is_stranger_s_resignation(&self, advert: &Advert, now: Mono) -> bool {
-        let listened = now.since(self.anomalies.listening_since()) > silence(self.interval()) * 2;
-        let known = self.speakers.known().any(|known| known.is_same_host(advert));
-        advert.side == Side::Foreign && advert.priority == 0 && listened && !known
+    /// Whether someone resigns who never was heard as a master, nor stands among `others`. A master that
+    /// leaves before it could be heard at all is no stranger.
+    fn is_stranger_s_resignation(&self, advert: &Advert, others: &[Advert]) -> bool {
+        let listened = advert.at.since(self.anomalies.listening_since()) > silence(self.interval()) * 2;
+        let known = || {
+            let mut known = self.speakers.known().chain(self.speakers.local()).chain(others);
+            known.any(|known| known.priority > 0 && known.is_same_host(advert))
+        };
+        advert.side == Side::Foreign && advert.priority == 0 && listened && !known()
     }
 
     /// Takes in a reading. What one finds of us and of peers that only the refused were read for waits for
@@ -228,6 +231,11 @@ impl Machine {
         let (taken, refused): (Vec<_>, Vec<_>) = speakers.into_iter().partition(|one| one.refused.is_none());
         self.refused.read(refused.into_iter().filter(is_rejected), as_of);
         if !only_refused {
+            let is_stranger_s = |advert: &Advert| self.is_stranger_s_resignation(advert, &taken);
+            let (strangers, taken): (Vec<_>, Vec<_>) = taken.iter().cloned().partition(is_stranger_s);
+            for stranger in strangers {
+                self.forged(&stranger, Reason::StrangerResigned);
+            }
             self.speakers.read(taken, rejected_at, as_of);
         }
     }

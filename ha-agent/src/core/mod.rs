@@ -6,7 +6,7 @@
 //!
 //! - [`model`], [`reporter`], [`evidence`], [`io`], [`time`]: the vocabulary, and all that crosses the border.
 //! - [`speakers`]: what the wire said of us and of peers; [`senders`]: by which sockets; [`refused`]: whom keepalived
-//!   rejects; [`crowd`]: whom to give up of too many.
+//!   rejects; [`crowd`]: whom to give up of too many; [`succession`]: whether a peer succeeded us.
 //! - [`seen`]: the table from address table and wire to a role.
 //! - [`machine`]: one router's verdicts. [`anomalies`]: the disagreements. [`policy`]: durations.
 //! - [`node`]: all routers and their deadlines.
@@ -26,6 +26,7 @@ pub mod reporter;
 pub mod seen;
 pub mod senders;
 pub mod speakers;
+pub mod succession;
 pub mod time;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod links;
 mod modes;
 mod refused;
 mod sources;
+mod succession;
 mod vip_goes;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -29,6 +29,8 @@ pub(super) struct Bench {
     pub(super) rejected_at: Option<Mono>,
     /// What our keepalived finds wrong with every advert that arrives from now on.
     pub(super) refused: Option<Reason>,
+    /// The kernel takes our own address from elsewhere: by IPv6, or with `accept_local`.
+    pub(super) takes_own_address: bool,
     /// From where on the link layer they come.
     pub(super) mac: Option<Mac>,
     /// The socket that our adverts are sent by.
@@ -70,6 +72,7 @@ impl Bench {
             speakers: Vec::new(),
             rejected_at: None,
             refused: None,
+            takes_own_address: false,
             mac: None,
             sender: 0,
             version: 2,
@@ -135,7 +138,7 @@ impl Bench {
     pub(super) fn advert_from(&mut self, side: Side, source: IpAddr, priority: u8, interval: Duration, content: u64) {
         let refused = if side == Side::Local {
             None
-        } else if source == US {
+        } else if source == US && !self.takes_own_address {
             Some(Reason::OwnSource)
         } else if self.refused.is_some() {
             self.refused
@@ -160,7 +163,9 @@ impl Bench {
             same(a) && (a.refused, a.content, a.priority, a.interval) == (refused, content, priority, interval)
         });
         let before = known.map(|index| self.speakers[index].clone()).filter(|before| {
-            priority > 0 && resigned.is_none_or(|at| at < before.run_since) && self.now.since(before.at) < ADV + ADV / 2
+            priority > 0
+                && resigned.is_none_or(|at| at < before.run_since)
+                && self.now.since(before.at) < interval + interval / 2
         });
         let goes_on = before.is_some();
         let advert = Advert {

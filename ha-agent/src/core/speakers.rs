@@ -10,6 +10,7 @@ use super::evidence::{ForeignEvidence, Tx, TxEvidence};
 use super::model::{Advert, Frame, Side, Vip};
 use super::policy::{JOIN, ORDER, Policy, silence};
 use super::senders::Senders;
+use super::succession::{is_reflection, kept_interval, succeeded_from};
 use super::time::Mono;
 
 /// Peers kept per router.
@@ -151,9 +152,13 @@ impl Speakers {
     /// The interval in force: ours if we ever sent, else a VRRPv3 master's (backups adopt it, RFC 9568
     /// section 6.4.2), else the configured one. It is a peer's or nobody's.
     pub fn interval(&self) -> Duration {
-        let adopted = self.peers.iter().filter(|advert| advert.version == 3 && advert.priority > 0);
-        let heard = self.local.as_ref().or_else(|| adopted.max_by_key(|advert| advert.at));
-        heard.map_or(self.configured, |advert| advert.interval).max(Duration::from_millis(10))
+        let adopted = || {
+            let masters = self.masters().filter(|advert| advert.version == 3).max_by(|a, b| rank(a, b));
+            let known = || self.peers.iter().filter(|advert| advert.version == 3 && advert.priority > 0);
+            masters.or_else(|| known().max_by_key(|advert| advert.at)).map(|advert| self.expected(advert))
+        };
+        let ours = self.local.as_ref().map(|local| local.interval);
+        ours.or_else(adopted).unwrap_or(self.configured).max(Duration::from_millis(10))
     }
 
     /// The interval that adverts of our own virtual router carry as far as we can know.
@@ -165,7 +170,7 @@ impl Speakers {
     pub fn live(&self, advert: &Advert) -> bool {
         let ended = match advert.side {
             Side::Local => advert.at <= self.cut,
-            Side::Foreign => advert.has_resigned(&self.peers),
+            Side::Foreign => advert.has_resigned(&self.peers) || self.is_reflected(advert),
         };
         !ended && advert.priority > 0 && self.as_of.since(advert.at) < silence(advert.interval)
     }
@@ -201,14 +206,50 @@ impl Speakers {
         put_off && !self.lapsed && self.vip != Vip::Absent && !self.is_ruled()
     }
 
-    /// Whether a peer has advertised for more than one of its intervals without an advert of ours; for
-    /// two, if it did already when ours ended: its next one may be on the way.
+    /// Whether a peer that can have succeeded us has advertised for more than one of its intervals without
+    /// an advert of ours; for two, if it did already when ours ended: its next one may be on the way.
     fn is_ruled(&self) -> bool {
         let ended = self.local.as_ref().map_or(Mono(0), |local| local.at);
         self.peers().any(|peer| {
             let patience = if peer.run_since > ended { peer.interval } else { peer.interval * 2 };
-            peer.at > ended && self.as_of.since(peer.run_since.max(ended)) > patience
+            peer.at > ended && self.as_of.since(peer.run_since.max(ended)) > patience && self.is_succeeded_by(peer)
         })
+    }
+
+    /// Our last advert, if nothing has ended our time as master but silence: no resignation, nor a better
+    /// peer, after which any other may rightly be master.
+    fn unended(&self) -> Option<&Advert> {
+        let outdone = |local: &Advert| self.peers.iter().any(|peer| peer.at > local.at && better(peer, local));
+        self.local.as_ref().filter(|local| local.priority > 0 && !outdone(local))
+    }
+
+    /// Whether a peer that goes on can have succeeded us by now; a better one at once.
+    fn is_succeeded_by(&self, peer: &Advert) -> bool {
+        self.unended().is_none_or(|ours| better(peer, ours) || self.as_of >= succeeded_from(ours, peer))
+    }
+
+    fn is_reflected(&self, advert: &Advert) -> bool {
+        self.local.as_ref().is_some_and(|ours| is_reflection(ours, advert))
+    }
+
+    /// Adverts of ours that came back to us.
+    pub fn reflected(&self) -> impl Iterator<Item = &Advert> {
+        self.peers.iter().filter(|advert| self.is_reflected(advert))
+    }
+
+    /// The interval in which a peer's next advert is due. What it claims counts where keepalived would take
+    /// it for the master; of one that is worse than we are, or than another one, what it keeps to.
+    fn expected(&self, peer: &Advert) -> Duration {
+        let outranked = match self.local.as_ref().filter(|local| local.priority > 0) {
+            Some(local) => !better(peer, local),
+            None => self.peers.iter().any(|other| better(other, peer)),
+        };
+        if outranked { kept_interval(peer, self.own_interval()) } else { peer.interval }
+    }
+
+    /// Peers that are there as master, by their expected intervals.
+    pub fn masters(&self) -> impl Iterator<Item = &Advert> {
+        self.peers().filter(|peer| self.as_of.since(peer.at) < silence(self.expected(peer)))
     }
 
     /// When it can be told that the VIP went and none of our adverts left after it; none when one did.
@@ -233,9 +274,9 @@ impl Speakers {
         self.best_peer().filter(|peer| better(peer, local))
     }
 
-    /// Whether a peer has been live for more than one of its intervals.
+    /// Whether a peer that can have succeeded us has been live for more than one of its intervals.
     pub fn foreign_established(&self) -> bool {
-        self.peers().any(|peer| self.as_of.since(peer.run_since) > peer.interval)
+        self.peers().any(|peer| self.as_of.since(peer.run_since) > peer.interval && self.is_succeeded_by(peer))
     }
 
     /// A peer that advertises while we do, interleaved with us for longer than [`JOIN`]: not the short
@@ -245,9 +286,21 @@ impl Speakers {
         self.peers().find(|peer| overlap(local, peer) > JOIN)
     }
 
-    /// The last sign of ours or of a peer, resignations included.
+    /// The last sign of ours or of a peer that was master, and of the end of its time.
     pub fn last(&self) -> Option<&Advert> {
-        self.local.iter().chain(&self.peers).max_by_key(|advert| advert.at)
+        let peers = self.peers.iter().filter(|advert| match advert.priority {
+            0 => self.peers.iter().any(|master| self.ends(advert, master)),
+            _ => !self.is_reflected(advert),
+        });
+        self.local.iter().chain(peers).max_by_key(|advert| advert.at)
+    }
+
+    /// Whether a resignation is that of a master which was not silent by then.
+    fn ends(&self, resignation: &Advert, master: &Advert) -> bool {
+        master.priority > 0
+            && master.at <= resignation.at
+            && resignation.at.since(master.at) < silence(self.expected(master))
+            && resignation.is_same_host(master)
     }
 
     /// When the wire must be read next, so that no silence goes unnoticed.
@@ -282,11 +335,16 @@ impl Speakers {
             }
             _ => {}
         }
-        // A peer becomes established by going on.
+        // A peer becomes established by going on, and is gone when what is expected of it does not come.
+        let silent = self.unended().filter(|ours| !self.live(ours));
         for peer in self.peers() {
-            let at = peer.run_since + peer.interval + Duration::from_millis(1);
-            if at > self.as_of {
-                wake(at);
+            let established = peer.run_since + peer.interval + Duration::from_millis(1);
+            let succeeded = silent.map_or(established, |ours| succeeded_from(ours, peer));
+            let over = peer.at + silence(self.expected(peer));
+            for at in [established, succeeded, over] {
+                if at > self.as_of {
+                    wake(at);
+                }
             }
         }
         due

@@ -84,8 +84,47 @@ impl Known {
         self.kept.iter().map(|(_, speaker)| speaker)
     }
 
+    /// Whether somebody may have found no place.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept.len() >= PLACES
+    }
+
     pub(super) fn into_keys(self) -> impl Iterator<Item = ForeignKey> {
         self.kept.into_iter().map(|(key, _)| key)
+    }
+}
+
+/// When the newest frame came that keepalived read and dropped. The program counts those whose source the kernel
+/// does not take among them.
+#[derive(Debug)]
+pub(super) struct Rejected {
+    /// The newest one that the program counted; 0: none.
+    newest: u64,
+    since: Mono,
+    /// The newest of a source that the kernel takes, and of one that it does not, or not yet for all that is known.
+    taken: Option<u64>,
+    untaken: Option<u64>,
+    /// Not every speaker is kept: whose the newest frame was cannot be told.
+    pub(super) crowded: bool,
+}
+
+impl Rejected {
+    /// In a watch that began at `since`.
+    pub(super) fn new(newest: u64, since: Mono) -> Self {
+        Self { newest, since, taken: None, untaken: None, crowded: false }
+    }
+
+    /// One who is kept and rejected.
+    pub(super) fn found(&mut self, speaker: &Speaker, taken: bool) {
+        let newest = if taken { &mut self.taken } else { &mut self.untaken };
+        *newest = (*newest).max(Some(speaker.last_seen_ns));
+    }
+
+    /// The newest that counts. One of a speaker that is not kept does.
+    pub(super) fn at(&self) -> Option<Mono> {
+        let never_heard = !self.crowded && self.untaken >= Some(self.newest);
+        let newest = Some(self.newest).filter(|newest| *newest >= self.since.0 && *newest > 0 && !never_heard);
+        self.taken.max(newest).map(Mono)
     }
 }
 

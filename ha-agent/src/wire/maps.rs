@@ -15,7 +15,7 @@ use ha_agent_common::{
 };
 
 use super::batch::{Batches, Cursor};
-use super::known::{Known, is_live};
+use super::known::{Known, Rejected, is_live};
 use super::metrics::Stats;
 use super::pieces::Tally;
 use super::sources::{self, Source, Sources, Whose};
@@ -247,7 +247,9 @@ impl Shared {
         let family = entry.key.family;
         let mut speakers: Vec<Advert> = Vec::new();
         let mut ask = Vec::new();
-        let mut rejected_at = None;
+        // Read first: what a speaker has that is newer has come meanwhile.
+        let newest = self.watch(&entry.key)?.map_or(0, |watch| watch.rejected_ns);
+        let newest = newest.max(locked(&self.pieces).get(&entry.id).map_or(0, |tally| tally.rejected_ns));
         let fresh = |speaker: &Speaker| speaker.last_seen_ns >= entry.since.0;
         let mut take = |whose, speaker: &Speaker| {
             let known = self.look(entry, whose, speaker, as_of);
@@ -263,25 +265,21 @@ impl Shared {
             lists_vip = rules::lists_vip(&entry.target, &speaker, self.key);
             speakers.push(translate::advert(&speaker, family, Side::Local));
         }
+        let mut rejected = Rejected::new(newest, entry.since);
         if let Some(known) = locked(&self.known).get_mut(&entry.id) {
             known.refresh(|key| self.foreign(key))?;
+            rejected.crowded = known.is_full();
             for speaker in known.speakers().filter(|speaker| fresh(speaker)) {
-                if take(Whose::Theirs, speaker) {
-                    if speaker.refused != 0 {
-                        rejected_at = rejected_at.max(Some(speaker.last_seen_ns));
-                    }
+                let taken = take(Whose::Theirs, speaker);
+                if speaker.refused != 0 {
+                    rejected.found(speaker, taken);
+                }
+                if taken {
                     speakers.push(translate::advert(speaker, family, Side::Foreign));
                 }
             }
         }
-        if rejected_at.is_some() {
-            // Of a crowd not every one is remembered; the watch knows when the last one came.
-            let last = self.watch(&entry.key)?.map(|watch| watch.rejected_ns);
-            rejected_at = rejected_at.max(last);
-            let pieces = locked(&self.pieces).get(&entry.id).map(|tally| tally.rejected_ns);
-            rejected_at = rejected_at.max(pieces);
-        }
-        let rejected_at = rejected_at.map(Mono);
+        let rejected_at = rejected.at();
         Ok((WireReading { speakers, rejected_at, lists_vip, as_of }, ask))
     }
 

@@ -170,7 +170,10 @@ fn advice(reason: Reason) -> &'static str {
         Reason::Header => "its IP header is malformed: the kernel drops it",
         Reason::SourceRoute => "it carries a source route: the kernel drops it",
         Reason::MartianSource => "the kernel accepts no such source there",
-        Reason::OwnSource => "it uses the address that this node sends from: look for a node with the same address",
+        Reason::OwnSource => {
+            "it uses the address that this node sends from: look for a node with the same address, or a switch port \
+             that reflects what this node sends"
+        }
         Reason::Protocol => "auth_type AH is used on one side only: compare it on both nodes",
         Reason::Forwarded => "this node only forwarded it: look for who sends it behind the router",
         Reason::NotVrrpSocket => "a local process sent it, which is not keepalived",

@@ -113,3 +113,27 @@ fn who_goes_on_and_who_does_not() {
     assert!(!at(NOW, 0, 100));
     assert!(!at(NOW, 1, 0));
 }
+
+#[test]
+fn when_keepalived_last_dropped_a_frame_does_not_depend_on_who_is_kept() {
+    let at = |ago: u64| NOW - ago * 1_000_000;
+    let one = |ago| Speaker { last_seen_ns: at(ago), refused: 1, ..Speaker::default() };
+    let rejected = |newest, crowded, found: &[(u64, bool)]| {
+        let mut rejected = Rejected::new(newest, Mono(at(5000)));
+        rejected.crowded = crowded;
+        for (ago, taken) in found {
+            rejected.found(&one(*ago), *taken);
+        }
+        rejected.at().map(|then| (NOW - then.0) / 1_000_000)
+    };
+    assert_eq!(rejected(0, false, &[]), None, "never");
+    assert_eq!(rejected(at(6000), false, &[]), None, "before the watch");
+    assert_eq!(rejected(at(400), false, &[]), Some(400), "nobody is kept");
+    assert_eq!(rejected(at(400), true, &[(900, true)]), Some(400));
+    // Whom the kernel does not take, keepalived never hears.
+    assert_eq!(rejected(at(400), false, &[(400, false)]), None);
+    assert_eq!(rejected(at(400), false, &[(400, false), (900, true)]), Some(900));
+    assert_eq!(rejected(at(400), false, &[(500, false), (900, true)]), Some(400), "the newest is another one's");
+    assert_eq!(rejected(at(400), false, &[(300, false)]), None, "it came while this was read");
+    assert_eq!(rejected(at(400), true, &[(400, false)]), Some(400), "in a crowd that cannot be told");
+}

@@ -12,6 +12,7 @@ mod processes;
 mod rejected;
 mod rejecting_masters;
 mod reports;
+mod succession;
 mod unheard;
 
 use std::net::Ipv4Addr;
