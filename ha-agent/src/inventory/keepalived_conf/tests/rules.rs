@@ -85,14 +85,14 @@ fn the_first_address_of_any_kind_decides_the_family() {
     let text = "vrrp_instance A {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n 192.0.2.1\n }\n\
                 mcast_src_ip fe80::2\n mcast_dst_ip ff02::20\n unicast_peer {\n fe80::3\n }\n}";
     let rules = of(text, Release::default());
-    assert_eq!((rules.source, group(&rules)), (None, None));
+    assert_eq!((rules.source, group(&rules)), (None, Some(ip("224.0.0.18"))));
 }
 
 #[test]
 fn groups_are_an_instances_own_or_that_of_all() {
-    assert_eq!(group(&plain("")), None);
+    assert_eq!(group(&plain("")), Some(ip("224.0.0.18")));
     assert_eq!(group(&plain("mcast_dst_ip 224.0.0.20")), Some(ip("224.0.0.20")));
-    assert_eq!(group(&plain("mcast_dst_ip 192.0.2.20")), None);
+    assert_eq!(group(&plain("mcast_dst_ip 192.0.2.20")), Some(ip("224.0.0.18")));
     let globals = "vrrp_mcast_group4 224.0.0.99\nvrrp_mcast_group6 ff02::99\nvrrp_mcast_group4 192.0.2.1";
     let all = rules("mcast_src_ip 192.0.2.50", globals, Release::default());
     assert_eq!((group(&all), all.source), (Some(ip("224.0.0.99")), Some(ip("192.0.2.50"))));
