@@ -485,11 +485,13 @@ pub fn leaving<P: Packet>(
     if !sender.vrrp_socket {
         return Judgement::unheard(Reason::NotVrrpSocket as u8);
     }
-    if !sends_to(frame, rules, to_peer) {
+    // keepalived opens other sockets when it reads its file again.
+    let unread = rules.socket != 0 && sender.cookie == rules.socket;
+    if !unread && !sends_to(frame, rules, to_peer) {
         return Judgement::unheard(Reason::Destination as u8);
     }
     let ttl = if frame.is_multicast() { 255 } else { rules.ttl };
-    if ttl != 0 && frame.envelope.ttl != ttl {
+    if !unread && ttl != 0 && frame.envelope.ttl != ttl {
         return Judgement::unheard(Reason::LocalTtl as u8);
     }
     let version = frame.version();

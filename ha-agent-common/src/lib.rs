@@ -416,8 +416,8 @@ impl Watch {
 const _: () = {
     use core::mem::{offset_of, size_of};
     assert!(size_of::<WatchKey>() == 16);
-    assert!(size_of::<Rules>() == 80);
-    assert!(size_of::<Watch>() == 216);
+    assert!(size_of::<Rules>() == 88);
+    assert!(size_of::<Watch>() == 224);
     assert!(offset_of!(Watch, refilled_ns) == 16);
     assert!(offset_of!(Watch, rules) == 136);
     assert!(size_of::<ForeignKey>() == 40);

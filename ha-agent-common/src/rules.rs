@@ -8,6 +8,9 @@
 pub struct Rules {
     /// [`crate::list::List::digest`] of the instance's addresses; with [`Rules::KNOWS_LIST`].
     pub list: u64,
+    /// The cookie of the socket that our keepalived sent by under the rules before these; 0: not known. As long as it
+    /// sends by that one it has not read what says where adverts go now.
+    pub socket: u64,
     /// [`crate::ah::Key`] of the instance's password; with authentication type 2.
     pub ah: crate::ah::Key,
     /// VRRPv2 password; with [`Rules::KNOWS_PASSWORD`].

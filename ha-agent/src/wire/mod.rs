@@ -66,7 +66,7 @@ pub use self::metrics::Stats;
 pub use self::object::Identity;
 #[cfg(feature = "fuzzing")]
 pub use self::pieces::trial::take as take_pieces;
-use self::table::{Entry, Place};
+use self::table::{Entry, Left, Place};
 pub use self::terms::{Family, Judged, Target, WireEvent, WireOptions, WireReading};
 use crate::advert_rules::Mode as AdvertMode;
 
@@ -245,7 +245,8 @@ impl Wire {
         if let Some(source) = target.rules.source.or(own) {
             watch.vouch(rules::wide(source));
         }
-        watch.ah_sequence = self.shared.table().sequence(place, &key, now);
+        let left = self.shared.table().left(place, &key, now);
+        (watch.ah_sequence, watch.rules.socket) = (left.ah_sequence, left.socket);
         if let Err(error) = self.shared.insert_watch(&key, &watch, &peers) {
             self.shared.table().remove(target.router);
             return Err(error);
@@ -260,7 +261,11 @@ impl Wire {
             return;
         };
         if let Ok(Some(watch)) = self.shared.watch(&entry.key) {
-            self.shared.table().keep_sequence(&entry, watch.ah_sequence, clock::now());
+            let local = self.shared.local(entry.id).ok().flatten();
+            let sent = local.map_or(0, |speaker| speaker.sender);
+            // One that has not sent since the last change of the rules is still the one from before.
+            let socket = if sent == 0 { watch.rules.socket } else { sent };
+            self.shared.table().keep(&entry, Left { ah_sequence: watch.ah_sequence, socket }, clock::now());
         }
         let Entry { place, key, id, target, .. } = entry;
         self.shared.remove_watch(&key, id, &rules::kernel_peers(&target.rules));

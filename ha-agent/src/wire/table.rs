@@ -37,6 +37,15 @@ pub(super) struct Entry {
     pub(super) since: Mono,
 }
 
+/// What is known of a keepalived beyond one watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Where its AH sequence stands; it takes no earlier number. 0: not known.
+    pub(super) ah_sequence: u32,
+    /// The cookie of the socket that it sends by; 0: not known.
+    pub(super) socket: u64,
+}
+
 /// All watched routers.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -44,8 +53,8 @@ pub(super) struct Table {
     by_id: HashMap<u32, RouterId>,
     by_key: HashMap<WatchKey, RouterId>,
     next: u32,
-    /// keepalived's counters of AH sequence numbers where watches have ended, and when they did.
-    sequences: HashMap<(Place, u8, u8), (u32, Mono)>,
+    /// What was known of keepalived where watches have ended, and when they did.
+    left: HashMap<(Place, u8, u8), (Left, Mono)>,
     /// Numbers to use again, the longest unused first: records in flight still carry the others.
     free: VecDeque<u32>,
 }
@@ -84,19 +93,19 @@ impl Table {
         Some(entry)
     }
 
-    /// Remembers for a while where the AH sequence stood when a watch ended: one that follows, since the rules are
-    /// others, has the same keepalived, which takes no earlier number.
-    pub(super) fn keep_sequence(&mut self, entry: &Entry, sequence: u32, now: Mono) {
-        self.sequences.retain(|_, (_, ended)| now.since(*ended) < HOLDS);
-        if sequence > 0 && self.sequences.len() < MAX_WATCHES as usize {
-            self.sequences.insert((entry.place, entry.key.vrid, entry.key.family), (sequence, now));
+    /// Remembers for a while what was known of keepalived when a watch ended: one that follows, since the rules are
+    /// others, has the same keepalived.
+    pub(super) fn keep(&mut self, entry: &Entry, left: Left, now: Mono) {
+        self.left.retain(|_, (_, ended)| now.since(*ended) < HOLDS);
+        if left != Left::default() && self.left.len() < MAX_WATCHES as usize {
+            self.left.insert((entry.place, entry.key.vrid, entry.key.family), (left, now));
         }
     }
 
-    /// Where it stood, if that is not long ago; else 0.
-    pub(super) fn sequence(&self, place: Place, key: &WatchKey, now: Mono) -> u32 {
-        let found = self.sequences.get(&(place, key.vrid, key.family));
-        found.filter(|(_, ended)| now.since(*ended) < HOLDS).map_or(0, |(sequence, _)| *sequence)
+    /// What was known, if that is not long ago.
+    pub(super) fn left(&self, place: Place, key: &WatchKey, now: Mono) -> Left {
+        let found = self.left.get(&(place, key.vrid, key.family));
+        found.filter(|(_, ended)| now.since(*ended) < HOLDS).map_or(Left::default(), |(left, _)| *left)
     }
 
     /// Whether any router is watched at a place.

@@ -136,6 +136,12 @@ fn where_the_mode_is_configured_no_advert_says_otherwise() {
     ] {
         assert_eq!(is(rules, to_peer, advert), expected, "{rules:?} {advert:?}");
     }
+    // The socket of before the edit: keepalived has not read it.
+    for (socket, expected) in [(VRRP_SOCKET.cookie, ours), (VRRP_SOCKET.cookie + 1, elsewhere)] {
+        for (configured, sent) in [(configured(&v2, true), &single), (configured(&single, true), &v2)] {
+            assert_eq!(is(Rules { socket, ttl: 9, ..configured }, false, sent), expected);
+        }
+    }
     // Its TTL is 64.
     let mut rules = configured(&single, true);
     for (ttl, expected) in [(0, ours), (64, ours), (255, unheard_for(Reason::LocalTtl))] {

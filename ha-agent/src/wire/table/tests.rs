@@ -69,21 +69,22 @@ fn numbers_are_used_again_last_and_end_with_the_map() {
 }
 
 #[test]
-fn a_sequence_outlives_its_watch_for_a_minute() {
+fn what_is_known_of_keepalived_outlives_its_watch_for_a_minute() {
     const ENDED: Mono = Mono(7);
+    const KNOWN: Left = Left { ah_sequence: 40, socket: 9 };
     let later = |seconds: u64| Mono(ENDED.0 + seconds * 1_000_000_000);
     let mut table = Table::default();
     table.add(&target(1, 1), place(2), key(2, 1), Mono(5)).unwrap();
     let entry = table.remove(router(1)).unwrap();
-    assert_eq!(table.sequence(place(2), &key(2, 1), ENDED), 0);
-    table.keep_sequence(&entry, 40, ENDED);
-    assert_eq!(table.sequence(place(2), &key(2, 1), later(59)), 40);
+    assert_eq!(table.left(place(2), &key(2, 1), ENDED), Left::default());
+    table.keep(&entry, KNOWN, ENDED);
+    assert_eq!(table.left(place(2), &key(2, 1), later(59)), KNOWN);
     // Attached anew, the place may have another realm.
     let anew = WatchKey { realm: 10, ..key(2, 1) };
-    assert_eq!(table.sequence(place(2), &anew, later(1)), 40);
-    assert_eq!(table.sequence(place(3), &key(3, 1), later(1)), 0, "another place");
-    assert_eq!(table.sequence(place(2), &key(2, 9), later(1)), 0, "another virtual router");
-    assert_eq!(table.sequence(place(2), &key(2, 1), later(60)), 0);
-    table.keep_sequence(&entry, 0, later(61));
-    assert!(table.sequences.is_empty());
+    assert_eq!(table.left(place(2), &anew, later(1)), KNOWN);
+    assert_eq!(table.left(place(3), &key(3, 1), later(1)), Left::default(), "another place");
+    assert_eq!(table.left(place(2), &key(2, 9), later(1)), Left::default(), "another virtual router");
+    assert_eq!(table.left(place(2), &key(2, 1), later(60)), Left::default());
+    table.keep(&entry, Left::default(), later(61));
+    assert!(table.left.is_empty());
 }

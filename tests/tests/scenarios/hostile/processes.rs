@@ -12,6 +12,7 @@ use ha_agent_tests::hostile::{Process, Sender};
 use ha_agent_tests::keepalived::Settings;
 use ha_agent_tests::lab::Site;
 use ha_agent_tests::pair::{Pair, SLACK, Scene};
+use ha_agent_tests::wait;
 
 use super::{EVERY, better, forged, found, in_time, next_advert, only, orphaned, unmoved, witness};
 use crate::ADVERT;
@@ -149,7 +150,7 @@ fn a_replay_moves_nothing_while_the_configuration_is_edited() -> Result<()> {
     let (old, new) = (from_b(2), from_b(1_000_000));
     // Nothing is reloaded: keepalived is what it was.
     for _ in 0..3 {
-        edit(&pair)?;
+        edit(&pair, "skip_check_adv_addr")?;
         // Not for longer: with each of them keepalived puts its next advert off.
         let pulse = host.pulse(vec![old.clone()], EVERY / 8);
         pulse.more(16, SLACK)?;
@@ -167,14 +168,34 @@ fn a_replay_moves_nothing_while_the_configuration_is_edited() -> Result<()> {
     Ok(())
 }
 
-/// Changes what the agent reads of the first node's keepalived, and back the next time.
-fn edit(pair: &Pair) -> Result<()> {
+/// Where adverts go is what our own are known by; and keepalived has not read the file.
+#[test]
+#[ignore = "needs root"]
+fn a_master_whose_file_says_another_mode_and_is_not_reloaded_stays_primary() -> Result<()> {
+    let (mut pair, _host) = super::beside(found(), "unread")?;
+    let witness = witness(&pair)?;
+    let peer = pair.b.site.ip();
+    for _ in 0..2 {
+        edit(&pair, &format!("unicast_peer {{ {peer} }}"))?;
+        for _ in 0..4 {
+            next_advert(&witness, &pair.a)?;
+        }
+        let wire = || Some(pair.a.agent.status(&pair.a.site).ok()?["wire"] == "transmitting");
+        wait::until(SLACK, "its adverts count", || wire().filter(|counts| *counts))?;
+    }
+    unmoved(&mut pair.a)?;
+    only(&mut pair.a, &[])?;
+    Ok(())
+}
+
+/// Adds a line to what the agent reads of the first node's keepalived, and takes it away the next time.
+fn edit(pair: &Pair, line: &str) -> Result<()> {
     let id = pair.a.site.router.id.to_string();
     let file = pair.a.agent.neutron().join("ha_confs").join(id).join("keepalived.conf");
     let text = fs::read_to_string(&file)?;
-    let (line, other) = ("    skip_check_adv_addr\n", "    virtual_router_id");
+    let (line, other) = (format!("    {line}\n"), "    virtual_router_id");
     let text =
-        if text.contains(line) { text.replace(line, "") } else { text.replacen(other, &format!("{line}{other}"), 1) };
+        if text.contains(&line) { text.replace(&line, "") } else { text.replacen(other, &format!("{line}{other}"), 1) };
     ensure!(text.contains("virtual_router_id"), "no instance in {text}");
     fs::write(&file, text).context("editing the configuration")
 }
