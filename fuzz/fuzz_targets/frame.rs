@@ -5,7 +5,7 @@
 
 use arbitrary::{Result, Unstructured};
 use ha_agent_common::judge::Peer;
-use ha_agent_common::{Class, EGRESS, INGRESS, Reason, Rules, Watch, ah};
+use ha_agent_common::{Class, EGRESS, INGRESS, Reason, Rules, Speaker, Watch, ah};
 use ha_agent_fuzz::reference::{self, Sight};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,6 +15,7 @@ fn rules(bytes: &mut Unstructured<'_>) -> Result<Rules> {
     let password = *b"secret\0\0";
     Ok(Rules {
         list: bytes.arbitrary()?,
+        socket: bytes.arbitrary()?,
         ah: ah::Key::new(password),
         password,
         destination: bytes.arbitrary()?,
@@ -24,7 +25,8 @@ fn rules(bytes: &mut Unstructured<'_>) -> Result<Rules> {
         version: bytes.int_in_range(0..=4)?,
         auth_type: bytes.int_in_range(0..=3)?,
         vip_count: bytes.arbitrary()?,
-        pad: [0; 5],
+        ttl: bytes.arbitrary()?,
+        pad: [0; 4],
     })
 }
 
@@ -32,13 +34,17 @@ fn look(mut bytes: Unstructured<'_>) -> Result<()> {
     let rules = rules(&mut bytes)?;
     let peer =
         if bytes.arbitrary()? { Some(Peer { min_ttl: 0, max_ttl: bytes.arbitrary()?, pad: [0; 2] }) } else { None };
+    let mut watch = Watch::new(1, rules, 0);
+    if bytes.arbitrary()? {
+        watch.vouch(bytes.arbitrary()?);
+    }
     let frame = bytes.take_rest();
-    let watch = Watch::new(1, rules, 0);
+    let nobody = Speaker::default();
     for direction in [INGRESS, EGRESS] {
         let Sight::Vrrp { base, .. } = reference::sight(frame, direction) else {
             continue;
         };
-        let judged = reference::judge(frame, base, direction, &watch, peer, KEY);
+        let judged = reference::judge(frame, base, direction, &watch, (peer, &nobody), KEY);
         let class = judged.judgement.class;
         let reason = Reason::from_code(judged.judgement.reason);
         assert_eq!(matches!(class, Class::Ours | Class::Peer), reason.is_none(), "{judged:?}");
@@ -47,7 +53,7 @@ fn look(mut bytes: Unstructured<'_>) -> Result<()> {
             assert_eq!(judged.watch.rules, rules, "learnt from what is not ours");
         }
         // Judged again it is the same, but for what was used up: a sequence number, the form of a checksum.
-        let again = reference::judge(frame, base, direction, &watch, peer, KEY);
+        let again = reference::judge(frame, base, direction, &watch, (peer, &nobody), KEY);
         assert_eq!(again.judgement, judged.judgement);
         assert_eq!(again.speaker, judged.speaker);
     }
