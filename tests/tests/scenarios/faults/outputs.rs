@@ -117,7 +117,7 @@ fn a_log_on_a_full_disk_and_a_log_without_a_reader_end_nothing() -> Result<()> {
         pair.b.agent.start()?;
         // The last reader goes: what is written from now on is EPIPE.
         drop(reader);
-        pair.b.confirmed(SLACK, "backup")?;
+        pair.b.asserted(SLACK)?;
         pair.mark()?;
         pair.a.keepalived()?.stop()?;
         pair.b.confirmed(SLACK * 2, "primary")?;
@@ -147,7 +147,7 @@ fn an_event_file_at_the_limit_of_its_size_fails_by_name() -> Result<()> {
     let event = pair.b.agent.events.expect(SLACK, &named)?;
     let reason = event["reason"].as_str().unwrap_or_default();
     ensure!(reason.contains("File too large") && reason.contains("grown/events.jsonl"), "{event}");
-    pair.b.confirmed(SLACK, "backup")?;
+    pair.b.asserted(SLACK)?;
     pair.a.keepalived()?.stop()?;
     pair.b.confirmed(SLACK * 2, "primary")?;
     // Told again after the restart.

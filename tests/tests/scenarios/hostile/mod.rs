@@ -107,9 +107,9 @@ fn moves_nothing(
     ensure!(pair.b.site.holds_vip(), "keepalived does not give way");
     // What keepalived drops puts its next advert off: for the other node it was silent for up to two intervals.
     let kinds = if every == RARELY { [kinds, &["no_primary"]].concat() } else { kinds.to_vec() };
-    for node in [&mut pair.a, &mut pair.b] {
-        only(node, &kinds)?;
-    }
+    only(&mut pair.b, &kinds)?;
+    // Its keepalived has ended.
+    only(&mut pair.a, &[&kinds[..], &["keepalived_down"]].concat())?;
     pulse.end()?;
     pair.heard(&["primary", "backup"], &["backup", "primary"])?;
 
