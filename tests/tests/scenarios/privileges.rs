@@ -35,7 +35,7 @@ const BPF: u64 = 1 << 39;
 const ALL: u64 = u64::MAX;
 
 /// Every thread that there always is, and its capabilities. One more is a decision.
-const THREADS: [(&str, u64); 10] = [
+const THREADS: [(&str, u64); 11] = [
     ("ha-agent", 0),
     ("worker", 0),
     ("intake", 0),
@@ -46,9 +46,11 @@ const THREADS: [(&str, u64); 10] = [
     ("delivery", DAC_OVERRIDE),
     ("outbox", 0),
     ("events-file", DAC_OVERRIDE),
+    // Diagnostics.
+    ("events-sink", 0),
 ];
-/// Those that only a plain keepalived's files and a sink that is no file are for.
-const MORE: [(&str, u64); 2] = [("keepalived", 1 << 2), ("events-sink", 0)];
+/// The one that only a plain keepalived's files are for.
+const MORE: [(&str, u64); 1] = [("keepalived", DAC_READ_SEARCH)];
 /// Nobody in particular.
 const ORDINARY: u32 = 65534;
 
