@@ -50,14 +50,18 @@ impl Agent {
         let release = version.parse().with_context(|| format!("keepalived's version {version:?}"))?;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().context("a runtime")?;
         let stop = CancellationToken::new();
-        let (sender, mut events) = mpsc::channel(EVENTS);
-        let guard = runtime.enter();
-        let netns = NetnsThread::spawn(stop.clone())?;
-        let wire = Wire::start(WireOptions::default(), netns, sender, &mut Registry::default(), stop.clone())?;
-        runtime.spawn(async move { while events.recv().await.is_some() {} });
-        drop(guard);
+        let wire = load(&runtime, &stop)?;
         let router = RouterId(Uuid::from_u128(u128::from(VRID)));
         Ok(Self { runtime, stop, wire: Some(wire), router, release, before: Judged::default(), pieces: [0; 2] })
+    }
+
+    /// What was known of a keepalived that has ended does not hold for the next one.
+    fn begin_anew(&mut self) -> Result<()> {
+        if let Some(wire) = self.wire.take() {
+            self.runtime.block_on(wire.stop());
+        }
+        self.wire = Some(load(&self.runtime, &self.stop)?);
+        Ok(())
     }
 
     fn wire(&self) -> Result<&Wire> {
@@ -87,6 +91,15 @@ impl Agent {
     }
 }
 
+fn load(runtime: &Runtime, stop: &CancellationToken) -> Result<Wire> {
+    let (sender, mut events) = mpsc::channel(EVENTS);
+    let _inside = runtime.enter();
+    let netns = NetnsThread::spawn(stop.clone())?;
+    let wire = Wire::start(WireOptions::default(), netns, sender, &mut Registry::default(), stop.clone())?;
+    runtime.spawn(async move { while events.recv().await.is_some() {} });
+    Ok(wire)
+}
+
 impl Judge for Agent {
     fn begin(&mut self, scene: &Scene) -> Result<()> {
         let path = scene.conf.display().to_string();
@@ -104,11 +117,8 @@ impl Judge for Agent {
             vip: instance.vip,
             rules: instance.rules,
         };
-        let wire = self.wire()?;
-        self.runtime.block_on(async {
-            wire.detach(self.router).await;
-            wire.attach(target).await
-        })?;
+        self.begin_anew()?;
+        self.runtime.block_on(self.wire()?.attach(target))?;
         Ok(())
     }
 
@@ -131,8 +141,9 @@ impl Judge for Agent {
         );
         let heard = match counts {
             (0, 0, _) => Verdict::Unheard,
-            (1, 0, 0) => Verdict::Taken,
-            (0, 1, 0) => Verdict::Rejected(now.reason.context("a frame was rejected without a reason")?),
+            // Adverts of our keepalived's own are unheard until their source is vouched for.
+            (1, 0, _) => Verdict::Taken,
+            (0, 1, _) => Verdict::Rejected(now.reason.context("a frame was rejected without a reason")?),
             _ => bail!("several at once: {counts:?} taken, rejected and unheard"),
         };
         ensure!(now.ours >= self.before.ours, "the watch has begun anew");
